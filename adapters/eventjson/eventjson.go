@@ -1,0 +1,169 @@
+// Package eventjson is the published language: how the events of an order look to everyone outside this process.
+// Stores write it into the outbox, brokers carry it, consumers read it. The names and fields here are a promise to
+// strangers; the types in core/order are free to change behind it.
+package eventjson
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// AggregateType names what the events are about.
+const AggregateType = "order"
+
+// ErrUnknownType says that a message is of a type this version of the program does not know.
+var ErrUnknownType = errors.New("unknown event type")
+
+// envelope stands in every payload, so that a reader without headers still knows what it holds.
+type envelope struct {
+	OrderID    string    `json:"orderId"`
+	Version    int       `json:"version"`
+	OccurredAt time.Time `json:"occurredAt"`
+}
+
+type item struct {
+	ProductID string `json:"productId"`
+	Amount    int    `json:"amount"`
+}
+
+type basket struct {
+	envelope
+	BuyerID string `json:"buyerId"`
+	Items   []item `json:"items"`
+}
+
+type itemAmount struct {
+	envelope
+	item
+}
+
+type itemRemoved struct {
+	envelope
+	ProductID string `json:"productId"`
+}
+
+type cancelled struct {
+	envelope
+	Reason string `json:"reason"`
+}
+
+// decoders is the table of type names, from the outside in; encode is its mirror, and a test holds them together.
+var decoders = map[string]func(payload []byte) (order.Event, error){
+	"OrderCreated": decoder(func(p basket) order.Event {
+		return order.Created{ID: p.OrderID, Buyer: p.BuyerID, Items: items(p.Items), At: p.OccurredAt}
+	}),
+	"OrderItemAdded": decoder(func(p itemAmount) order.Event {
+		return order.ItemAdded{Product: p.ProductID, Amount: p.Amount, At: p.OccurredAt}
+	}),
+	"OrderAmountChanged": decoder(func(p itemAmount) order.Event {
+		return order.AmountChanged{Product: p.ProductID, Amount: p.Amount, At: p.OccurredAt}
+	}),
+	"OrderItemRemoved": decoder(func(p itemRemoved) order.Event {
+		return order.ItemRemoved{Product: p.ProductID, At: p.OccurredAt}
+	}),
+	"OrderSubmitted": decoder(func(p basket) order.Event {
+		return order.Submitted{Buyer: p.BuyerID, Items: items(p.Items), At: p.OccurredAt}
+	}),
+	"OrderPaid": decoder(func(p envelope) order.Event {
+		return order.Paid{At: p.OccurredAt}
+	}),
+	"OrderCancelled": decoder(func(p cancelled) order.Event {
+		return order.Cancelled{Reason: p.Reason, At: p.OccurredAt}
+	}),
+}
+
+func encode(id string, version int, event order.Event) (typeName string, payload any) {
+	head := envelope{OrderID: id, Version: version, OccurredAt: event.OccurredAt()}
+	switch e := event.(type) {
+	case order.Created:
+		return "OrderCreated", basket{head, e.Buyer, lines(e.Items)}
+	case order.ItemAdded:
+		return "OrderItemAdded", itemAmount{head, item{e.Product, e.Amount}}
+	case order.AmountChanged:
+		return "OrderAmountChanged", itemAmount{head, item{e.Product, e.Amount}}
+	case order.ItemRemoved:
+		return "OrderItemRemoved", itemRemoved{head, e.Product}
+	case order.Submitted:
+		return "OrderSubmitted", basket{head, e.Buyer, lines(e.Items)}
+	case order.Paid:
+		return "OrderPaid", head
+	case order.Cancelled:
+		return "OrderCancelled", cancelled{head, e.Reason}
+	}
+	return "", nil
+}
+
+// Messages are an order's uncommitted changes as messages, in version order, with the trace parent of ctx. A store
+// calls it in Save.
+func Messages(ctx context.Context, o *order.Order) ([]ports.Message, error) {
+	changes := o.Changes()
+	messages := make([]ports.Message, 0, len(changes))
+	committed := o.Version() - len(changes)
+	for i, event := range changes {
+		version := committed + i + 1
+		typeName, body := encode(o.ID(), version, event)
+		if typeName == "" {
+			return nil, fmt.Errorf("event %T: %w", event, ErrUnknownType)
+		}
+		payload, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode %s: %w", typeName, err)
+		}
+		messages = append(messages, ports.Message{
+			ID:          o.ID() + "/" + strconv.Itoa(version),
+			Type:        typeName,
+			OrderID:     o.ID(),
+			Version:     version,
+			Payload:     payload,
+			OccurredAt:  event.OccurredAt(),
+			TraceParent: ports.TraceParent(ctx),
+		})
+	}
+	return messages, nil
+}
+
+// Event reads a message back. Errors: ErrUnknownType, or what is wrong with the JSON.
+func Event(m ports.Message) (order.Event, error) {
+	decode, ok := decoders[m.Type]
+	if !ok {
+		return nil, fmt.Errorf("message %s of type %q: %w", m.ID, m.Type, ErrUnknownType)
+	}
+	event, err := decode(m.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("message %s of type %s: %w", m.ID, m.Type, err)
+	}
+	return event, nil
+}
+
+func decoder[P any](toEvent func(P) order.Event) func([]byte) (order.Event, error) {
+	return func(payload []byte) (order.Event, error) {
+		var p P
+		if err := json.Unmarshal(payload, &p); err != nil {
+			return nil, err
+		}
+		return toEvent(p), nil
+	}
+}
+
+func lines(from []order.Item) []item {
+	to := make([]item, len(from)) // never nil: "items" is [] in JSON, not null
+	for i, line := range from {
+		to[i] = item{line.Product, line.Amount}
+	}
+	return to
+}
+
+func items(from []item) []order.Item {
+	var to []order.Item
+	for _, line := range from {
+		to = append(to, order.Item{Product: line.ProductID, Amount: line.Amount})
+	}
+	return to
+}

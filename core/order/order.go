@@ -1,0 +1,173 @@
+// Package order is the core of the service: what an order is and what may happen to it.
+//
+// Nothing here reads a clock, draws a random number, or knows of HTTP, a database or a broker: whatever a rule needs
+// is passed in, and whatever happened is handed out as events. Read order.go for the commands, rules.go for what is
+// allowed when, event.go for what is remembered.
+package order
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Order is the aggregate: one buyer's basket on its way to being paid or cancelled. Its fields change only through
+// events, so that a state built by commands, by Replay and by Restore is the same state.
+type Order struct {
+	id        string
+	buyer     string
+	items     []Item
+	status    Status
+	version   int
+	createdAt time.Time
+	updatedAt time.Time
+	changes   []Event
+}
+
+// Item is one line of an order: a product and how many of it.
+type Item struct {
+	Product string
+	Amount  int // whole pieces, 1 to MaxAmount
+}
+
+// New starts a pending order. Lines of the same product become one line. The errors are those of AddItem, and
+// ErrInvalidID for the order's or the buyer's id.
+func New(id, buyer string, items []Item, at time.Time) (*Order, error) {
+	if err := checkID("id", id); err != nil {
+		return nil, err
+	}
+	if err := checkID("buyer", buyer); err != nil {
+		return nil, err
+	}
+	var lines []Item
+	for i, item := range items {
+		if err := checkJoin(lines, item); err != nil {
+			return nil, atLine(i, err)
+		}
+		lines = join(lines, item)
+	}
+	o := &Order{}
+	o.record(Created{ID: id, Buyer: buyer, Items: lines, At: at})
+	return o, nil
+}
+
+// AddItem puts amount pieces of a product into the order; pieces of a product already there add up. Errors:
+// ErrInvalidID, ErrInvalidAmount, ErrTooManyItems.
+func (o *Order) AddItem(product string, amount int, at time.Time) error {
+	if err := o.allow(editItems); err != nil {
+		return err
+	}
+	if err := checkJoin(o.items, Item{product, amount}); err != nil {
+		return err
+	}
+	o.record(ItemAdded{Product: product, Amount: amount, At: at})
+	return nil
+}
+
+// ChangeAmount sets how many pieces of a product the order has. Errors: ErrNoSuchItem, ErrInvalidAmount.
+func (o *Order) ChangeAmount(product string, amount int, at time.Time) error {
+	if err := o.allow(editItems); err != nil {
+		return err
+	}
+	if o.line(product) < 0 {
+		return fmt.Errorf("product %q: %w", product, ErrNoSuchItem)
+	}
+	if err := checkAmount(amount); err != nil {
+		return err
+	}
+	o.record(AmountChanged{Product: product, Amount: amount, At: at})
+	return nil
+}
+
+// RemoveItem takes a product out of the order. Error: ErrNoSuchItem.
+func (o *Order) RemoveItem(product string, at time.Time) error {
+	if err := o.allow(editItems); err != nil {
+		return err
+	}
+	if o.line(product) < 0 {
+		return fmt.Errorf("product %q: %w", product, ErrNoSuchItem)
+	}
+	o.record(ItemRemoved{Product: product, At: at})
+	return nil
+}
+
+// Submit closes the basket: the items are final from here on. Error: ErrEmpty.
+func (o *Order) Submit(at time.Time) error {
+	if err := o.allow(submit); err != nil {
+		return err
+	}
+	if len(o.items) == 0 {
+		return ErrEmpty
+	}
+	o.record(Submitted{Buyer: o.buyer, Items: slices.Clone(o.items), At: at})
+	return nil
+}
+
+// Pay marks the order as paid, straight from the basket or after it was submitted. Error: ErrEmpty.
+func (o *Order) Pay(at time.Time) error {
+	if err := o.allow(pay); err != nil {
+		return err
+	}
+	if len(o.items) == 0 {
+		return ErrEmpty
+	}
+	o.record(Paid{At: at})
+	return nil
+}
+
+// Cancel ends an order that is not paid. The reason may be empty. Error: ErrInvalidReason.
+func (o *Order) Cancel(reason string, at time.Time) error {
+	if err := o.allow(cancel); err != nil {
+		return err
+	}
+	if err := checkReason(reason); err != nil {
+		return err
+	}
+	o.record(Cancelled{Reason: reason, At: at})
+	return nil
+}
+
+func (o *Order) ID() string           { return o.id }
+func (o *Order) Buyer() string        { return o.buyer }
+func (o *Order) Items() []Item        { return slices.Clone(o.items) }
+func (o *Order) Status() Status       { return o.status }
+func (o *Order) CreatedAt() time.Time { return o.createdAt }
+func (o *Order) UpdatedAt() time.Time { return o.updatedAt }
+
+// Version counts the events applied so far: the n-th event of an order has version n.
+func (o *Order) Version() int { return o.version }
+
+// Changes are the events recorded since the order was made, loaded or last committed. The last of them has version
+// Version().
+func (o *Order) Changes() []Event { return slices.Clone(o.changes) }
+
+// Committed forgets the changes. A store calls it once they are safe, so that saving again saves nothing twice.
+func (o *Order) Committed() { o.changes = nil }
+
+// record is the only way forward: an event takes effect at once and waits in Changes to be committed.
+func (o *Order) record(e Event) {
+	o.apply(e)
+	o.changes = append(o.changes, e)
+}
+
+func (o *Order) apply(e Event) {
+	e.apply(o)
+	o.version++
+	o.updatedAt = e.OccurredAt()
+}
+
+// line is the index of a product's line, or -1.
+func (o *Order) line(product string) int { return find(o.items, product) }
+
+func find(lines []Item, product string) int {
+	return slices.IndexFunc(lines, func(i Item) bool { return i.Product == product })
+}
+
+// join adds an item to the lines in place; lines of one product are one line.
+func join(lines []Item, item Item) []Item {
+	if i := find(lines, item.Product); i >= 0 {
+		lines[i].Amount += item.Amount
+		return lines
+	}
+	return append(lines, item)
+}

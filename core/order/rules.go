@@ -1,0 +1,138 @@
+package order
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Limits that hold for every order. Lengths are in characters, not bytes.
+const (
+	MaxAmount       = 1_000_000 // pieces a line
+	MaxItems        = 500       // lines an order
+	MaxIDLength     = 64
+	MaxReasonLength = 500
+)
+
+// Status says where an order stands. An order starts as pending; paid and cancelled are final.
+type Status string
+
+const (
+	StatusPending   Status = "pending"
+	StatusSubmitted Status = "submitted"
+	StatusPaid      Status = "paid"
+	StatusCancelled Status = "cancelled"
+)
+
+// What a command may be refused with. Errors carry detail: compare with errors.Is.
+var (
+	ErrAlreadySubmitted = errors.New("order is already submitted")
+	ErrAlreadyPaid      = errors.New("order is already paid")
+	ErrAlreadyCancelled = errors.New("order is already cancelled")
+	ErrEmpty            = errors.New("order has no items")
+	ErrNoSuchItem       = errors.New("order has no such item")
+	ErrTooManyItems     = fmt.Errorf("order may have at most %d items", MaxItems)
+	ErrInvalidAmount    = fmt.Errorf("amount must be from 1 to %d", MaxAmount)
+	ErrInvalidID        = fmt.Errorf("id must have 1 to %d characters, none of them a control character", MaxIDLength)
+	ErrInvalidReason    = fmt.Errorf("reason may have at most %d characters of valid UTF-8", MaxReasonLength)
+)
+
+// action groups the commands that share a row of the rules.
+type action string
+
+const (
+	editItems action = "edit items"
+	submit    action = "submit"
+	pay       action = "pay"
+	cancel    action = "cancel"
+)
+
+// rules is the whole life of an order: what an action gets in each status, nil where it is allowed.
+var rules = map[action]map[Status]error{
+	editItems: {StatusPending: nil, StatusSubmitted: ErrAlreadySubmitted, StatusPaid: ErrAlreadyPaid, StatusCancelled: ErrAlreadyCancelled},
+	submit:    {StatusPending: nil, StatusSubmitted: ErrAlreadySubmitted, StatusPaid: ErrAlreadyPaid, StatusCancelled: ErrAlreadyCancelled},
+	pay:       {StatusPending: nil, StatusSubmitted: nil, StatusPaid: ErrAlreadyPaid, StatusCancelled: ErrAlreadyCancelled},
+	cancel:    {StatusPending: nil, StatusSubmitted: nil, StatusPaid: ErrAlreadyPaid, StatusCancelled: ErrAlreadyCancelled},
+}
+
+func (o *Order) allow(a action) error { return rules[a][o.status] }
+
+// InputError says which of the values passed in broke a limit. It unwraps to the limit's own error.
+type InputError struct {
+	Field string // "id", "buyer", "product", "amount", "items" or "reason"
+	Line  int    // which item passed to New it was, from 0; -1 when it was none of them
+	Err   error
+}
+
+func (e *InputError) Error() string {
+	if e.Line >= 0 {
+		return fmt.Sprintf("item %d, %s: %v", e.Line+1, e.Field, e.Err)
+	}
+	return fmt.Sprintf("%s: %v", e.Field, e.Err)
+}
+
+func (e *InputError) Unwrap() error { return e.Err }
+
+func invalid(field string, err error) error { return &InputError{Field: field, Line: -1, Err: err} }
+
+func atLine(line int, err error) error {
+	var input *InputError
+	if errors.As(err, &input) {
+		input.Line = line
+	}
+	return err
+}
+
+func checkID(field, id string) error {
+	if id == "" || longer(id, MaxIDLength) || !validUTF8(id) || strings.ContainsFunc(id, isControl) {
+		return invalid(field, ErrInvalidID)
+	}
+	return nil
+}
+
+func checkAmount(amount int) error {
+	if amount < 1 || amount > MaxAmount {
+		return invalid("amount", ErrInvalidAmount)
+	}
+	return nil
+}
+
+func checkReason(reason string) error {
+	if longer(reason, MaxReasonLength) || !validUTF8(reason) {
+		return invalid("reason", ErrInvalidReason)
+	}
+	return nil
+}
+
+// checkJoin tells whether an item may join the lines.
+func checkJoin(lines []Item, item Item) error {
+	if err := checkID("product", item.Product); err != nil {
+		return err
+	}
+	if err := checkAmount(item.Amount); err != nil {
+		return err
+	}
+	if i := find(lines, item.Product); i >= 0 {
+		// Both amounts are at most MaxAmount, so the sum cannot overflow.
+		return checkAmount(lines[i].Amount + item.Amount)
+	}
+	if len(lines) >= MaxItems {
+		return invalid("items", ErrTooManyItems)
+	}
+	return nil
+}
+
+// longer counts characters, and no further than it has to.
+func longer(s string, limit int) bool {
+	n := 0
+	for range s {
+		if n++; n > limit {
+			return true
+		}
+	}
+	return false
+}
+
+func validUTF8(s string) bool { return strings.ToValidUTF8(s, "") == s }
+
+func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }

@@ -1,0 +1,95 @@
+// Package ports is the border of the core: what the outside may ask of it (driving), and what it asks of the outside
+// (driven). Adapters implement or call these interfaces; package porttest holds every implementation to the promises
+// in the comments. The values that cross the border stand in values.go.
+package ports
+
+import (
+	"context"
+	"time"
+
+	"hexorders/core/order"
+)
+
+// Orders is the driving port: all that a client can do. Every command answers with the order as it then stands.
+//
+// Errors: the sentinels of core/order when a rule refuses; ErrNotFound; ErrVersionMismatch when the caller named a
+// version and the order has another; ErrConflict when others kept changing the order at the same moment;
+// ErrUnavailable when the store cannot be reached. After an error nothing has changed, with one exception: after
+// ErrUnavailable the command may have been carried out, for the answer may be what was lost.
+type Orders interface {
+	Create(ctx context.Context, buyer string, items []order.Item) (*order.Order, error)
+	AddItem(ctx context.Context, at Target, product string, amount int) (*order.Order, error)
+	ChangeAmount(ctx context.Context, at Target, product string, amount int) (*order.Order, error)
+	RemoveItem(ctx context.Context, at Target, product string) (*order.Order, error)
+	Submit(ctx context.Context, at Target) (*order.Order, error)
+	Pay(ctx context.Context, at Target) (*order.Order, error)
+	Cancel(ctx context.Context, at Target, reason string) (*order.Order, error)
+	Get(ctx context.Context, id string) (*order.Order, error)
+	ByBuyer(ctx context.Context, buyer string, page Page) (orders []*order.Order, next string, err error)
+}
+
+// OrderStore keeps orders. One Save is one transaction is one aggregate.
+type OrderStore interface {
+	// Get returns a fresh copy: changing it changes nothing in the store. Errors: ErrNotFound, ErrUnavailable.
+	Get(ctx context.Context, id string) (*order.Order, error)
+	// Save commits the order's state and one message for each of its changes, in their order, or neither; then it
+	// marks the order as committed. An order without changes is left alone. Errors: ErrConflict when the order is no
+	// longer as it was loaded (or its id is taken); ErrUnavailable when the outcome is not known or the store is
+	// down. After an error the changes are still in the order.
+	Save(ctx context.Context, o *order.Order) error
+	// ByBuyer lists a buyer's orders, oldest first (by id, which grows with time). next is the cursor of the
+	// following page, "" after the last. Errors: ErrBadCursor, ErrUnavailable.
+	ByBuyer(ctx context.Context, buyer string, page Page) (orders []*order.Order, next string, err error)
+}
+
+// Outbox is the log that committed saves leave behind. It has two promises: every committed message is in it, and an
+// order's messages come in version order.
+type Outbox interface {
+	// Position is the last checkpoint, "" before the first.
+	Position(ctx context.Context) (Position, error)
+	// Tail hands every message after a position to emit, "" meaning from the first message on, then follows the log
+	// until ctx ends or something breaks; it always returns an error. Calls of emit come one at a time. The position
+	// given with a message means: this one and all that came before it. A message may be repeated after a resumed
+	// Tail, never left out. Whatever emit returns other than nil ends Tail with that error.
+	Tail(ctx context.Context, after Position, emit func(Message, Position) error) error
+	// Checkpoint makes a position the one to resume from. term is the lease's: once a later term has made a
+	// checkpoint, an earlier one gets ErrFenced, so that a relay that lost its lease cannot turn the clock back.
+	Checkpoint(ctx context.Context, term int64, p Position) error
+}
+
+// Parking holds the messages that the broker refused for good, and the later messages of the same orders, until an
+// operator sends them again.
+type Parking interface {
+	// Park keeps a message. Parking it again changes nothing but the reason.
+	Park(ctx context.Context, m Message, reason string) error
+	// Parked lists the orders that have parked messages, by order id.
+	Parked(ctx context.Context) ([]ParkedOrder, error)
+	// Messages returns an order's parked messages in version order; none is no error.
+	Messages(ctx context.Context, orderID string) ([]Message, error)
+	// Retry asks the relay to send an order's parked messages again. Error: ErrNotFound when it has none.
+	Retry(ctx context.Context, orderID string) error
+	// Unpark forgets a message that the broker has now. One that is not parked is no error.
+	Unpark(ctx context.Context, m Message) error
+	// Refused ends a retry that failed: the order stays parked, for this reason.
+	Refused(ctx context.Context, orderID, reason string) error
+}
+
+// Publisher hands messages to the broker.
+type Publisher interface {
+	// Publish sends a message and returns without waiting for the broker, though it may wait while the broker takes
+	// nothing. done is called exactly once, on any goroutine: with nil only when the broker has the message for
+	// good; with ErrRefused when it never will take this message; with another error when it is worth another try.
+	// Messages of one order published one after the other's done(nil) stand in that order at the broker.
+	Publish(ctx context.Context, m Message, done func(error))
+	// Close waits a bounded time for what was published, then gives up: every done has been called when it returns.
+	Close() error
+}
+
+// Lease lets one of several relays work at a time.
+type Lease interface {
+	// Acquire takes or renews the lease for an owner, for ttl from now by the keeper's clock. The term grows whenever
+	// the owner changes and stays when it does not. Error: ErrLeaseHeld while it is another's.
+	Acquire(ctx context.Context, owner string, ttl time.Duration) (term int64, err error)
+	// Release gives the lease back at once; not holding it is no error.
+	Release(ctx context.Context, owner string) error
+}

@@ -1,0 +1,73 @@
+package ports
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// What a port may answer with. Errors carry detail: compare with errors.Is.
+var (
+	ErrNotFound        = errors.New("not found")
+	ErrConflict        = errors.New("the order was changed by someone else at the same moment")
+	ErrVersionMismatch = errors.New("the order is not at the version that was asked for")
+	ErrBadCursor       = errors.New("the cursor is not one that this list has given out")
+	ErrUnavailable     = errors.New("the store cannot be reached")
+	ErrFenced          = errors.New("a later lease holder has taken over")
+	ErrLeaseHeld       = errors.New("the lease is held by another")
+	ErrRefused         = errors.New("the broker refuses this message for good")
+)
+
+// Target names the order that a command is for.
+type Target struct {
+	ID      string
+	Version int // the version the caller has seen; 0 means any
+}
+
+// Page asks for part of a list.
+type Page struct {
+	Limit  int    // at most this many, 1 to MaxPageLimit; 0 means DefaultPageLimit
+	Cursor string // where the page before ended; "" for the first
+}
+
+const (
+	DefaultPageLimit = 50
+	MaxPageLimit     = 200
+)
+
+// Message is a committed event on its way to the broker, in the published language.
+type Message struct {
+	ID          string // "<order id>/<version>", unique for ever
+	Type        string // "OrderCreated"
+	OrderID     string
+	Version     int    // of the order once this event was applied: 1, 2, 3, ... without a gap
+	Payload     []byte // JSON; never changed after the message was made
+	OccurredAt  time.Time
+	TraceParent string // W3C trace context of the request that caused it, "" when it had none
+}
+
+// Position is a place in the outbox. Only the outbox that made it can read it.
+type Position string
+
+// ParkedOrder is what an operator needs to know of an order whose messages are held back.
+type ParkedOrder struct {
+	OrderID  string
+	First    int // version of the first parked message
+	Messages int
+	Reason   string
+	Since    time.Time // when the first of them was parked
+	Retry    bool      // an operator has asked for another try
+}
+
+type traceParentKey struct{}
+
+// WithTraceParent makes the messages of whatever is saved under ctx carry a W3C traceparent.
+func WithTraceParent(ctx context.Context, traceParent string) context.Context {
+	return context.WithValue(ctx, traceParentKey{}, traceParent)
+}
+
+// TraceParent is what WithTraceParent put there, or "".
+func TraceParent(ctx context.Context) string {
+	traceParent, _ := ctx.Value(traceParentKey{}).(string)
+	return traceParent
+}
