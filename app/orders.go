@@ -1,0 +1,113 @@
+// Package app holds the use cases: what the service does with orders (Orders) and how what happened reaches the
+// broker (Relay). It knows ports, never an adapter.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// maxAttempts bounds how often a command without a version is tried when others keep winning the race.
+const maxAttempts = 3
+
+// Orders carries out commands: load the order, ask it, save it. The rules are the order's own.
+type Orders struct {
+	store ports.OrderStore
+	now   func() time.Time
+	newID func() string
+}
+
+// OrdersOptions are the parts of the world that the core may not reach for itself.
+type OrdersOptions struct {
+	NewID func() string    // required; ids must grow with time (UUIDv7), because lists are in their order
+	Now   func() time.Time // time.Now when nil
+}
+
+var _ ports.Orders = (*Orders)(nil)
+
+func NewOrders(store ports.OrderStore, options OrdersOptions) *Orders {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	return &Orders{store: store, now: options.Now, newID: options.NewID}
+}
+
+func (s *Orders) Create(ctx context.Context, buyer string, items []order.Item) (*order.Order, error) {
+	o, err := order.New(s.newID(), buyer, items, s.at())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.Save(ctx, o); err != nil {
+		return nil, fmt.Errorf("create order: %w", err)
+	}
+	return o, nil
+}
+
+func (s *Orders) AddItem(ctx context.Context, at ports.Target, product string, amount int) (*order.Order, error) {
+	return s.change(ctx, at, func(o *order.Order) error { return o.AddItem(product, amount, s.at()) })
+}
+
+func (s *Orders) ChangeAmount(ctx context.Context, at ports.Target, product string, amount int) (*order.Order, error) {
+	return s.change(ctx, at, func(o *order.Order) error { return o.ChangeAmount(product, amount, s.at()) })
+}
+
+func (s *Orders) RemoveItem(ctx context.Context, at ports.Target, product string) (*order.Order, error) {
+	return s.change(ctx, at, func(o *order.Order) error { return o.RemoveItem(product, s.at()) })
+}
+
+func (s *Orders) Submit(ctx context.Context, at ports.Target) (*order.Order, error) {
+	return s.change(ctx, at, func(o *order.Order) error { return o.Submit(s.at()) })
+}
+
+func (s *Orders) Pay(ctx context.Context, at ports.Target) (*order.Order, error) {
+	return s.change(ctx, at, func(o *order.Order) error { return o.Pay(s.at()) })
+}
+
+func (s *Orders) Cancel(ctx context.Context, at ports.Target, reason string) (*order.Order, error) {
+	return s.change(ctx, at, func(o *order.Order) error { return o.Cancel(reason, s.at()) })
+}
+
+func (s *Orders) Get(ctx context.Context, id string) (*order.Order, error) {
+	return s.store.Get(ctx, id)
+}
+
+func (s *Orders) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*order.Order, string, error) {
+	return s.store.ByBuyer(ctx, buyer, page)
+}
+
+// change is every command on an existing order. A lost race is no answer for a caller who named no version: the
+// command is checked again on what the winner left behind. A caller who named one wants to hear of the winner.
+func (s *Orders) change(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
+	for attempt := 1; ; attempt++ {
+		o, err := s.store.Get(ctx, at.ID)
+		if err != nil {
+			return nil, err
+		}
+		if at.Version != 0 && o.Version() != at.Version {
+			return nil, fmt.Errorf("order %s is at version %d, not %d: %w", at.ID, o.Version(), at.Version, ports.ErrVersionMismatch)
+		}
+		if err := command(o); err != nil {
+			return nil, err
+		}
+		err = s.store.Save(ctx, o)
+		switch {
+		case err == nil:
+			return o, nil
+		case !errors.Is(err, ports.ErrConflict):
+			return nil, err
+		case at.Version != 0:
+			return nil, fmt.Errorf("order %s is no longer at version %d: %w", at.ID, at.Version, ports.ErrVersionMismatch)
+		case attempt == maxAttempts:
+			return nil, fmt.Errorf("order %s, %d attempts: %w", at.ID, maxAttempts, err)
+		}
+	}
+}
+
+// at is the time of a command in the precision that every store and the published language keep, so that an order
+// reads the same before and after it was stored.
+func (s *Orders) at() time.Time { return s.now().UTC().Truncate(time.Millisecond) }

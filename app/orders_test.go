@@ -1,0 +1,178 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"hexorders/adapters/memory"
+	"hexorders/app"
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// racingStore lets somebody else win the race for the first few saves of an existing order.
+type racingStore struct {
+	*memory.Store
+	lost int // how many saves others still win
+}
+
+func (s *racingStore) Save(ctx context.Context, o *order.Order) error {
+	if o.Version() > len(o.Changes()) && s.lost > 0 {
+		s.lost--
+		winner, err := s.Store.Get(ctx, o.ID())
+		if err != nil {
+			return err
+		}
+		if err := winner.AddItem("winner", 1, time.Now()); err != nil {
+			return err
+		}
+		if err := s.Store.Save(ctx, winner); err != nil {
+			return err
+		}
+	}
+	return s.Store.Save(ctx, o)
+}
+
+func newOrders(lost int) *app.Orders {
+	ids := 0
+	return app.NewOrders(&racingStore{memory.NewStore(), lost}, app.OrdersOptions{
+		NewID: func() string { ids++; return "order-" + strconv.Itoa(ids) },
+	})
+}
+
+func create(t *testing.T, orders *app.Orders) *order.Order {
+	t.Helper()
+	o, err := orders.Create(t.Context(), "buyer", []order.Item{{Product: "p", Amount: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestEveryCommandChangesTheStoredOrder(t *testing.T) {
+	orders := newOrders(0)
+	for name, command := range map[string]struct {
+		do   func(ports.Target) (*order.Order, error)
+		want func(*order.Order) bool
+	}{
+		"AddItem": {
+			func(at ports.Target) (*order.Order, error) { return orders.AddItem(t.Context(), at, "q", 2) },
+			func(o *order.Order) bool {
+				return len(o.Items()) == 2 && o.Items()[1] == order.Item{Product: "q", Amount: 2}
+			},
+		},
+		"ChangeAmount": {
+			func(at ports.Target) (*order.Order, error) { return orders.ChangeAmount(t.Context(), at, "p", 7) },
+			func(o *order.Order) bool { return o.Items()[0].Amount == 7 },
+		},
+		"RemoveItem": {
+			func(at ports.Target) (*order.Order, error) { return orders.RemoveItem(t.Context(), at, "p") },
+			func(o *order.Order) bool { return len(o.Items()) == 0 },
+		},
+		"Submit": {
+			func(at ports.Target) (*order.Order, error) { return orders.Submit(t.Context(), at) },
+			func(o *order.Order) bool { return o.Status() == order.StatusSubmitted },
+		},
+		"Pay": {
+			func(at ports.Target) (*order.Order, error) { return orders.Pay(t.Context(), at) },
+			func(o *order.Order) bool { return o.Status() == order.StatusPaid },
+		},
+		"Cancel": {
+			func(at ports.Target) (*order.Order, error) { return orders.Cancel(t.Context(), at, "no need") },
+			func(o *order.Order) bool { return o.Status() == order.StatusCancelled },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := create(t, orders).ID()
+			answer, err := command.do(ports.Target{ID: id, Version: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored, err := orders.Get(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for what, o := range map[string]*order.Order{"answer": answer, "stored order": stored} {
+				if !command.want(o) || o.Version() != 2 {
+					t.Errorf("the %s is %+v", what, o.Snapshot())
+				}
+			}
+			if _, err := command.do(ports.Target{ID: id, Version: 1}); !errors.Is(err, ports.ErrVersionMismatch) {
+				t.Errorf("with a stale version: %v, want ErrVersionMismatch", err)
+			}
+			if _, err := command.do(ports.Target{ID: "nobody"}); !errors.Is(err, ports.ErrNotFound) {
+				t.Errorf("on an unknown order: %v, want ErrNotFound", err)
+			}
+		})
+	}
+}
+
+func TestALostRaceIsTriedAgain(t *testing.T) {
+	orders := newOrders(2)
+	o := create(t, orders)
+	after, err := orders.AddItem(t.Context(), ports.Target{ID: o.ID()}, "mine", 1)
+	if err != nil {
+		t.Fatalf("two lost races: %v, want success at the third attempt", err)
+	}
+	if after.Version() != 4 {
+		t.Errorf("version %d, want 4: created, two winners, mine", after.Version())
+	}
+}
+
+func TestThreeLostRacesAreAConflict(t *testing.T) {
+	orders := newOrders(3)
+	o := create(t, orders)
+	if _, err := orders.AddItem(t.Context(), ports.Target{ID: o.ID()}, "mine", 1); !errors.Is(err, ports.ErrConflict) {
+		t.Errorf("three lost races: %v, want ErrConflict", err)
+	}
+}
+
+func TestARaceLostByACallerWhoNamedAVersionIsAMismatch(t *testing.T) {
+	orders := newOrders(1)
+	o := create(t, orders)
+	_, err := orders.AddItem(t.Context(), ports.Target{ID: o.ID(), Version: 1}, "mine", 1)
+	if !errors.Is(err, ports.ErrVersionMismatch) {
+		t.Errorf("%v, want ErrVersionMismatch", err)
+	}
+	stored, err := orders.Get(t.Context(), o.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stored.Version() != 2 {
+		t.Errorf("version %d, want 2: the caller's command must not have been carried out", stored.Version())
+	}
+}
+
+func TestARefusedCommandSavesNothing(t *testing.T) {
+	orders := newOrders(0)
+	o := create(t, orders)
+	if _, err := orders.AddItem(t.Context(), ports.Target{ID: o.ID()}, "p", 0); !errors.Is(err, order.ErrInvalidAmount) {
+		t.Errorf("%v, want ErrInvalidAmount", err)
+	}
+	if _, err := orders.Create(t.Context(), "", nil); !errors.Is(err, order.ErrInvalidID) {
+		t.Errorf("create without a buyer: %v, want ErrInvalidID", err)
+	}
+	stored, err := orders.Get(t.Context(), o.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stored.Version() != 1 {
+		t.Errorf("version %d, want 1", stored.Version())
+	}
+}
+
+func TestByBuyerPages(t *testing.T) {
+	orders := newOrders(0)
+	first, second := create(t, orders), create(t, orders)
+	page, next, err := orders.ByBuyer(t.Context(), "buyer", ports.Page{Limit: 1})
+	if err != nil || len(page) != 1 || page[0].ID() != first.ID() || next == "" {
+		t.Fatalf("first page: %v, next %q, %v", page, next, err)
+	}
+	page, next, err = orders.ByBuyer(t.Context(), "buyer", ports.Page{Limit: 1, Cursor: next})
+	if err != nil || len(page) != 1 || page[0].ID() != second.ID() || next != "" {
+		t.Fatalf("second page: %v, next %q, %v", page, next, err)
+	}
+}
