@@ -37,8 +37,9 @@ type OrderStore interface {
 	// longer as it was loaded (or its id is taken); ErrUnavailable when the outcome is not known or the store is
 	// down. After an error the changes are still in the order.
 	Save(ctx context.Context, o *order.Order) error
-	// ByBuyer lists a buyer's orders, oldest first (by id, which grows with time). next is the cursor of the
-	// following page, "" after the last. Errors: ErrBadCursor, ErrUnavailable.
+	// ByBuyer lists a buyer's orders, oldest first (by id, which grows with time). A page limit that cannot be is
+	// made one that can. next is the cursor of the following page, "" after the last. Errors: ErrBadCursor,
+	// ErrUnavailable.
 	ByBuyer(ctx context.Context, buyer string, page Page) (orders []*order.Order, next string, err error)
 }
 
@@ -82,7 +83,24 @@ type Publisher interface {
 	// Messages of one order published one after the other's done(nil) stand in that order at the broker.
 	Publish(ctx context.Context, m Message, done func(error))
 	// Close waits a bounded time for what was published, then gives up: every done has been called when it returns.
+	// What is published later gets an error, and closing again does nothing.
 	Close() error
+}
+
+// Topic is the log behind the in-process broker: what a broker's own servers would keep. Offsets grow, with or without
+// gaps; 0 is before the first message.
+type Topic interface {
+	// Append adds messages at the end, all or none, in their order. Errors: ErrUnavailable.
+	Append(ctx context.Context, messages []Message) error
+	// Read returns at most limit messages after an offset, and the offset of the last of them. It waits until there
+	// is at least one, or ctx ends; what another process appends is seen within a second.
+	Read(ctx context.Context, after int64, limit int) (messages []Message, last int64, err error)
+	// End is the offset of the newest message, 0 when there is none.
+	End(ctx context.Context) (int64, error)
+	// Committed is how far a subscriber has come, 0 for one that never committed.
+	Committed(ctx context.Context, subscriber string) (int64, error)
+	// Commit remembers how far a subscriber has come.
+	Commit(ctx context.Context, subscriber string, offset int64) error
 }
 
 // Lease lets one of several relays work at a time.
