@@ -80,8 +80,8 @@ func (s *Orders) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]
 	return s.store.ByBuyer(ctx, buyer, page)
 }
 
-// change is every command on an existing order. A lost race is no answer for a caller who named no version: the
-// command is checked again on what the winner left behind. A caller who named one wants to hear of the winner.
+// change is every command on an existing order. A lost race is no answer: the command is checked again on what the
+// winner left behind, where a caller who named a version hears that it is gone.
 func (s *Orders) change(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
 	for attempt := 1; ; attempt++ {
 		o, err := s.store.Get(ctx, at.ID)
@@ -100,8 +100,6 @@ func (s *Orders) change(ctx context.Context, at ports.Target, command func(*orde
 			return o, nil
 		case !errors.Is(err, ports.ErrConflict):
 			return nil, err
-		case at.Version != 0:
-			return nil, fmt.Errorf("order %s is no longer at version %d: %w", at.ID, at.Version, ports.ErrVersionMismatch)
 		case attempt == maxAttempts:
 			return nil, fmt.Errorf("order %s, %d attempts: %w", at.ID, maxAttempts, err)
 		}
