@@ -26,7 +26,7 @@ type Target struct {
 
 // Page asks for part of a list.
 type Page struct {
-	Limit  int    // at most this many, 1 to MaxPageLimit; 0 means DefaultPageLimit
+	Limit  int    // at most this many; below 1 means DefaultPageLimit, above MaxPageLimit means MaxPageLimit
 	Cursor string // where the page before ended; "" for the first
 }
 
@@ -54,7 +54,7 @@ type ParkedOrder struct {
 	OrderID  string
 	First    int // version of the first parked message
 	Messages int
-	Reason   string
+	Reason   string    // why the first of them is parked
 	Since    time.Time // when the first of them was parked
 	Retry    bool      // an operator has asked for another try
 }

@@ -138,7 +138,7 @@ func (o *Order) UpdatedAt() time.Time { return o.updatedAt }
 func (o *Order) Version() int { return o.version }
 
 // Changes are the events recorded since the order was made, loaded or last committed. The last of them has version
-// Version().
+// Version(). Read the item lists in them, do not write into them.
 func (o *Order) Changes() []Event { return slices.Clone(o.changes) }
 
 // Committed forgets the changes. A store calls it once they are safe, so that saving again saves nothing twice.

@@ -55,7 +55,13 @@ var rules = map[action]map[Status]error{
 	cancel:    {StatusPending: nil, StatusSubmitted: nil, StatusPaid: ErrAlreadyPaid, StatusCancelled: ErrAlreadyCancelled},
 }
 
-func (o *Order) allow(a action) error { return rules[a][o.status] }
+func (o *Order) allow(a action) error {
+	refusal, known := rules[a][o.status]
+	if !known {
+		return fmt.Errorf("status %q: %w", o.status, ErrInvalidHistory) // an Order that no constructor made
+	}
+	return refusal
+}
 
 // InputError says which of the values passed in broke a limit. It unwraps to the limit's own error.
 type InputError struct {

@@ -1,0 +1,438 @@
+package order_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"hexorders/core/order"
+)
+
+var (
+	morning = time.Date(2026, time.March, 14, 8, 0, 0, 0, time.UTC)
+	noon    = morning.Add(4 * time.Hour)
+)
+
+// statuses are the columns of the matrix below.
+var statuses = []order.Status{order.StatusPending, order.StatusSubmitted, order.StatusPaid, order.StatusCancelled}
+
+// TestWhatIsAllowedWhen is the table of what each method answers in each status: nil where it is allowed. A call that
+// is refused changes nothing.
+func TestWhatIsAllowedWhen(t *testing.T) {
+	submitted, paid, cancelled := order.ErrAlreadySubmitted, order.ErrAlreadyPaid, order.ErrAlreadyCancelled
+	matrix := []struct {
+		name  string
+		call  func(*order.Order) error
+		event order.Event // what is recorded where it is allowed
+		want  [4]error    // pending, submitted, paid, cancelled
+	}{
+		{"add an item",
+			func(o *order.Order) error { return o.AddItem("2222", 8, noon) },
+			order.ItemAdded{Product: "2222", Amount: 8, At: noon},
+			[4]error{nil, submitted, paid, cancelled}},
+		{"add more of an item",
+			func(o *order.Order) error { return o.AddItem("1111", 8, noon) },
+			order.ItemAdded{Product: "1111", Amount: 8, At: noon},
+			[4]error{nil, submitted, paid, cancelled}},
+		{"add an impossible amount",
+			func(o *order.Order) error { return o.AddItem("2222", 0, noon) }, nil,
+			[4]error{order.ErrInvalidAmount, submitted, paid, cancelled}},
+		{"add an item without id",
+			func(o *order.Order) error { return o.AddItem("", 1, noon) }, nil,
+			[4]error{order.ErrInvalidID, submitted, paid, cancelled}},
+		{"change an amount",
+			func(o *order.Order) error { return o.ChangeAmount("1111", 5, noon) },
+			order.AmountChanged{Product: "1111", Amount: 5, At: noon},
+			[4]error{nil, submitted, paid, cancelled}},
+		{"change an amount to an impossible one",
+			func(o *order.Order) error { return o.ChangeAmount("1111", -1, noon) }, nil,
+			[4]error{order.ErrInvalidAmount, submitted, paid, cancelled}},
+		{"change the amount of an item that is not there",
+			func(o *order.Order) error { return o.ChangeAmount("2222", 5, noon) }, nil,
+			[4]error{order.ErrNoSuchItem, submitted, paid, cancelled}},
+		{"remove an item",
+			func(o *order.Order) error { return o.RemoveItem("1111", noon) },
+			order.ItemRemoved{Product: "1111", At: noon},
+			[4]error{nil, submitted, paid, cancelled}},
+		{"remove an item that is not there",
+			func(o *order.Order) error { return o.RemoveItem("2222", noon) }, nil,
+			[4]error{order.ErrNoSuchItem, submitted, paid, cancelled}},
+		{"submit",
+			func(o *order.Order) error { return o.Submit(noon) },
+			order.Submitted{Buyer: "9999", Items: []order.Item{{Product: "1111", Amount: 3}}, At: noon},
+			[4]error{nil, submitted, paid, cancelled}},
+		{"pay",
+			func(o *order.Order) error { return o.Pay(noon) },
+			order.Paid{At: noon},
+			[4]error{nil, nil, paid, cancelled}},
+		{"cancel",
+			func(o *order.Order) error { return o.Cancel("changed my mind", noon) },
+			order.Cancelled{Reason: "changed my mind", At: noon},
+			[4]error{nil, nil, paid, cancelled}},
+		{"cancel without a reason",
+			func(o *order.Order) error { return o.Cancel("", noon) },
+			order.Cancelled{At: noon},
+			[4]error{nil, nil, paid, cancelled}},
+		{"cancel with an impossible reason",
+			func(o *order.Order) error { return o.Cancel(strings.Repeat("x", order.MaxReasonLength+1), noon) }, nil,
+			[4]error{order.ErrInvalidReason, order.ErrInvalidReason, paid, cancelled}},
+	}
+	for _, row := range matrix {
+		for column, status := range statuses {
+			for made, o := range orders(t, status) {
+				t.Run(fmt.Sprintf("%s/%s/%s", row.name, status, made), func(t *testing.T) {
+					err := row.call(o.Order)
+					if !errors.Is(err, row.want[column]) {
+						t.Fatalf("got error %v, want %v", err, row.want[column])
+					}
+					if err != nil {
+						o.wantUnchanged(t)
+						return
+					}
+					o.wantRecorded(t, row.event)
+				})
+			}
+		}
+	}
+}
+
+// TestAnEmptyOrder is the other half of the table: what an order without items may not do, which is only ever pending
+// or cancelled.
+func TestAnEmptyOrder(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		call          func(*order.Order) error
+		whilePending  error
+		onceCancelled error
+	}{
+		{"submit", func(o *order.Order) error { return o.Submit(noon) }, order.ErrEmpty, order.ErrAlreadyCancelled},
+		{"pay", func(o *order.Order) error { return o.Pay(noon) }, order.ErrEmpty, order.ErrAlreadyCancelled},
+		{"cancel", func(o *order.Order) error { return o.Cancel("", noon) }, nil, order.ErrAlreadyCancelled},
+		{"add an item", func(o *order.Order) error { return o.AddItem("1111", 1, noon) }, nil, order.ErrAlreadyCancelled},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for status, want := range map[order.Status]error{
+				order.StatusPending: c.whilePending, order.StatusCancelled: c.onceCancelled,
+			} {
+				o, err := order.New("order-1", "9999", nil, morning)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if status == order.StatusCancelled {
+					if err := o.Cancel("", morning); err != nil {
+						t.Fatal(err)
+					}
+				}
+				watched := watch(o)
+				if err := c.call(o); !errors.Is(err, want) {
+					t.Errorf("%s: got error %v, want %v", status, err, want)
+				} else if err != nil {
+					watched.wantUnchanged(t)
+				}
+			}
+		})
+	}
+
+	emptied := orders(t, order.StatusPending)["made by commands"]
+	if err := emptied.RemoveItem("1111", noon); err != nil {
+		t.Fatal(err)
+	}
+	if err := emptied.Submit(noon); !errors.Is(err, order.ErrEmpty) {
+		t.Errorf("submit once the last item was removed: got error %v, want %v", err, order.ErrEmpty)
+	}
+}
+
+// orders makes the same order in each way that there is.
+func orders(t *testing.T, status order.Status) map[string]watched {
+	t.Helper()
+	o := mustNew(t, order.Item{Product: "1111", Amount: 3})
+	var err error
+	switch status {
+	case order.StatusSubmitted:
+		err = o.Submit(morning)
+	case order.StatusPaid:
+		err = o.Pay(morning)
+	case order.StatusCancelled:
+		err = o.Cancel("out of stock", morning)
+	}
+	if err != nil || o.Status() != status {
+		t.Fatalf("making an order %s: got %s and error %v", status, o.Status(), err)
+	}
+	restored, err := order.Restore(o.Snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	replayed, err := order.Replay(o.Changes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]watched{"made by commands": watch(o), "restored": watch(restored), "replayed": watch(replayed)}
+}
+
+func mustNew(t testing.TB, items ...order.Item) *order.Order {
+	t.Helper()
+	o, err := order.New("order-1", "9999", items, morning)
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	return o
+}
+
+// watched is an order and what it was like before.
+type watched struct {
+	*order.Order
+	before  order.Snapshot
+	changes []order.Event
+}
+
+func watch(o *order.Order) watched { return watched{o, o.Snapshot(), o.Changes()} }
+
+func (w watched) wantUnchanged(t testing.TB) {
+	t.Helper()
+	if got := w.Snapshot(); !reflect.DeepEqual(got, w.before) {
+		t.Errorf("a refused call changed the order:\n got %+v\nwant %+v", got, w.before)
+	}
+	if got := w.Changes(); !reflect.DeepEqual(got, w.changes) {
+		t.Errorf("a refused call recorded something:\n got %+v\nwant %+v", got, w.changes)
+	}
+}
+
+func (w watched) wantRecorded(t testing.TB, want order.Event) {
+	t.Helper()
+	if got := w.Version(); got != w.before.Version+1 {
+		t.Errorf("version: got %d, want %d", got, w.before.Version+1)
+	}
+	if got := w.UpdatedAt(); !got.Equal(want.OccurredAt()) {
+		t.Errorf("updated at: got %v, want %v", got, want.OccurredAt())
+	}
+	changes := w.Changes()
+	if len(changes) != len(w.changes)+1 {
+		t.Fatalf("changes: got %d, want %d", len(changes), len(w.changes)+1)
+	}
+	if got := changes[len(changes)-1]; !reflect.DeepEqual(got, want) {
+		t.Errorf("event: got %#v, want %#v", got, want)
+	}
+}
+
+func TestIDs(t *testing.T) {
+	cases := []struct {
+		name, id string
+		ok       bool
+	}{
+		{"none", "", false},
+		{"one character", "x", true},
+		{"64 characters", strings.Repeat("x", 64), true},
+		{"65 characters", strings.Repeat("x", 65), false},
+		{"64 characters of two bytes", strings.Repeat("ß", 64), true},
+		{"65 characters of two bytes", strings.Repeat("ß", 65), false},
+		{"64 characters of four bytes", strings.Repeat("🛒", 64), true},
+		{"65 characters of four bytes", strings.Repeat("🛒", 65), false},
+		{"a space", " ", true},
+		{"a line break", "a\nb", false},
+		{"a zero byte", "a\x00b", false},
+		{"the last of the first control characters", "a\x1fb", false},
+		{"delete", "a\x7fb", false},
+		{"the last of the second control characters", "a\u009fb", false},
+		{"a no-break space, the first after them", "a\u00a0b", true},
+		{"not UTF-8", "a\xffb", false},
+		{"half a character", "\xf0\x9f\x9b", false},
+		{"the replacement character itself", "\ufffd", true},
+	}
+	// An id is an id, whatever it names.
+	uses := map[string]func(id string) error{
+		"id":    func(id string) error { _, err := order.New(id, "9999", nil, morning); return err },
+		"buyer": func(id string) error { _, err := order.New("order-1", id, nil, morning); return err },
+		"product": func(id string) error {
+			o := mustNew(t)
+			return o.AddItem(id, 1, morning)
+		},
+	}
+	for _, c := range cases {
+		for field, use := range uses {
+			t.Run(c.name+"/"+field, func(t *testing.T) {
+				err := use(c.id)
+				if c.ok && err != nil {
+					t.Fatalf("got error %v, want none", err)
+				}
+				if !c.ok {
+					wantInputError(t, err, order.ErrInvalidID, field, -1)
+				}
+			})
+		}
+	}
+}
+
+func TestAmounts(t *testing.T) {
+	const most = order.MaxAmount
+	add := func(amount int) func(*order.Order) error {
+		return func(o *order.Order) error { return o.AddItem("1111", amount, noon) }
+	}
+	change := func(amount int) func(*order.Order) error {
+		return func(o *order.Order) error { return o.ChangeAmount("1111", amount, noon) }
+	}
+	for _, c := range []struct {
+		name   string
+		before int // pieces of the product in the order, 0 for no line
+		call   func(*order.Order) error
+		want   int // 0 for ErrInvalidAmount
+	}{
+		{"add the least", 0, add(1), 1},
+		{"add the most", 0, add(most), most},
+		{"add one too many", 0, add(most + 1), 0},
+		{"add none", 0, add(0), 0},
+		{"add less than none", 0, add(-1), 0},
+		{"add the largest number there is", 0, add(math.MaxInt), 0},
+		{"add the smallest number there is", 0, add(math.MinInt), 0},
+		{"add up to the most", most - 1, add(1), most},
+		{"add up to one too many", most, add(1), 0},
+		{"add the most to the most", most, add(most), 0},
+		{"add up beyond the largest number", most, add(math.MaxInt), 0},
+		{"add up to a number in range by way of a negative one", most, add(-1), 0},
+		{"change to the least", 5, change(1), 1},
+		{"change to the most", 5, change(most), most},
+		{"change to what it is", 5, change(5), 5},
+		{"change to one too many", 5, change(most + 1), 0},
+		{"change to none", 5, change(0), 0},
+		{"change to less than none", 5, change(-1), 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := mustNew(t)
+			if c.before > 0 {
+				o = mustNew(t, order.Item{Product: "1111", Amount: c.before})
+			}
+			w := watch(o)
+			err := c.call(o)
+			if c.want == 0 {
+				wantInputError(t, err, order.ErrInvalidAmount, "amount", -1)
+				w.wantUnchanged(t)
+				return
+			}
+			if err != nil {
+				t.Fatalf("got error %v, want none", err)
+			}
+			wantItems(t, o, order.Item{Product: "1111", Amount: c.want})
+		})
+	}
+}
+
+func TestAnOrderHasAtMost500Lines(t *testing.T) {
+	lines := make([]order.Item, order.MaxItems)
+	for i := range lines {
+		lines[i] = order.Item{Product: fmt.Sprintf("product-%d", i), Amount: 1}
+	}
+	one := order.Item{Product: "one more", Amount: 1}
+
+	if order.MaxItems != 500 {
+		t.Errorf("the limit: got %d, want 500", order.MaxItems)
+	}
+	o := mustNew(t, lines...)
+	w := watch(o)
+	wantInputError(t, o.AddItem(one.Product, one.Amount, noon), order.ErrTooManyItems, "items", -1)
+	w.wantUnchanged(t)
+	if err := o.AddItem("product-7", 1, noon); err != nil {
+		t.Errorf("more of a product that has a line: got error %v, want none", err)
+	}
+	if err := o.RemoveItem("product-7", noon); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.AddItem(one.Product, one.Amount, noon); err != nil {
+		t.Errorf("a line in the place of one that was removed: got error %v, want none", err)
+	}
+	if got := len(o.Items()); got != 500 {
+		t.Errorf("lines: got %d, want 500", got)
+	}
+
+	_, err := order.New("order-1", "9999", append(lines, one), morning)
+	wantInputError(t, err, order.ErrTooManyItems, "items", 500)
+	twice, err := order.New("order-1", "9999", append(lines, lines...), morning)
+	if err != nil || len(twice.Items()) != 500 {
+		t.Errorf("1,000 items of 500 products: got error %v, want an order of 500 lines", err)
+	}
+}
+
+func TestReasons(t *testing.T) {
+	for _, c := range []struct {
+		name, reason string
+		ok           bool
+	}{
+		{"none", "", true},
+		{"500 characters", strings.Repeat("x", 500), true},
+		{"501 characters", strings.Repeat("x", 501), false},
+		{"500 characters of four bytes", strings.Repeat("🛒", 500), true},
+		{"501 characters of four bytes", strings.Repeat("🛒", 501), false},
+		{"lines", "first\nsecond", true},
+		{"not UTF-8", "\xff", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := watch(mustNew(t))
+			err := w.Cancel(c.reason, noon)
+			if c.ok {
+				if err != nil {
+					t.Fatalf("got error %v, want none", err)
+				}
+				w.wantRecorded(t, order.Cancelled{Reason: c.reason, At: noon})
+				return
+			}
+			wantInputError(t, err, order.ErrInvalidReason, "reason", -1)
+			w.wantUnchanged(t)
+		})
+	}
+}
+
+func TestNewSaysWhichItemIsWrong(t *testing.T) {
+	good := order.Item{Product: "1111", Amount: 3}
+	for _, c := range []struct {
+		name  string
+		items []order.Item
+		field string
+		line  int
+		want  error
+	}{
+		{"the first has no product", []order.Item{{Amount: 1}, good}, "product", 0, order.ErrInvalidID},
+		{"the second has no amount", []order.Item{good, {Product: "2222"}}, "amount", 1, order.ErrInvalidAmount},
+		{"the third adds up to too many", []order.Item{good, {Product: "2222", Amount: 1}, {Product: "1111", Amount: order.MaxAmount - 2}},
+			"amount", 2, order.ErrInvalidAmount},
+		{"two are wrong, the first of them counts", []order.Item{good, {Product: "\n", Amount: 1}, {}}, "product", 1, order.ErrInvalidID},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, err := order.New("order-1", "9999", c.items, morning)
+			if o != nil {
+				t.Errorf("got an order %+v, want none", o.Snapshot())
+			}
+			wantInputError(t, err, c.want, c.field, c.line)
+		})
+	}
+}
+
+func TestInputErrorReadsWell(t *testing.T) {
+	_, err := order.New("order-1", "9999", []order.Item{{Product: "1111"}}, morning)
+	if got, want := fmt.Sprint(err), "item 1, amount: amount must be from 1 to 1000000"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	_, err = order.New("", "9999", nil, morning)
+	if got, want := fmt.Sprint(err), "id: id must have 1 to 64 characters, none of them a control character"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func wantInputError(t testing.TB, err, want error, field string, line int) {
+	t.Helper()
+	var input *order.InputError
+	if !errors.Is(err, want) || !errors.As(err, &input) {
+		t.Fatalf("got error %v, want an InputError that is %v", err, want)
+	}
+	if input.Field != field || input.Line != line {
+		t.Errorf("error names field %q, line %d; want %q, %d", input.Field, input.Line, field, line)
+	}
+}
+
+func wantItems(t testing.TB, o *order.Order, want ...order.Item) {
+	t.Helper()
+	if got := o.Items(); len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
+		t.Errorf("items: got %+v, want %+v", got, want)
+	}
+}

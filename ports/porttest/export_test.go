@@ -1,0 +1,26 @@
+package porttest
+
+import (
+	"testing"
+
+	"hexorders/ports"
+)
+
+// Check is a check that the tests of this package can run by themselves.
+type Check[F any] struct {
+	Name  string
+	Prove func(testing.TB, F)
+}
+
+func OrderStoreChecks() []Check[Storage]    { return export(orderStoreChecks) }
+func OutboxChecks() []Check[Storage]        { return export(outboxChecks) }
+func ParkingChecks() []Check[ports.Parking] { return export(parkingChecks) }
+func LeaseChecks() []Check[ports.Lease]     { return export(leaseChecks) }
+func PublisherChecks() []Check[Broker]      { return export(publisherChecks) }
+
+func export[F any](checks []check[F]) (exported []Check[F]) {
+	for _, c := range checks {
+		exported = append(exported, Check[F]{c.name, c.prove})
+	}
+	return exported
+}

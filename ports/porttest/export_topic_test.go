@@ -1,0 +1,5 @@
+package porttest
+
+import "hexorders/ports"
+
+func TopicChecks() []Check[ports.Topic] { return export(topicChecks) }

@@ -1,0 +1,655 @@
+package porttest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+var orderStoreChecks = []check[Storage]{
+	{"an order reads back as it was saved", readsBack},
+	{"every status reads back", statusReadsBack},
+	{"an unknown order is ErrNotFound", unknownOrder},
+
+	{"a loaded order changed without Save changes nothing in the store", loadedOrderIsACopy},
+	{"a saved order changed without Save changes nothing in the store", savedOrderIsACopy},
+	{"two loaded orders share nothing", twoLoadsShareNothing},
+
+	{"Save marks the order as committed", saveMarksCommitted},
+	{"saving again saves and sends nothing again", savingAgain},
+	{"an order without changes is left alone", nothingToSave},
+	{"an order can be changed and saved over and over", saveOverAndOver},
+
+	{"of 20 writers on one version exactly one wins", racingWriters},
+	{"a stale order is ErrConflict and keeps its changes", staleOrder},
+	{"a new order with an id that is taken is ErrConflict", takenID},
+	{"a changed order that is not in the store is ErrConflict", changedButNeverSaved},
+	{"a refused save hurts no other", refusedSaveHurtsNoOther},
+
+	{"each change of a Save becomes a message, in order, with consecutive versions", messagePerChange},
+	{"a message says what happened to which order and when", messageFields},
+	{"messages carry the trace parent of the call that saved them", messageTraceParent},
+
+	{"a failed commit of a new order leaves neither order nor message", failedCommitOfNewOrder},
+	{"a failed commit of a change leaves neither change nor message", failedCommitOfChange},
+	{"a failed commit is an error for each save that was in it", failedCommitOfMany},
+
+	{"a buyer's orders are listed oldest first, and nobody else's", listsBuyersOrders},
+	{"a buyer without orders has an empty list", listsNothing},
+	{"a list comes in pages, each order once, and ends with an empty cursor", listsInPages},
+	{"a page limit has a default and a maximum", listLimits},
+	{"pages stay in step while orders are added", listWhileOrdersAreAdded},
+	{"a listed order changed without Save changes nothing in the store", listedOrderIsACopy},
+	{"a cursor that no list gave out is ErrBadCursor", badCursor},
+	{"a cursor of one buyer's list shows no other buyer that buyer's orders", cursorOfAnotherBuyer},
+
+	{"a cancelled context ends Get", func(t testing.TB, s Storage) {
+		save(t, s, newOrder(t, orderID(1), 1))
+		wantCancelled(t, "Get", func(ctx context.Context) error { _, err := s.Orders.Get(ctx, orderID(1)); return err })
+	}},
+	{"a cancelled context ends Save, and nothing is saved", cancelledSave},
+	{"a cancelled context ends ByBuyer", func(t testing.TB, s Storage) {
+		wantCancelled(t, "ByBuyer", func(ctx context.Context) error {
+			_, _, err := s.Orders.ByBuyer(ctx, "buyer-1", ports.Page{})
+			return err
+		})
+	}},
+}
+
+func readsBack(t testing.TB, s Storage) {
+	many := make([]order.Item, order.MaxItems)
+	for i := range many {
+		many[i] = order.Item{Product: fmt.Sprintf("product-%d", i), Amount: i + 1}
+	}
+	long := strings.Repeat("ß", order.MaxIDLength)
+	cases := []struct {
+		what, id, buyer string
+		items           []order.Item
+		at              time.Time
+	}{
+		{"one item", orderID(1), "9999", []order.Item{{Product: "1111", Amount: 3}}, morning},
+		{"no items", orderID(2), "9999", nil, morning},
+		{"the most items", orderID(3), "9999", many, morning},
+		{"the largest amount", orderID(4), "9999", []order.Item{{Product: "1111", Amount: order.MaxAmount}}, morning},
+		{"other alphabets", "заказ-注文-🛒", "Ünal Çelik", []order.Item{{Product: "茶 \"grün\" <1kg> & ½", Amount: 2}}, morning},
+		{"names that mean something to databases", "a.b/c", "$where", []order.Item{{Product: "$set.x", Amount: 1}, {Product: "' OR 1=1; --", Amount: 1}}, morning},
+		{"the longest ids", long, long, []order.Item{{Product: long, Amount: 1}}, morning},
+		{"a time long ago", orderID(5), "9999", nil, time.Date(1969, 12, 31, 23, 59, 59, 999_000_000, time.UTC)},
+	}
+	for _, c := range cases {
+		o, err := order.New(c.id, c.buyer, c.items, c.at)
+		if err != nil {
+			t.Fatalf("%s: the suite cannot make the order: %v", c.what, err)
+		}
+		if len(c.items) > 0 {
+			if err := o.ChangeAmount(c.items[0].Product, 7, c.at.Add(90*time.Minute)); err != nil {
+				t.Fatalf("%s: the suite cannot change the order: %v", c.what, err)
+			}
+		}
+		want := o.Snapshot()
+		save(t, s, o)
+		wantSame(t, o.Snapshot(), want)
+		wantSame(t, load(t, s, c.id).Snapshot(), want)
+	}
+}
+
+func statusReadsBack(t testing.TB, s Storage) {
+	reach := map[order.Status]func(*order.Order) error{
+		order.StatusPending:   func(o *order.Order) error { return nil },
+		order.StatusSubmitted: func(o *order.Order) error { return o.Submit(morning) },
+		order.StatusPaid:      func(o *order.Order) error { return o.Pay(morning) },
+		order.StatusCancelled: func(o *order.Order) error { return o.Cancel("changed my mind", morning) },
+	}
+	for status, act := range reach {
+		o := newOrder(t, "order-"+string(status), 1)
+		if err := act(o); err != nil {
+			t.Fatalf("the suite cannot make an order %s: %v", status, err)
+		}
+		save(t, s, o)
+		if got := load(t, s, o.ID()).Status(); got != status {
+			t.Errorf("status: got %q, want %q", got, status)
+		}
+	}
+}
+
+func unknownOrder(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	for _, id := range []string{orderID(2), "order", "ORDER-000001", "", "🛒", strings.Repeat("x", 10_000)} {
+		_, err := s.Orders.Get(bounded(t), id)
+		wantError(t, fmt.Sprintf("Get of order %.20q", id), err, ports.ErrNotFound)
+	}
+}
+
+func loadedOrderIsACopy(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	before := load(t, s, orderID(1))
+	want := before.Snapshot()
+	if err := before.ChangeAmount("product-1", 99, morning); err != nil {
+		t.Fatal(err)
+	}
+	if err := before.Pay(morning); err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, load(t, s, orderID(1)).Snapshot(), want)
+}
+
+func savedOrderIsACopy(t testing.TB, s Storage) {
+	o := newOrder(t, orderID(1), 1)
+	save(t, s, o)
+	want := o.Snapshot()
+	if err := o.ChangeAmount("product-1", 99, morning); err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, load(t, s, orderID(1)).Snapshot(), want)
+}
+
+func twoLoadsShareNothing(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	one, other := load(t, s, orderID(1)), load(t, s, orderID(1))
+	want := other.Snapshot()
+	change(t, one, 1)
+	wantSame(t, other.Snapshot(), want)
+	if len(other.Changes()) != 0 {
+		t.Errorf("changing one loaded order gave the other changes %v", other.Changes())
+	}
+}
+
+func saveMarksCommitted(t testing.TB, s Storage) {
+	o := newOrder(t, orderID(1), 3)
+	save(t, s, o)
+	if len(o.Changes()) != 0 {
+		t.Errorf("after Save the order has changes %v, want none", o.Changes())
+	}
+	if o.Version() != 3 {
+		t.Errorf("after Save the order has version %d, want 3 as before", o.Version())
+	}
+	if loaded := load(t, s, orderID(1)); len(loaded.Changes()) != 0 {
+		t.Errorf("a loaded order has changes %v, want none", loaded.Changes())
+	}
+}
+
+func savingAgain(t testing.TB, s Storage) {
+	o := newOrder(t, orderID(1), 2)
+	save(t, s, o)
+	save(t, s, o)
+	loaded := load(t, s, orderID(1))
+	save(t, s, loaded)
+	if got := load(t, s, orderID(1)).Version(); got != 2 {
+		t.Errorf("version after saving three times: got %d, want 2", got)
+	}
+	wantLogged(t, s, map[string]int{orderID(1): 2})
+}
+
+func nothingToSave(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	idle, busy := load(t, s, orderID(1)), load(t, s, orderID(1))
+	change(t, busy, 1)
+	save(t, s, busy)
+	save(t, s, idle) // stale, but it asks for nothing
+	wantSame(t, load(t, s, orderID(1)).Snapshot(), busy.Snapshot())
+
+	stranger := newOrder(t, orderID(2), 1)
+	stranger.Committed()
+	save(t, s, stranger)
+	wantMissing(t, s, orderID(2))
+	wantLogged(t, s, map[string]int{orderID(1): 2})
+}
+
+func saveOverAndOver(t testing.TB, s Storage) {
+	o := newOrder(t, orderID(1), 1)
+	save(t, s, o)
+	for n := range 4 {
+		change(t, o, n+1)
+		save(t, s, o)
+		wantSame(t, load(t, s, orderID(1)).Snapshot(), o.Snapshot())
+	}
+	wantLogged(t, s, map[string]int{orderID(1): 1 + 1 + 2 + 3 + 4})
+}
+
+func racingWriters(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	const rounds = 3
+	for round := range rounds {
+		version := 1 + round
+		var all sync.WaitGroup
+		results := make([]error, 20)
+		start := make(chan struct{})
+		for i := range results {
+			o := load(t, s, orderID(1))
+			if err := o.AddItem(fmt.Sprintf("product-%d-%d", round, i), 1, morning); err != nil {
+				t.Fatal(err)
+			}
+			ctx := bounded(t)
+			all.Go(func() {
+				<-start
+				results[i] = s.Orders.Save(ctx, o)
+			})
+		}
+		close(start)
+		all.Wait()
+
+		winner := -1
+		for i, err := range results {
+			switch {
+			case err == nil && winner < 0:
+				winner = i
+			case err == nil:
+				t.Errorf("writers %d and %d both saved version %d", winner, i, version+1)
+			default:
+				wantError(t, fmt.Sprintf("writer %d", i), err, ports.ErrConflict)
+			}
+		}
+		if winner < 0 {
+			t.Fatalf("none of the writers saved version %d", version+1)
+		}
+		got := load(t, s, orderID(1))
+		items := got.Items()
+		if last := items[len(items)-1].Product; got.Version() != version+1 || last != fmt.Sprintf("product-%d-%d", round, winner) {
+			t.Errorf("after the race: got version %d with %q last, want version %d with what writer %d added",
+				got.Version(), last, version+1, winner)
+		}
+	}
+	wantLogged(t, s, map[string]int{orderID(1): 1 + rounds})
+}
+
+func staleOrder(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	first, second := load(t, s, orderID(1)), load(t, s, orderID(1))
+	change(t, first, 1)
+	save(t, s, first)
+	change(t, second, 2)
+	wantConflict(t, s, second)
+	wantSame(t, load(t, s, orderID(1)).Snapshot(), first.Snapshot())
+	wantLogged(t, s, map[string]int{orderID(1): 2})
+}
+
+func takenID(t testing.TB, s Storage) {
+	o := newOrder(t, orderID(1), 1)
+	save(t, s, o)
+	wantConflict(t, s, newOrderOf(t, "buyer-2", orderID(1), 1))
+	wantConflict(t, s, newOrderOf(t, "buyer-2", orderID(1), 3))
+	wantSame(t, load(t, s, orderID(1)).Snapshot(), o.Snapshot())
+	wantLogged(t, s, map[string]int{orderID(1): 1})
+}
+
+func changedButNeverSaved(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	for _, id := range []string{orderID(1), orderID(2)} {
+		o := newOrder(t, id, 4)
+		o.Committed() // as if it had been loaded at version 4
+		change(t, o, 1)
+		wantConflict(t, s, o)
+	}
+	wantMissing(t, s, orderID(2))
+	wantLogged(t, s, map[string]int{orderID(1): 1})
+}
+
+func wantConflict(t testing.TB, s Storage, o *order.Order) {
+	t.Helper()
+	before, changes := o.Snapshot(), len(o.Changes())
+	wantError(t, fmt.Sprintf("Save of order %s, version %d", o.ID(), o.Version()), s.Orders.Save(bounded(t), o), ports.ErrConflict)
+	wantSame(t, o.Snapshot(), before)
+	if len(o.Changes()) != changes {
+		t.Errorf("after ErrConflict the order has %d changes, want the %d it had", len(o.Changes()), changes)
+	}
+}
+
+func refusedSaveHurtsNoOther(t testing.TB, s Storage) {
+	const writers = 32
+	orders, want := make([]*order.Order, writers), map[string]int{}
+	for i := range orders {
+		id := orderID(i)
+		save(t, s, newOrder(t, id, 1))
+		orders[i], want[id] = load(t, s, id), 2
+		if i%4 == 0 { // these have been overtaken
+			rival := load(t, s, id)
+			change(t, rival, 2)
+			save(t, s, rival)
+			want[id] = 3
+		}
+		change(t, orders[i], 1)
+	}
+	var all sync.WaitGroup
+	results := make([]error, writers)
+	start, ctx := make(chan struct{}), bounded(t)
+	for i, o := range orders {
+		all.Go(func() {
+			<-start
+			results[i] = s.Orders.Save(ctx, o)
+		})
+	}
+	close(start)
+	all.Wait()
+	for i, err := range results {
+		if i%4 == 0 {
+			wantError(t, fmt.Sprintf("Save of stale order %d", i), err, ports.ErrConflict)
+		} else if err != nil {
+			t.Errorf("Save of order %d beside stale ones: %v", i, err)
+		}
+	}
+	wantLogged(t, s, want)
+}
+
+func messagePerChange(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 2))
+	o := load(t, s, orderID(1))
+	change(t, o, 3)
+	save(t, s, o)
+	var versions []int
+	for _, m := range logged(t, s) {
+		versions = append(versions, m.Version)
+	}
+	if want := []int{1, 2, 3, 4, 5}; !slices.Equal(versions, want) {
+		t.Errorf("versions of the messages: got %v, want %v", versions, want)
+	}
+}
+
+func messageFields(t testing.TB, s Storage) {
+	o := newOrder(t, "заказ-1", 3)
+	events := o.Changes()
+	save(t, s, o)
+	types := map[string]bool{}
+	messages := logged(t, s)
+	if len(messages) != len(events) {
+		t.Fatalf("got %d messages, want %d", len(messages), len(events))
+	}
+	for i, m := range messages {
+		if want := fmt.Sprintf("заказ-1/%d", i+1); m.ID != want {
+			t.Errorf("id: got %q, want %q", m.ID, want)
+		}
+		if m.OrderID != "заказ-1" || m.Version != i+1 {
+			t.Errorf("message %s is of order %q, version %d", m.ID, m.OrderID, m.Version)
+		}
+		if m.Type == "" {
+			t.Errorf("message %s has no type", m.ID)
+		}
+		if !json.Valid(m.Payload) {
+			t.Errorf("payload of %s is not JSON: %q", m.ID, m.Payload)
+		}
+		if !sameTime(m.OccurredAt, events[i].OccurredAt()) {
+			t.Errorf("message %s occurred at %v, want %v", m.ID, m.OccurredAt, events[i].OccurredAt())
+		}
+		types[m.Type] = true
+	}
+	if len(types) != 2 { // one created, two items added
+		t.Errorf("types: got %v, want two", types)
+	}
+}
+
+func messageTraceParent(t testing.TB, s Storage) {
+	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	o := newOrder(t, orderID(1), 2)
+	if err := s.Orders.Save(ports.WithTraceParent(bounded(t), trace), o); err != nil {
+		t.Fatalf("Save: %v", err)
+	}
+	change(t, o, 1)
+	save(t, s, o)
+	var got []string
+	for _, m := range logged(t, s) {
+		got = append(got, m.TraceParent)
+	}
+	if want := []string{trace, trace, ""}; !slices.Equal(got, want) {
+		t.Errorf("trace parents: got %q, want %q", got, want)
+	}
+}
+
+func failedCommitOfNewOrder(t testing.TB, s Storage) {
+	heal := s.FailCommits(t)
+	o := newOrder(t, orderID(1), 2)
+	wantFailedSave(t, s, o)
+	heal()
+	wantMissing(t, s, orderID(1))
+	wantLogged(t, s, nil)
+
+	save(t, s, o)
+	wantSame(t, load(t, s, orderID(1)).Snapshot(), o.Snapshot())
+	wantLogged(t, s, map[string]int{orderID(1): 2})
+}
+
+func failedCommitOfChange(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	o := load(t, s, orderID(1))
+	before := o.Snapshot()
+	change(t, o, 2)
+	heal := s.FailCommits(t)
+	wantFailedSave(t, s, o)
+	heal()
+	wantSame(t, load(t, s, orderID(1)).Snapshot(), before)
+	wantLogged(t, s, map[string]int{orderID(1): 1})
+
+	save(t, s, o)
+	wantSame(t, load(t, s, orderID(1)).Snapshot(), o.Snapshot())
+	wantLogged(t, s, map[string]int{orderID(1): 3})
+}
+
+func failedCommitOfMany(t testing.TB, s Storage) {
+	heal := s.FailCommits(t)
+	var all sync.WaitGroup
+	orders, want := make([]*order.Order, 8), map[string]int{}
+	results := make([]error, len(orders))
+	ctx := bounded(t)
+	for i := range orders {
+		orders[i], want[orderID(i)] = newOrder(t, orderID(i), 1), 1
+		all.Go(func() { results[i] = s.Orders.Save(ctx, orders[i]) })
+	}
+	all.Wait()
+	heal()
+	for i, err := range results {
+		if err == nil {
+			t.Errorf("Save of order %d returned nil though its commit failed", i)
+		}
+		wantMissing(t, s, orderID(i))
+	}
+	wantLogged(t, s, nil)
+	for _, o := range orders {
+		save(t, s, o)
+	}
+	wantLogged(t, s, want)
+}
+
+func wantFailedSave(t testing.TB, s Storage, o *order.Order) {
+	t.Helper()
+	before, changes := o.Snapshot(), len(o.Changes())
+	err := s.Orders.Save(bounded(t), o)
+	if err == nil {
+		t.Fatal("Save returned nil though the commit failed")
+	}
+	if errors.Is(err, ports.ErrConflict) {
+		t.Errorf("a failed commit is not a conflict: %v", err)
+	}
+	wantSame(t, o.Snapshot(), before)
+	if len(o.Changes()) != changes {
+		t.Fatalf("after a failed Save the order has %d changes, want the %d it had", len(o.Changes()), changes)
+	}
+}
+
+func list(t testing.TB, s Storage, buyer string, page ports.Page) (ids []string, next string) {
+	t.Helper()
+	orders, next, err := s.Orders.ByBuyer(bounded(t), buyer, page)
+	if err != nil {
+		t.Fatalf("ByBuyer of %s, %+v: %v", buyer, page, err)
+	}
+	for _, o := range orders {
+		ids = append(ids, o.ID())
+	}
+	return ids, next
+}
+
+func wantIDs(t testing.TB, what string, got []string, numbers ...int) {
+	t.Helper()
+	var want []string
+	for _, n := range numbers {
+		want = append(want, orderID(n))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\n got %v\nwant %v", what, got, want)
+	}
+}
+
+func listsBuyersOrders(t testing.TB, s Storage) {
+	for _, n := range []int{5, 1, 9, 3, 7} {
+		save(t, s, newOrderOf(t, "buyer-1", orderID(n), 1+n%3))
+		save(t, s, newOrderOf(t, "buyer-2", orderID(n+1), 1))
+	}
+	save(t, s, newOrderOf(t, "buyer-10", orderID(20), 1))
+	ids, next := list(t, s, "buyer-1", ports.Page{})
+	wantIDs(t, "buyer-1's orders", ids, 1, 3, 5, 7, 9)
+	if next != "" {
+		t.Errorf("cursor after the last order: got %q, want none", next)
+	}
+	orders, _, err := s.Orders.ByBuyer(bounded(t), "buyer-1", ports.Page{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range orders {
+		wantSame(t, o.Snapshot(), load(t, s, o.ID()).Snapshot())
+	}
+}
+
+func listsNothing(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	for _, buyer := range []string{"nobody", "", "buyer", "BUYER-1", "buyer-11"} {
+		if ids, next := list(t, s, buyer, ports.Page{}); len(ids) != 0 || next != "" {
+			t.Errorf("orders of %q: got %v and cursor %q, want none", buyer, ids, next)
+		}
+	}
+}
+
+func listsInPages(t testing.TB, s Storage) {
+	const orders = 6
+	for n := range orders {
+		save(t, s, newOrder(t, orderID(n), 1))
+		save(t, s, newOrderOf(t, "buyer-2", orderID(100+n), 1))
+	}
+	for limit := 1; limit <= orders+1; limit++ {
+		var all []string
+		pages, cursor := 0, ""
+		for {
+			ids, next := list(t, s, "buyer-1", ports.Page{Limit: limit, Cursor: cursor})
+			pages++
+			all = append(all, ids...)
+			if len(ids) > limit {
+				t.Errorf("page of limit %d has %d orders", limit, len(ids))
+			}
+			if cursor = next; next == "" {
+				break
+			}
+			if pages > orders {
+				t.Fatalf("limit %d: the list does not end", limit)
+			}
+		}
+		wantIDs(t, fmt.Sprintf("all pages of %d", limit), all, 0, 1, 2, 3, 4, 5)
+		if want := (orders + limit - 1) / limit; pages != want {
+			t.Errorf("pages of %d: got %d, want %d", limit, pages, want)
+		}
+	}
+}
+
+func listLimits(t testing.TB, s Storage) {
+	saveMany(t, s, ports.MaxPageLimit+1)
+	for limit, want := range map[int]int{
+		0: ports.DefaultPageLimit, -1: ports.DefaultPageLimit, 1: 1,
+		ports.MaxPageLimit: ports.MaxPageLimit, ports.MaxPageLimit + 1: ports.MaxPageLimit, 1 << 40: ports.MaxPageLimit,
+	} {
+		ids, next := list(t, s, "buyer-1", ports.Page{Limit: limit})
+		if len(ids) != want || next == "" {
+			t.Errorf("limit %d: got %d orders and cursor %q, want %d and a cursor", limit, len(ids), next, want)
+		}
+	}
+}
+
+// saveMany saves new orders side by side, as a store of any size likes it best.
+func saveMany(t testing.TB, s Storage, n int) {
+	t.Helper()
+	var all sync.WaitGroup
+	ctx, numbers := bounded(t), make(chan int)
+	for range 16 {
+		all.Go(func() {
+			for n := range numbers {
+				if err := s.Orders.Save(ctx, newOrder(t, orderID(n), 1)); err != nil {
+					t.Errorf("Save of order %d: %v", n, err)
+				}
+			}
+		})
+	}
+	for i := range n {
+		numbers <- i
+	}
+	close(numbers)
+	all.Wait()
+}
+
+func listWhileOrdersAreAdded(t testing.TB, s Storage) {
+	for _, n := range []int{10, 20, 30, 40} {
+		save(t, s, newOrder(t, orderID(n), 1))
+	}
+	ids, next := list(t, s, "buyer-1", ports.Page{Limit: 2})
+	wantIDs(t, "first page", ids, 10, 20)
+	for _, n := range []int{5, 15, 35, 50} {
+		save(t, s, newOrder(t, orderID(n), 1))
+	}
+	ids, next = list(t, s, "buyer-1", ports.Page{Limit: 2, Cursor: next})
+	wantIDs(t, "second page", ids, 30, 35)
+	ids, _ = list(t, s, "buyer-1", ports.Page{Limit: 2, Cursor: next})
+	wantIDs(t, "third page", ids, 40, 50)
+}
+
+func listedOrderIsACopy(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	orders, _, err := s.Orders.ByBuyer(bounded(t), "buyer-1", ports.Page{})
+	if err != nil || len(orders) != 1 {
+		t.Fatalf("ByBuyer: got %d orders and %v, want one", len(orders), err)
+	}
+	want := orders[0].Snapshot()
+	change(t, orders[0], 1)
+	wantSame(t, load(t, s, orderID(1)).Snapshot(), want)
+	again, _, err := s.Orders.ByBuyer(bounded(t), "buyer-1", ports.Page{})
+	if err != nil || len(again) != 1 {
+		t.Fatalf("ByBuyer again: got %d orders and %v, want one", len(again), err)
+	}
+	wantSame(t, again[0].Snapshot(), want)
+}
+
+func badCursor(t testing.TB, s Storage) {
+	save(t, s, newOrder(t, orderID(1), 1))
+	for _, cursor := range []string{"not a cursor!", "<>", "ß", "\x00", " ", orderID(1)} {
+		_, _, err := s.Orders.ByBuyer(bounded(t), "buyer-1", ports.Page{Cursor: cursor})
+		wantError(t, fmt.Sprintf("ByBuyer with cursor %q", cursor), err, ports.ErrBadCursor)
+	}
+}
+
+func cursorOfAnotherBuyer(t testing.TB, s Storage) {
+	for n := range 4 {
+		save(t, s, newOrder(t, orderID(n), 1))
+	}
+	save(t, s, newOrderOf(t, "buyer-2", orderID(9), 1))
+	_, next := list(t, s, "buyer-1", ports.Page{Limit: 1})
+	orders, _, err := s.Orders.ByBuyer(bounded(t), "buyer-2", ports.Page{Cursor: next})
+	if err != nil && !errors.Is(err, ports.ErrBadCursor) {
+		t.Errorf("ByBuyer with another buyer's cursor: got error %v, want none or %v", err, ports.ErrBadCursor)
+	}
+	for _, o := range orders {
+		if o.Buyer() != "buyer-2" {
+			t.Errorf("buyer-2 was shown order %s of %s", o.ID(), o.Buyer())
+		}
+	}
+}
+
+func cancelledSave(t testing.TB, s Storage) {
+	o := newOrder(t, orderID(1), 2)
+	wantCancelled(t, "Save", func(ctx context.Context) error { return s.Orders.Save(ctx, o) })
+	if len(o.Changes()) != 2 {
+		t.Errorf("after a cancelled Save the order has %d changes, want the 2 it had", len(o.Changes()))
+	}
+	wantMissing(t, s, orderID(1))
+	wantLogged(t, s, nil)
+}

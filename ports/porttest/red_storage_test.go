@@ -1,0 +1,487 @@
+package porttest_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hexorders/adapters/eventjson"
+	"hexorders/core/order"
+	"hexorders/ports"
+	"hexorders/ports/porttest"
+)
+
+var storeFlaws = []flaw[porttest.Storage]{
+	storageFlaw("shares its live object",
+		"a loaded order changed without Save changes nothing in the store",
+		"a saved order changed without Save changes nothing in the store",
+		"two loaded orders share nothing",
+		"a listed order changed without Save changes nothing in the store"),
+	storageFlaw("rounds times to the second", "an order reads back as it was saved"),
+	storageFlaw("forgets the status", "every status reads back"),
+	storageFlaw("has an error of its own for an unknown id", "an unknown order is ErrNotFound"),
+
+	storageFlaw("forgets to call Committed",
+		"Save marks the order as committed",
+		"saving again saves and sends nothing again",
+		"an order can be changed and saved over and over"),
+	storageFlaw("calls Committed whatever happens",
+		"a stale order is ErrConflict and keeps its changes",
+		"a failed commit of a new order leaves neither order nor message",
+		"a cancelled context ends Save, and nothing is saved"),
+	storageFlaw("saves what has no changes", "an order without changes is left alone"),
+
+	storageFlaw("accepts a stale version",
+		"of 20 writers on one version exactly one wins",
+		"a stale order is ErrConflict and keeps its changes"),
+	storageFlaw("overwrites an order whose id is taken", "a new order with an id that is taken is ErrConflict"),
+	storageFlaw("inserts what it never had", "a changed order that is not in the store is ErrConflict"),
+	storageFlaw("fails the save beside a refused one", "a refused save hurts no other"),
+
+	storageFlaw("loses the second of two messages",
+		"each change of a Save becomes a message, in order, with consecutive versions",
+		"saving again saves and sends nothing again"),
+	storageFlaw("reorders the messages of a Save",
+		"each change of a Save becomes a message, in order, with consecutive versions"),
+	storageFlaw("counts versions from each Save",
+		"each change of a Save becomes a message, in order, with consecutive versions",
+		"an order can be changed and saved over and over"),
+	storageFlaw("forgets the type", "a message says what happened to which order and when"),
+	storageFlaw("writes payloads that are not JSON", "a message says what happened to which order and when"),
+	storageFlaw("dates messages by its own clock", "a message says what happened to which order and when"),
+	storageFlaw("forgets the trace parent", "messages carry the trace parent of the call that saved them"),
+
+	storageFlaw("swallows a failed commit",
+		"a failed commit of a new order leaves neither order nor message",
+		"a failed commit of a change leaves neither change nor message",
+		"a failed commit is an error for each save that was in it"),
+	storageFlaw("keeps the order when the commit fails",
+		"a failed commit of a new order leaves neither order nor message",
+		"a failed commit of a change leaves neither change nor message",
+		"a failed commit is an error for each save that was in it"),
+	storageFlaw("keeps the messages when the commit fails",
+		"a failed commit of a new order leaves neither order nor message",
+		"a failed commit of a change leaves neither change nor message",
+		"a failed commit is an error for each save that was in it"),
+	storageFlaw("calls a failed commit a conflict", "a failed commit of a new order leaves neither order nor message"),
+
+	storageFlaw("lists everyone's orders", "a buyer's orders are listed oldest first, and nobody else's"),
+	storageFlaw("lists the newest first", "a buyer's orders are listed oldest first, and nobody else's"),
+	storageFlaw("calls an empty list not found", "a buyer without orders has an empty list"),
+	storageFlaw("gives a cursor for a page that is not there",
+		"a list comes in pages, each order once, and ends with an empty cursor"),
+	storageFlaw("knows no largest page", "a page limit has a default and a maximum"),
+	storageFlaw("counts pages by offset", "pages stay in step while orders are added"),
+	storageFlaw("takes any cursor", "a cursor that no list gave out is ErrBadCursor"),
+	storageFlaw("trusts the buyer in the cursor",
+		"a cursor of one buyer's list shows no other buyer that buyer's orders"),
+
+	storageFlaw("ignores a cancelled context",
+		"a cancelled context ends Get",
+		"a cancelled context ends Save, and nothing is saved",
+		"a cancelled context ends ByBuyer"),
+}
+
+var outboxFlaws = []flaw[porttest.Storage]{
+	storageFlaw("has a position before the first checkpoint", "before the first checkpoint the position is empty"),
+	storageFlaw("forgets the checkpoint", "the position is the last checkpoint"),
+	storageFlaw("ignores fencing", "a checkpoint of an earlier term is ErrFenced and changes nothing"),
+	storageFlaw("fences and takes the position all the same", "a checkpoint of an earlier term is ErrFenced and changes nothing"),
+	storageFlaw("fences the term that it is in", "a checkpoint of the same or a later term is taken"),
+
+	storageFlaw("starts at now", "what was committed before the first Tail is emitted"),
+	storageFlaw("ends when it has caught up", "Tail follows what is committed while it runs"),
+	storageFlaw("skips one when it resumes", "a Tail resumed from any position leaves nothing out"),
+	storageFlaw("repeats one when it resumes", "a Tail resumed in a quiet store repeats nothing"),
+	storageFlaw("lets two Tails take messages from each other", "every Tail sees the same messages"),
+	storageFlaw("misses what comes between replay and following", "a Tail that starts among writers leaves nothing out"),
+	storageFlaw("reorders the messages of a Save",
+		"10,000 messages over 100 orders come out in version order, each once",
+		"what was committed before the first Tail is emitted"),
+	storageFlaw("emits everything twice",
+		"10,000 messages over 100 orders come out in version order, each once",
+		"what was committed before the first Tail is emitted"),
+
+	storageFlaw("calls emit twice at once", "calls of emit come one at a time"),
+	storageFlaw("goes on after an error of emit", "an error of emit ends Tail with that error"),
+	storageFlaw("hides the error of emit", "an error of emit ends Tail with that error"),
+	storageFlaw("waits on when its context has ended",
+		"a cancelled context ends a Tail that waits",
+		"a cancelled context ends a Tail that emits",
+		"a cancelled context ends every call"),
+	storageFlaw("ignores a cancelled context", "a cancelled context ends every call"),
+}
+
+func storageFlaw(name string, red ...string) flaw[porttest.Storage] {
+	return flaw[porttest.Storage]{name, func() porttest.Storage { return openStorage(name) }, red}
+}
+
+func openStorage(flaw string) porttest.Storage {
+	s := &store{flaw: flaw, orders: map[string]order.Snapshot{}, live: map[string]*order.Order{}, grown: make(chan struct{})}
+	setFailing := func(failing bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.failing = failing
+	}
+	return porttest.Storage{Orders: s, Outbox: s, FailCommits: func(testing.TB) func() {
+		setFailing(true)
+		return func() { setFailing(false) }
+	}}
+}
+
+// store is a store with its outbox, as simple as adapters/memory, and with a switch for every mistake.
+type store struct {
+	flaw string
+
+	mu     sync.Mutex
+	orders map[string]order.Snapshot
+	log    []ports.Message
+	grown  chan struct{}
+
+	position ports.Position
+	term     int64
+
+	failing  bool
+	live     map[string]*order.Order // "shares its live object"
+	poisoned bool                    // "fails the save beside a refused one"
+	taken    int                     // "lets two Tails take messages from each other"
+}
+
+var errCommit = errors.New("the disk is full")
+
+func (s *store) has(flaw string) bool { return s.flaw == flaw }
+
+func (s *store) ended(ctx context.Context) error {
+	if s.has("ignores a cancelled context") {
+		return nil
+	}
+	return ctx.Err()
+}
+
+func (s *store) Get(ctx context.Context, id string) (*order.Order, error) {
+	if err := s.ended(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state, ok := s.orders[id]
+	if !ok {
+		if s.has("has an error of its own for an unknown id") {
+			return nil, errors.New("no documents in result")
+		}
+		return nil, ports.ErrNotFound
+	}
+	return s.restore(state)
+}
+
+func (s *store) restore(state order.Snapshot) (*order.Order, error) {
+	if o := s.live[state.ID]; o != nil {
+		return o, nil
+	}
+	return order.Restore(state)
+}
+
+func (s *store) Save(ctx context.Context, o *order.Order) error {
+	err := s.save(ctx, o)
+	if err == nil && !s.has("forgets to call Committed") || s.has("calls Committed whatever happens") {
+		o.Committed()
+	}
+	return err
+}
+
+func (s *store) save(ctx context.Context, o *order.Order) error {
+	if err := s.ended(ctx); err != nil {
+		return err
+	}
+	if len(o.Changes()) == 0 && !s.has("saves what has no changes") {
+		return nil
+	}
+	messages, err := eventjson.Messages(ctx, o)
+	if err != nil {
+		return err
+	}
+	messages = s.spoil(messages)
+	state := o.Snapshot()
+	if s.has("rounds times to the second") {
+		state.CreatedAt, state.UpdatedAt = state.CreatedAt.Truncate(time.Second), state.UpdatedAt.Truncate(time.Second)
+	}
+	if s.has("forgets the status") {
+		state.Status = order.StatusPending
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stale(o) {
+		s.poisoned = s.has("fails the save beside a refused one")
+		return ports.ErrConflict
+	}
+	if s.poisoned {
+		s.poisoned = false
+		return errCommit
+	}
+	keepOrder, keepMessages := !s.failing, !s.failing
+	if s.failing {
+		switch s.flaw {
+		case "swallows a failed commit":
+		case "calls a failed commit a conflict":
+			err = ports.ErrConflict
+		default:
+			err = errCommit
+			keepOrder = s.has("keeps the order when the commit fails")
+			keepMessages = s.has("keeps the messages when the commit fails")
+		}
+	}
+	if keepOrder {
+		s.orders[state.ID] = state
+	}
+	if s.has("shares its live object") {
+		s.live[state.ID] = o
+	}
+	if keepMessages {
+		s.log = append(s.log, messages...)
+		close(s.grown)
+		s.grown = make(chan struct{})
+	}
+	return err
+}
+
+func (s *store) stale(o *order.Order) bool {
+	loaded, stored := o.Version()-len(o.Changes()), s.orders[o.ID()].Version
+	switch {
+	case s.has("accepts a stale version") && loaded > 0 && stored > 0,
+		s.has("overwrites an order whose id is taken") && loaded == 0,
+		s.has("inserts what it never had") && stored == 0:
+		return false
+	}
+	return loaded != stored
+}
+
+func (s *store) spoil(messages []ports.Message) []ports.Message {
+	switch s.flaw {
+	case "loses the second of two messages":
+		if len(messages) > 1 {
+			messages = slices.Delete(messages, 1, 2)
+		}
+	case "reorders the messages of a Save":
+		slices.Reverse(messages)
+	}
+	for i := range messages {
+		m := &messages[i]
+		switch s.flaw {
+		case "counts versions from each Save":
+			m.Version = i + 1
+			m.ID = fmt.Sprintf("%s/%d", m.OrderID, m.Version)
+		case "forgets the type":
+			m.Type = ""
+		case "writes payloads that are not JSON":
+			m.Payload = fmt.Appendf(nil, "%v", m.Payload)
+		case "dates messages by its own clock":
+			m.OccurredAt = time.Now()
+		case "forgets the trace parent":
+			m.TraceParent = ""
+		}
+	}
+	return messages
+}
+
+func (s *store) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*order.Order, string, error) {
+	if err := s.ended(ctx); err != nil {
+		return nil, "", err
+	}
+	after, skip := "", 0
+	if page.Cursor != "" {
+		text, _ := base64.StdEncoding.DecodeString(page.Cursor)
+		parts := strings.Split(string(text), "|")
+		switch {
+		case len(parts) == 3:
+			after = parts[1]
+			if s.has("counts pages by offset") {
+				after = ""
+				skip, _ = strconv.Atoi(parts[2])
+			}
+			if s.has("trusts the buyer in the cursor") {
+				buyer = parts[0]
+			}
+		case s.has("takes any cursor"):
+			after = page.Cursor
+		default:
+			return nil, "", ports.ErrBadCursor
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []order.Snapshot
+	for id, state := range s.orders {
+		if (state.Buyer == buyer || s.has("lists everyone's orders")) && id > after {
+			found = append(found, state)
+		}
+	}
+	slices.SortFunc(found, func(a, b order.Snapshot) int { return strings.Compare(a.ID, b.ID) })
+	if s.has("lists the newest first") {
+		slices.Reverse(found)
+	}
+	if len(found) == 0 && s.has("calls an empty list not found") {
+		return nil, "", ports.ErrNotFound
+	}
+	found = found[min(skip, len(found)):]
+
+	limit := page.Limit
+	if limit < 1 {
+		limit = ports.DefaultPageLimit
+	}
+	if !s.has("knows no largest page") {
+		limit = min(limit, ports.MaxPageLimit)
+	}
+	more := len(found) > limit || len(found) == limit && s.has("gives a cursor for a page that is not there")
+	found = found[:min(limit, len(found))]
+	next := ""
+	if more {
+		next = base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%s|%s|%d", buyer, found[len(found)-1].ID, skip+len(found)))
+	}
+	var orders []*order.Order
+	for _, state := range found {
+		o, err := s.restore(state)
+		if err != nil {
+			return nil, "", err
+		}
+		orders = append(orders, o)
+	}
+	return orders, next, nil
+}
+
+func (s *store) Position(ctx context.Context) (ports.Position, error) {
+	if err := s.ended(ctx); err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.position == "" && s.has("has a position before the first checkpoint") {
+		return "0", nil
+	}
+	return s.position, nil
+}
+
+func (s *store) Checkpoint(ctx context.Context, term int64, p ports.Position) error {
+	if err := s.ended(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fenced := term < s.term || term == s.term && s.has("fences the term that it is in")
+	if s.has("ignores fencing") {
+		fenced = false
+	}
+	if !fenced || s.has("fences and takes the position all the same") {
+		s.position, s.term = p, max(s.term, term)
+	}
+	if s.has("forgets the checkpoint") {
+		s.position = ""
+	}
+	if fenced {
+		return ports.ErrFenced
+	}
+	return nil
+}
+
+func (s *store) Tail(ctx context.Context, after ports.Position, emit func(ports.Message, ports.Position) error) error {
+	read := 0
+	if after != "" {
+		var err error
+		if read, err = strconv.Atoi(string(after)); err != nil {
+			return err
+		}
+	}
+	switch {
+	case after == "" && s.has("starts at now"):
+		read = s.length()
+	case after != "" && s.has("skips one when it resumes"):
+		read = min(read+1, s.length())
+	case after != "" && s.has("repeats one when it resumes"):
+		read--
+	}
+	emit = s.spoilEmit(emit)
+	for replaying := true; ; replaying = false {
+		messages, grown := s.since(read)
+		for i, m := range messages {
+			if ctx.Err() != nil {
+				break
+			}
+			if s.has("calls emit twice at once") && i+1 < len(messages) {
+				go func(p ports.Position) { _ = emit(m, p) }(position(read))
+			}
+			read++
+			if err := emit(m, position(read)); err != nil {
+				return err
+			}
+		}
+		if s.has("ends when it has caught up") {
+			return nil
+		}
+		ended := ctx.Done()
+		if s.has("waits on when its context has ended") {
+			// An hour is for ever to a check, and yet the test that looks for leaks sees the end of it.
+			hour, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
+			defer cancel()
+			ended = hour.Done()
+		}
+		select {
+		case <-grown:
+		case <-ended:
+			return ctx.Err()
+		}
+		if replaying && s.has("misses what comes between replay and following") {
+			read = s.length()
+		}
+	}
+}
+
+func (s *store) spoilEmit(emit func(ports.Message, ports.Position) error) func(ports.Message, ports.Position) error {
+	return func(m ports.Message, p ports.Position) error {
+		switch s.flaw {
+		case "emits everything twice":
+			if err := emit(m, p); err != nil {
+				return err
+			}
+		case "lets two Tails take messages from each other":
+			s.mu.Lock()
+			taken := p != position(s.taken+1)
+			if !taken {
+				s.taken++
+			}
+			s.mu.Unlock()
+			if taken {
+				return nil
+			}
+		}
+		err := emit(m, p)
+		switch {
+		case err == nil || s.has("goes on after an error of emit"):
+			return nil
+		case s.has("hides the error of emit"):
+			return errors.New("tail failed")
+		}
+		return err
+	}
+}
+
+func (s *store) since(n int) ([]ports.Message, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log[n:], s.grown
+}
+
+func (s *store) length() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.log)
+}
+
+func position(read int) ports.Position { return ports.Position(strconv.Itoa(read)) }

@@ -1,0 +1,312 @@
+package porttest_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hexorders/ports"
+	"hexorders/ports/porttest"
+)
+
+func TestTopicSuiteGoesRed(t *testing.T) {
+	goesRed(t, porttest.TopicChecks(), topicFlaws, func() ports.Topic { return newTopic("") })
+}
+
+var topicFlaws = []flaw[ports.Topic]{
+	{"loses the trace parent", openTopic("no trace"), []string{
+		"what was appended reads back as it was",
+	}},
+	{"keeps times to the second", openTopic("whole seconds"), []string{
+		"what was appended reads back as it was",
+	}},
+	{"sorts by order and version", openTopic("sorted"), []string{
+		"messages stand in the order they were appended",
+		"a message appended again stands there again",
+	}},
+	{"drops what it has already", openTopic("distinct"), []string{
+		"a message appended again stands there again",
+	}},
+	{"moves the end for an empty Append", openTopic("counts appends"), []string{
+		"appending nothing adds nothing",
+		"End is 0 at first, then the offset of the newest message",
+	}},
+	{"keeps the caller's slice", openTopic("aliases input"), []string{
+		"a caller may reuse the slice that it appended",
+	}},
+	{"hands out its own slice", openTopic("aliases output"), []string{
+		"a caller may reuse the slice that it appended",
+	}},
+	{"appends one by one", openTopic("piecemeal"), []string{
+		"the messages of one Append stand together, and are seen all at once",
+		"every Read that waits gets what is appended",
+	}},
+	{"says the end where the last message read should be", openTopic("last is end"), []string{
+		"offsets grow, and Read goes on after any of them",
+		"a reader among writers gets every message once, each order's in version order",
+	}},
+	{"reads from an offset instead of after it", openTopic("inclusive"), []string{
+		"offsets grow, and Read goes on after any of them",
+		"a reader among writers gets every message once, each order's in version order",
+	}},
+	{"leaves out the first message", openTopic("skips first"), []string{
+		"offsets grow, and Read goes on after any of them",
+		"what was appended reads back as it was",
+	}},
+	{"ignores the limit", openTopic("no limit"), []string{
+		"Read returns at most limit messages",
+		"offsets grow, and Read goes on after any of them",
+	}},
+	{"forgets what was read", openTopic("consumes"), []string{
+		"reading takes nothing away",
+	}},
+	{"forgets what was committed", openTopic("trims"), []string{
+		"reading takes nothing away",
+	}},
+	{"does not wait", openTopic("returns empty"), []string{
+		"Read waits until there is a message",
+		"every Read that waits gets what is appended",
+		"a cancelled context ends a Read that waits",
+	}},
+	{"wakes nobody", openTopic("sleepy"), []string{
+		"Read waits until there is a message",
+		"every Read that waits gets what is appended",
+	}},
+	{"wakes one reader only", openTopic("wakes one"), []string{
+		"every Read that waits gets what is appended",
+	}},
+	{"loses a message now and then", openTopic("lossy"), []string{
+		"a reader among writers gets every message once, each order's in version order",
+	}},
+	{"says the number of messages of an empty topic less one", openTopic("end off by one"), []string{
+		"End is 0 at first, then the offset of the newest message",
+		"appending nothing adds nothing",
+	}},
+	{"starts new subscribers at the end", openTopic("starts at end"), []string{
+		"a subscriber that never committed is at 0",
+	}},
+	{"commits what is read", openTopic("auto commit"), []string{
+		"a subscriber that never committed is at 0",
+	}},
+	{"only ever moves subscribers forward", openTopic("ratchet"), []string{
+		"a subscriber is where it last committed",
+	}},
+	{"does not commit", openTopic("no commit"), []string{
+		"a subscriber is where it last committed",
+		"subscribers do not move each other",
+	}},
+	{"takes subscribers' names without their case", openTopic("folds names"), []string{
+		"subscribers do not move each other",
+	}},
+	{"waits on after its context has ended", openTopic("deaf"), []string{
+		"a cancelled context ends a Read that waits",
+	}},
+	{"carries out cancelled calls", openTopic("ignores cancel"), []string{
+		"a cancelled context ends every call, and nothing has changed",
+	}},
+	{"says that a call was cancelled, and carries it out", openTopic("acts, then says cancelled"), []string{
+		"a cancelled context ends every call, and nothing has changed",
+	}},
+}
+
+// fakeTopic is sound but for one flaw.
+type fakeTopic struct {
+	flaw      string
+	mu        sync.Mutex
+	log       []ports.Message
+	gaps      int64 // what offsets are ahead of the number of messages, for a flaw
+	grown     chan struct{}
+	waiting   int
+	committed map[string]int64
+	furthest  int64
+	dropped   bool
+}
+
+func openTopic(flaw string) func() ports.Topic { return func() ports.Topic { return newTopic(flaw) } }
+
+func newTopic(flaw string) *fakeTopic {
+	return &fakeTopic{flaw: flaw, grown: make(chan struct{}), committed: map[string]int64{}}
+}
+
+func (f *fakeTopic) refuse(ctx context.Context) error {
+	if f.flaw == "ignores cancel" {
+		return nil
+	}
+	return ctx.Err()
+}
+
+func (f *fakeTopic) Append(ctx context.Context, messages []ports.Message) error {
+	if err := f.refuse(ctx); err != nil && f.flaw != "acts, then says cancelled" {
+		return err
+	}
+	if f.flaw == "piecemeal" {
+		for _, m := range messages {
+			f.add([]ports.Message{m})
+			time.Sleep(time.Millisecond) // someone else's turn; in a bubble this takes no time
+		}
+		return ctx.Err()
+	}
+	f.add(messages)
+	return f.refuse(ctx)
+}
+
+func (f *fakeTopic) add(messages []ports.Message) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.flaw == "counts appends" {
+		f.gaps++
+	}
+	if len(messages) == 0 {
+		return
+	}
+	if f.flaw == "aliases input" && len(f.log) == 0 {
+		f.log = messages
+	} else {
+		for _, m := range messages {
+			f.addOne(m)
+		}
+	}
+	switch f.flaw {
+	case "sorted":
+		slices.SortFunc(f.log, func(a, b ports.Message) int { return strings.Compare(a.ID, b.ID) })
+	case "sleepy":
+		return
+	case "wakes one":
+		if f.waiting > 0 {
+			select {
+			case f.grown <- struct{}{}:
+			default:
+			}
+		}
+		return
+	}
+	close(f.grown)
+	f.grown = make(chan struct{})
+}
+
+func (f *fakeTopic) addOne(m ports.Message) {
+	switch f.flaw {
+	case "no trace":
+		m.TraceParent = ""
+	case "whole seconds":
+		m.OccurredAt = m.OccurredAt.Truncate(time.Second)
+	case "distinct":
+		if slices.ContainsFunc(f.log, func(known ports.Message) bool { return known.ID == m.ID }) {
+			return
+		}
+	case "lossy":
+		if len(f.log) == 60 && !f.dropped {
+			f.dropped = true
+			return
+		}
+	}
+	f.log = append(f.log, m)
+}
+
+func (f *fakeTopic) Read(ctx context.Context, after int64, limit int) ([]ports.Message, int64, error) {
+	for {
+		if err := f.refuse(ctx); err != nil {
+			return nil, 0, err
+		}
+		messages, last, grown := f.read(after, limit)
+		if len(messages) > 0 || f.flaw == "returns empty" {
+			return messages, last, nil
+		}
+		if f.flaw == "deaf" {
+			select {
+			case <-grown:
+			case <-time.After(time.Hour): // an end nonetheless, for the sake of the bubble around it
+			}
+			continue
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+func (f *fakeTopic) read(after int64, limit int) (messages []ports.Message, last int64, grown chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	from := min(int(after), len(f.log))
+	switch {
+	case f.flaw == "inclusive" && from > 0:
+		from--
+	case f.flaw == "skips first" && from == 0:
+		from = min(1, len(f.log))
+	case f.flaw == "consumes" && f.furthest > after:
+		from = min(int(f.furthest), len(f.log))
+	case f.flaw == "trims" && f.committed["one"] > after:
+		from = min(int(f.committed["one"]), len(f.log))
+	}
+	to := min(from+limit, len(f.log))
+	if f.flaw == "no limit" {
+		to = len(f.log)
+	}
+	messages, last = slices.Clone(f.log[from:to]), int64(to)
+	f.furthest = max(f.furthest, last)
+	switch f.flaw {
+	case "aliases output":
+		messages = f.log[from:to]
+	case "last is end":
+		last = int64(len(f.log))
+	case "auto commit":
+		f.committed["one"] = last
+	}
+	if len(messages) == 0 {
+		f.waiting++
+	}
+	return messages, last, f.grown
+}
+
+func (f *fakeTopic) End(ctx context.Context) (int64, error) {
+	if err := f.refuse(ctx); err != nil {
+		return 0, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.flaw == "end off by one" {
+		return int64(len(f.log)) - 1, nil
+	}
+	return int64(len(f.log)) + f.gaps, nil
+}
+
+func (f *fakeTopic) Committed(ctx context.Context, subscriber string) (int64, error) {
+	if err := f.refuse(ctx); err != nil {
+		return 0, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if offset, ok := f.committed[f.name(subscriber)]; ok || f.flaw != "starts at end" {
+		return offset, nil
+	}
+	return int64(len(f.log)), nil
+}
+
+func (f *fakeTopic) Commit(ctx context.Context, subscriber string, offset int64) error {
+	if err := f.refuse(ctx); err != nil && f.flaw != "acts, then says cancelled" {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name := f.name(subscriber)
+	switch {
+	case f.flaw == "no commit":
+	case f.flaw == "ratchet" && offset < f.committed[name]:
+	default:
+		f.committed[name] = offset
+	}
+	return f.refuse(ctx)
+}
+
+func (f *fakeTopic) name(subscriber string) string {
+	if f.flaw == "folds names" {
+		return strings.ToLower(strings.TrimSpace(subscriber))
+	}
+	return subscriber
+}
