@@ -1,0 +1,87 @@
+package memory
+
+import (
+	"errors"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"hexorders/ports"
+	"hexorders/ports/porttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestOrderStore(t *testing.T) { porttest.OrderStore(t, open) }
+
+func TestOutbox(t *testing.T) { porttest.Outbox(t, open) }
+
+func TestParking(t *testing.T) {
+	porttest.Parking(t, func(testing.TB) ports.Parking { return NewParking() })
+}
+
+func TestLease(t *testing.T) {
+	porttest.Lease(t, func(testing.TB) ports.Lease { return NewLease() })
+}
+
+func open(testing.TB) porttest.Storage {
+	s := NewStore()
+	setFailure := func(err error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.failCommit = err
+	}
+	return porttest.Storage{Orders: s, Outbox: NewOutbox(s), FailCommits: func(testing.TB) func() {
+		setFailure(errors.New("the disk is full"))
+		return func() { setFailure(nil) }
+	}}
+}
+
+func TestTwoOutboxesOfOneStoreShareTheCheckpoint(t *testing.T) {
+	s := NewStore()
+	one, other := NewOutbox(s), NewOutbox(s)
+	if err := one.Checkpoint(t.Context(), 2, "5"); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := other.Position(t.Context()); err != nil || p != "5" {
+		t.Errorf("position in the other outbox: got %q and error %v, want 5", p, err)
+	}
+	if err := other.Checkpoint(t.Context(), 1, "3"); !errors.Is(err, ports.ErrFenced) {
+		t.Errorf("earlier term in the other outbox: got error %v, want %v", err, ports.ErrFenced)
+	}
+}
+
+func TestTailRefusesAPositionOfAnotherOutbox(t *testing.T) {
+	b := NewOutbox(NewStore())
+	for _, p := range []ports.Position{"a resume token", "-1", "1"} {
+		err := b.Tail(t.Context(), p, func(ports.Message, ports.Position) error { return nil })
+		if err == nil {
+			t.Errorf("Tail from %q of an empty outbox: got no error", p)
+		}
+	}
+}
+
+func TestTopic(t *testing.T) {
+	porttest.Topic(t, func(testing.TB) ports.Topic { return NewTopic() })
+}
+
+func TestAFullTopicDropsTheOldest(t *testing.T) {
+	topic := NewTopic()
+	page := make([]ports.Message, 1000)
+	for n := range 2 * TopicKept / len(page) {
+		page[0].Version = n
+		if err := topic.Append(t.Context(), page); err != nil {
+			t.Fatal(err)
+		}
+		if kept := len(topic.messages); kept > TopicKept+TopicKept/10 {
+			t.Fatalf("%d messages are kept, want at most a tenth more than %d", kept, TopicKept)
+		}
+	}
+	messages, last, err := topic.Read(t.Context(), 0, 1)
+	if oldest := int64(2*TopicKept - len(topic.messages)); err != nil || len(messages) != 1 || last != oldest+1 {
+		t.Errorf("after 0 comes offset %d, %v; want the oldest kept, %d", last, err, oldest+1)
+	}
+	if end, err := topic.End(t.Context()); err != nil || end != 2*TopicKept {
+		t.Errorf("the end is %d, %v; want %d: dropping moves no offset", end, err, 2*TopicKept)
+	}
+}
