@@ -1,0 +1,47 @@
+# The commands of this project. `make` alone prints them.
+
+TOOL      := go tool -modfile=tools/go.mod
+# 20 minutes: one hanging test must not use up the time of a whole CI run. Add your own with `make test TESTFLAGS=...`,
+# for example TESTFLAGS='-run TestOrderStore -v'.
+GOTEST    := -race -timeout 20m
+TESTFLAGS ?=
+PACKAGES  ?= ./...
+BENCH     ?= .
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check lint vet bench up down reset clean
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## start hexorders in the foreground
+	go run ./cmd/hexorders
+
+build: ## build bin/hexorders
+	go build -o bin/hexorders ./cmd/hexorders
+
+test: ## run all tests, on a MongoDB and a Kafka of their own that are stopped afterwards
+	scripts/with-services $(TOOL) gotestsum --format pkgname-and-test-fails -- $(GOTEST) $(TESTFLAGS) $(PACKAGES)
+
+check: lint vet test ## everything that must be green before a commit
+
+lint: ## golangci-lint, formatting included
+	$(TOOL) golangci-lint run $(PACKAGES)
+
+vet: ## go vet
+	go vet $(PACKAGES)
+
+bench: ## run the benchmarks, on servers of their own
+	scripts/with-services go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) $(PACKAGES)
+
+up: ## start MongoDB and Kafka for development (scripts/services help says more)
+	scripts/services up
+
+down: ## stop what `make up` started; the data stays
+	scripts/services down
+
+reset: ## stop them and delete their data
+	scripts/services reset
+
+clean: ## delete what the build leaves behind (the servers and their downloads stay)
+	rm -rf bin coverage.*
