@@ -1,0 +1,75 @@
+// Package kafka hands committed events to Apache Kafka: one topic for all of them, the order id as the key, so that an
+// order's events stay in order, and CloudEvents 1.0 headers around the JSON of package eventjson.
+//
+// It is built on librdkafka, through confluent-kafka-go, and so it needs cgo. Without cgo the package still compiles,
+// and NewPublisher says what to do.
+package kafka
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+)
+
+// Options says where Kafka is and how the topic looks. The zero value of every field is usable.
+type Options struct {
+	Brokers      string        // host:port, several with commas; "" means 127.0.0.1:9092
+	Topic        string        // "" means orders.events
+	Partitions   int           // of the topic, when it has to be created; 0 means 12
+	Queue        int           // messages held for the broker before Publish waits; 0 means 100,000
+	Source       string        // the ce_source of every message, a URI reference; "" means /hexorders
+	FlushTimeout time.Duration // how long Close waits for the broker; 0 means 5 s
+	Logger       *slog.Logger  // nil means slog.Default()
+}
+
+// ErrNoTopic is in the error of Ping when the broker answers and only the topic is not there yet.
+var ErrNoTopic = errors.New("the topic does not exist")
+
+func (o Options) withDefaults() Options {
+	if o.Brokers == "" {
+		o.Brokers = "127.0.0.1:9092"
+	}
+	if o.Topic == "" {
+		o.Topic = "orders.events"
+	}
+	if o.Partitions == 0 {
+		o.Partitions = 12
+	}
+	if o.Queue == 0 {
+		o.Queue = 100_000
+	}
+	if o.Source == "" {
+		o.Source = "/hexorders"
+	}
+	if o.FlushTimeout == 0 {
+		o.FlushTimeout = 5 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+// check finds what librdkafka would only log: it starts without complaint on a list of brokers that names none.
+func (o Options) check() error {
+	for _, broker := range o.brokers() {
+		if host, port, err := net.SplitHostPort(broker); err != nil || host == "" || port == "" || strings.Contains(host, "/") {
+			return fmt.Errorf("kafka: broker %q is not host:port", broker)
+		}
+	}
+	if o.Partitions < 0 || o.Queue < 0 {
+		return fmt.Errorf("kafka: %d partitions and a queue of %d: neither can be negative", o.Partitions, o.Queue)
+	}
+	return nil
+}
+
+func (o Options) brokers() []string {
+	brokers := strings.Split(o.Brokers, ",")
+	for i, broker := range brokers {
+		brokers[i] = strings.TrimSpace(broker)
+	}
+	return brokers
+}

@@ -1,0 +1,201 @@
+//go:build cgo
+
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hexorders/ports"
+)
+
+// One story, because starting a broker takes seconds: Kafka is away when the service starts, comes, goes while messages
+// are under way, and comes back.
+func TestKafkaComesAndGoes(t *testing.T) {
+	t.Parallel()
+	broker := newPrivateBroker(t)
+	log := &journal{}
+	p := open(t, Options{Brokers: broker.address, Topic: "steady", Logger: log.logger()})
+	told := newOutcomes()
+	var published []ports.Message
+	publish := func(m ports.Message) {
+		published = append(published, m)
+		p.Publish(t.Context(), m, told.done(m))
+	}
+
+	// Away at the start: the messages wait.
+	early := make(chan struct{})
+	go func() {
+		defer close(early)
+		for i := range 60 {
+			publish(event(fmt.Sprint("early-", i%20), 1+i/20))
+		}
+	}()
+	log.await(t, 1, "level=WARN", "cannot be reached")
+	broker.up(t)
+	<-early
+	told.await(t, len(published))
+	log.await(t, 1, "level=INFO", "can be reached again")
+
+	// More publishers, to see later what they do without a broker.
+	small := open(t, Options{Brokers: broker.address, Topic: "small", Queue: 10})
+	waitForSession(t, small)
+	ended := open(t, Options{Brokers: broker.address, Topic: "ended", FlushTimeout: 200 * time.Millisecond})
+	waitForSession(t, ended)
+
+	// It goes while messages are under way: ten at any time, acknowledged or not, until the broker is down.
+	down := make(chan struct{})
+	room := make(chan struct{}, 10)
+	for i := 0; ; i++ {
+		if i == 500 {
+			go func() {
+				defer close(down)
+				broker.down(t)
+			}()
+		}
+		m := event(fmt.Sprint("late-", i%20), 1+i/20)
+		select {
+		case <-down:
+		case room <- struct{}{}:
+			published = append(published, m)
+			p.Publish(t.Context(), m, func(err error) {
+				told.done(m)(err)
+				<-room
+			})
+			continue
+		}
+		break
+	}
+	if before := len(published); before < 500 {
+		t.Fatalf("only %d messages were published before the broker was down", before)
+	}
+	for i := range 500 {
+		publish(event(fmt.Sprint("away-", i%20), 1+i/20))
+	}
+
+	t.Run("Publish waits for room in a full queue until its context ends", func(t *testing.T) {
+		told := newOutcomes()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		for i := range 11 {
+			m := event("a", 1+i)
+			small.Publish(ctx, m, told.done(m))
+		}
+		if err := told.await(t, 1)["a/11"]; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("message 11 where 10 have room: %v, want the context's error", err)
+		}
+	})
+
+	t.Run("Close ends within its time and tells every message", func(t *testing.T) {
+		told := newOutcomes()
+		for i := range 50 {
+			m := event("a", 1+i)
+			ended.Publish(t.Context(), m, told.done(m))
+		}
+		start := time.Now()
+		err := ended.Close()
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("Close took %v", took)
+		}
+		if err == nil || !strings.Contains(err.Error(), "50 messages") {
+			t.Errorf("Close: %v, want it to say that 50 messages were given up", err)
+		}
+		if told.count() != 50 {
+			t.Errorf("%d of 50 messages were told an outcome before Close returned", told.count())
+		}
+		for id, err := range told.await(t, 50) {
+			if err == nil || errors.Is(err, ports.ErrRefused) {
+				t.Errorf("message %s: %v, want an error worth another try", id, err)
+			}
+		}
+	})
+
+	// Back again: everything that was not given up arrives, each message once and in its order.
+	log.await(t, 2, "level=WARN", "cannot be reached")
+	broker.up(t)
+	for id, err := range told.await(t, len(published)) {
+		if err != nil {
+			t.Errorf("message %s: %v", id, err)
+		}
+	}
+	c := connect(t, broker.address)
+	got := ids(c.messages(t, "steady", len(published)))
+	want := ids(published)
+	if len(got) != len(want) {
+		t.Errorf("the topic holds %d messages, want %d", len(got), len(want))
+	}
+	for _, orderID := range append(orders("early-"), append(orders("late-"), orders("away-")...)...) {
+		other := func(id string) bool { return !strings.HasPrefix(id, orderID+"/") }
+		got, want := slices.DeleteFunc(slices.Clone(got), other), slices.DeleteFunc(slices.Clone(want), other)
+		if !slices.Equal(got, want) {
+			t.Errorf("of order %s the topic has\n%v\nwant\n%v", orderID, got, want)
+		}
+	}
+	if got := len(c.messages(t, "small", 10)); got != 10 {
+		t.Errorf("the full queue held 10 messages and left %d in the topic", got)
+	}
+
+	log.await(t, 2, "level=INFO", "can be reached again")
+	if lines := log.with("reached"); len(lines) != 4 {
+		t.Errorf("the log tells of two outages in %d lines, want 4:\n%s", len(lines), strings.Join(lines, ""))
+	}
+}
+
+func orders(prefix string) (ids []string) {
+	for i := range 20 {
+		ids = append(ids, fmt.Sprint(prefix, i))
+	}
+	return ids
+}
+
+// privateBroker is a broker of the test's own, which it may stop.
+type privateBroker struct {
+	address string
+	env     []string
+}
+
+func newPrivateBroker(t testing.TB) *privateBroker {
+	t.Helper()
+	free := listen(t)
+	_, port, err := net.SplitHostPort(free.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	downloads, err := filepath.Abs("../../.services/dist")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &privateBroker{address: "127.0.0.1:" + port}
+	// A server that the environment names is not one to stop.
+	b.env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "HEXORDERS_") })
+	b.env = append(b.env, "SERVICES_DIR="+t.TempDir(), "SERVICES_KAFKA_PORT="+port, "SERVICES_KAFKA_HEAP=256m",
+		"SERVICES_DIST="+cmp.Or(os.Getenv("SERVICES_DIST"), downloads))
+	t.Cleanup(func() { b.services(t, "reset") })
+	return b
+}
+
+func (b *privateBroker) up(t testing.TB)   { b.services(t, "up") }
+func (b *privateBroker) down(t testing.TB) { b.services(t, "down") }
+
+func (b *privateBroker) services(t testing.TB, command string) {
+	t.Helper()
+	// Not the test's context: the last of these runs when that has ended.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	services := exec.CommandContext(ctx, "../../scripts/services", command, "kafka")
+	services.Env = b.env
+	if output, err := services.CombinedOutput(); err != nil {
+		t.Errorf("scripts/services %s kafka: %v\n%s", command, err, output)
+	}
+}

@@ -1,0 +1,202 @@
+//go:build cgo
+
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+// askFor is how long one question to the broker may take. It is short, for a question that was asked while the broker
+// was away is asked again.
+const askFor = 2 * time.Second
+
+// defaultMaxMessageBytes is the limit of a Kafka broker on which nobody has set one.
+const defaultMaxMessageBytes = 1048588
+
+// errNotReady passes a moment after a topic was created, when every broker knows of it.
+var errNotReady = errors.New("the topic cannot be written to yet")
+
+// topicAdmin looks after the topic.
+type topicAdmin struct {
+	client  *kafka.AdminClient
+	options Options
+	log     *slog.Logger
+}
+
+// ensure creates the topic when it is not there, and returns its max.message.bytes once all partitions can be written
+// to. A topic that exists is left as it is, but what is wrong with it is logged. Errors are worth another try.
+func (a *topicAdmin) ensure(ctx context.Context) (maxMessageBytes int, err error) {
+	topic, err := a.describe(ctx)
+	if errors.Is(err, ErrNoTopic) {
+		if err := a.create(ctx); err != nil {
+			return 0, err
+		}
+		return 0, errNotReady
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, partition := range topic.Partitions {
+		if partition.Leader == nil || partition.Leader.ID < 0 {
+			return 0, fmt.Errorf("partition %d has no leader: %w", partition.Partition, errNotReady)
+		}
+	}
+	if len(topic.Partitions) != a.options.Partitions {
+		a.log.Warn("the topic has another number of partitions than asked for: it is left as it is",
+			"topic", a.options.Topic, "partitions", len(topic.Partitions), "wanted", a.options.Partitions)
+	}
+	return a.check(ctx), nil
+}
+
+// describe returns the topic as the broker sees it, or ErrNoTopic.
+func (a *topicAdmin) describe(ctx context.Context) (kafka.TopicDescription, error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	result, err := a.client.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames([]string{a.options.Topic}),
+		kafka.SetAdminRequestTimeout(askFor))
+	if err != nil {
+		return kafka.TopicDescription{}, fmt.Errorf("describe topic %s: %w", a.options.Topic, err)
+	}
+	topic := result.TopicDescriptions[0]
+	switch topic.Error.Code() {
+	case kafka.ErrNoError:
+		return topic, nil
+	case kafka.ErrUnknownTopicOrPart:
+		return topic, fmt.Errorf("topic %s: %w", a.options.Topic, ErrNoTopic)
+	default:
+		return topic, fmt.Errorf("describe topic %s: %w", a.options.Topic, topic.Error)
+	}
+}
+
+func (a *topicAdmin) create(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	results, err := a.client.CreateTopics(ctx, []kafka.TopicSpecification{{
+		Topic:         a.options.Topic,
+		NumPartitions: a.options.Partitions,
+		// ReplicationFactor 0 leaves it to the broker's default.replication.factor. The topic is also the audit log:
+		// nothing in it ever expires.
+		Config: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"},
+	}}, kafka.SetAdminRequestTimeout(askFor))
+	if err != nil {
+		return fmt.Errorf("create topic %s: %w", a.options.Topic, err)
+	}
+	switch results[0].Error.Code() {
+	case kafka.ErrNoError:
+		a.log.Info("created the topic", "topic", a.options.Topic, "partitions", a.options.Partitions)
+	case kafka.ErrTopicAlreadyExists: // another process was faster
+	default:
+		return fmt.Errorf("create topic %s: %w", a.options.Topic, results[0].Error)
+	}
+	return nil
+}
+
+// check logs the settings that would make the topic forget, and returns its max.message.bytes. Who may write to a topic
+// need not be allowed to see its settings: then the broker's default has to do.
+func (a *topicAdmin) check(ctx context.Context) (maxMessageBytes int) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	resource := kafka.ConfigResource{Type: kafka.ResourceTopic, Name: a.options.Topic}
+	results, err := a.client.DescribeConfigs(ctx, []kafka.ConfigResource{resource}, kafka.SetAdminRequestTimeout(askFor))
+	if err == nil && results[0].Error.Code() != kafka.ErrNoError {
+		err = results[0].Error
+	}
+	if err != nil {
+		a.log.Warn("the settings of the topic cannot be read", "topic", a.options.Topic, "err", err)
+		return defaultMaxMessageBytes
+	}
+	settings := results[0].Config
+	for name, wanted := range map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"} {
+		if is := settings[name].Value; is != wanted {
+			a.log.Warn("the topic does not keep every message, though it is also the audit log: it is left as it is",
+				"topic", a.options.Topic, "setting", name, "value", is, "wanted", wanted)
+		}
+	}
+	maxMessageBytes, err = strconv.Atoi(settings["max.message.bytes"].Value)
+	if err != nil {
+		return defaultMaxMessageBytes
+	}
+	return maxMessageBytes
+}
+
+// Ping asks whether messages could be published: a broker answers, the topic exists, and the brokers that lead its
+// partitions can be reached from here. An error says in plain words what to do. It takes at most 5 s, or until ctx ends.
+func Ping(ctx context.Context, options Options) error {
+	options = options.withDefaults()
+	if err := options.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	client, err := kafka.NewAdminClient(&kafka.ConfigMap{
+		"bootstrap.servers":        options.Brokers,
+		"client.id":                "hexorders",
+		"allow.auto.create.topics": false,
+		"log_level":                0, // it writes to stderr otherwise; what matters is in the error
+	})
+	if err != nil {
+		return fmt.Errorf("the Kafka brokers %q cannot be used: %w", options.Brokers, err)
+	}
+	defer client.Close()
+	admin := topicAdmin{client: client, options: options, log: options.Logger}
+
+	topic, err := admin.describe(ctx)
+	switch {
+	case errors.Is(err, ErrNoTopic):
+		return fmt.Errorf("a Kafka broker answers at %s, but %w: %s (`hexorders serve` creates it at start)",
+			options.Brokers, ErrNoTopic, options.Topic)
+	case err != nil:
+		for _, broker := range options.brokers() {
+			// A plain connection has the better reason: librdkafka only knows that the time is over.
+			if reason := dial(ctx, broker); reason != nil {
+				return fmt.Errorf("no Kafka broker answers at %s (%w): start one with scripts/services up, or name "+
+					"another in HEXORDERS_KAFKA_BROKERS", options.Brokers, reason)
+			}
+		}
+		return fmt.Errorf("something answers at %s, but not as a Kafka broker should: %w", options.Brokers, err)
+	}
+
+	return reachable(ctx, options, topic.Partitions)
+}
+
+// reachable asks whether the leaders of the partitions can be connected to. Clients write to the leaders, at the
+// addresses that the brokers give out, and not to the address that they were told to start with.
+func reachable(ctx context.Context, options Options, partitions []kafka.TopicPartitionInfo) error {
+	checked := map[int]bool{}
+	for _, partition := range partitions {
+		leader := partition.Leader
+		if leader == nil || leader.ID < 0 {
+			return fmt.Errorf("partition %d of topic %s has no leader: look at the brokers' logs, one of them is down",
+				partition.Partition, options.Topic)
+		}
+		if checked[leader.ID] {
+			continue
+		}
+		checked[leader.ID] = true
+		address := net.JoinHostPort(leader.Host, strconv.Itoa(leader.Port))
+		if reason := dial(ctx, address); reason != nil {
+			return fmt.Errorf("the Kafka broker at %s sends its clients on to broker %d at %s, which cannot be reached from here "+
+				"(%w): set that broker's advertised.listeners to an address that this machine knows", options.Brokers,
+				leader.ID, address, reason)
+		}
+	}
+	return nil
+}
+
+func dial(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return connection.Close()
+}
