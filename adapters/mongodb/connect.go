@@ -1,0 +1,207 @@
+// Package mongodb keeps orders, their outbox, the parked messages and the relay's lease in MongoDB.
+//
+// Read store.go for how a save is one transaction, outbox.go for how the relay follows what saves leave behind, and
+// documents.go for what stands in the collections. MongoDB has to be a replica set, of one member at least: a
+// standalone server has neither transactions nor change streams.
+package mongodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"hexorders/ports"
+)
+
+// ErrNotReplicaSet says that the server answers but cannot do transactions. The error text says what to run.
+var ErrNotReplicaSet = errors.New("this MongoDB is not a replica set")
+
+const (
+	appName = "hexorders"
+
+	// callTimeout bounds a call whose caller set no tighter deadline, the search for a primary included. It is short,
+	// because there is a client waiting who can be told to come again, and long enough for most elections.
+	callTimeout = 5 * time.Second
+	// heartbeat is how often a server is asked whether it is still there. A server that hangs is noticed after two or
+	// three of them, and closing a client may have to wait for one.
+	heartbeat = 5 * time.Second
+	// probeTimeout is for asking a single server what it is, once there is no primary to ask.
+	probeTimeout = 2 * time.Second
+)
+
+// The collections. Their names are in the documentation, for whoever looks with mongosh.
+const (
+	ordersCollection = "orders"
+	outboxCollection = "outbox"
+	relayCollection  = "relay"
+	parkedCollection = "parked"
+	leasesCollection = "leases"
+)
+
+// byVersion is the outbox's own order: each order's messages in version order.
+var byVersion = bson.D{{Key: "aggregateid", Value: 1}, {Key: "version", Value: 1}}
+
+// Connect opens a database, checks that its server can do transactions and makes the collections and indexes that are
+// missing. Whoever calls it disconnects db.Client(). Errors: ErrNotReplicaSet, ports.ErrUnavailable; their text names
+// the address, never the password, and says what to do.
+func Connect(ctx context.Context, uri, database string) (*mongo.Database, error) {
+	settings, err := settings(uri)
+	if err != nil {
+		return nil, err
+	}
+	client, err := mongo.Connect(settings)
+	if err != nil {
+		return nil, fmt.Errorf("connect to MongoDB at %s: %w", hosts(settings), err)
+	}
+	db := client.Database(database)
+	if err := prepare(ctx, db, settings); err != nil {
+		// What is still open is only what could not be used anyway.
+		_ = client.Disconnect(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return db, nil
+}
+
+// settings are the URI's, where it says anything, except for what correctness rests on: a save that was answered is on
+// a majority, and what is read is what a majority has.
+func settings(uri string) (*options.ClientOptions, error) {
+	s := options.Client().ApplyURI(uri)
+	if err := s.Validate(); err != nil {
+		if strings.Contains(uri, "@") {
+			// The driver's message may quote a piece of a password that is not percent-encoded.
+			return nil, errors.New("the MongoDB URI cannot be read: are all of : / ? # [ ] @ % in its user name and password percent-encoded?")
+		}
+		return nil, fmt.Errorf("the MongoDB URI cannot be read: %w", err)
+	}
+	if s.AppName == nil {
+		s.SetAppName(appName)
+	}
+	if s.ServerSelectionTimeout == nil {
+		s.SetServerSelectionTimeout(callTimeout)
+	}
+	if s.ConnectTimeout == nil {
+		s.SetConnectTimeout(callTimeout)
+	}
+	if s.HeartbeatInterval == nil {
+		s.SetHeartbeatInterval(heartbeat)
+	}
+	s.SetWriteConcern(writeconcern.Majority())
+	s.SetReadConcern(readconcern.Majority())
+	s.SetReadPreference(readpref.Primary())
+	s.SetRetryWrites(true)
+	s.SetRetryReads(true)
+	return s, nil
+}
+
+func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) error {
+	var server hello
+	if err := server.ask(ctx, db); err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return fmt.Errorf("connect to MongoDB at %s: %w", hosts(s), ctx.Err())
+		}
+		return explain(ctx, s, err)
+	}
+	if err := server.check(hosts(s)); err != nil {
+		return err
+	}
+	// Transactions do not like to create what they write to, so everything is there before the first.
+	for _, name := range []string{ordersCollection, outboxCollection, relayCollection, parkedCollection, leasesCollection} {
+		if err := db.CreateCollection(ctx, name); err != nil && !hasCode(err, namespaceExists) {
+			return fail(ctx, "create collection "+name, err)
+		}
+	}
+	buyers := mongo.IndexModel{Keys: bson.D{{Key: "buyerId", Value: 1}, {Key: "_id", Value: 1}}}
+	if _, err := db.Collection(ordersCollection).Indexes().CreateOne(ctx, buyers); err != nil {
+		return fail(ctx, "create the index of the orders", err)
+	}
+	parked := mongo.IndexModel{Keys: byVersion}
+	if _, err := db.Collection(parkedCollection).Indexes().CreateOne(ctx, parked); err != nil {
+		return fail(ctx, "create the index of the parked messages", err)
+	}
+	return prepareOutbox(ctx, db.Collection(outboxCollection))
+}
+
+func prepareOutbox(ctx context.Context, outbox *mongo.Collection) error {
+	index := mongo.IndexModel{Keys: byVersion, Options: options.Index().SetUnique(true)}
+	_, err := outbox.Indexes().CreateOne(ctx, index)
+	return fail(ctx, "create the index of the outbox", err)
+}
+
+// hello is what a server says of itself.
+type hello struct {
+	SetName      string   `bson:"setName"`
+	IsReplicaSet bool     `bson:"isreplicaset"` // started with --replSet, but rs.initiate() was never run
+	Msg          string   `bson:"msg"`          // "isdbgrid" from the router of a sharded cluster
+	Hosts        []string `bson:"hosts"`
+}
+
+func (h *hello) ask(ctx context.Context, db *mongo.Database) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(h)
+}
+
+func (h *hello) check(address string) error {
+	initiate := fmt.Sprintf("mongosh --host %s --eval 'rs.initiate()'", address)
+	switch {
+	case h.SetName != "" || h.Msg == "isdbgrid":
+		return nil
+	case h.IsReplicaSet:
+		return fmt.Errorf("%w yet: mongod at %s runs with --replSet but was never initiated; run once: %s",
+			ErrNotReplicaSet, address, initiate)
+	default:
+		return fmt.Errorf("%w: mongod at %s runs alone, and transactions and change streams need a replica set (one "+
+			"member is enough); restart it with --replSet rs0 and run once: %s; or let scripts/services up start one",
+			ErrNotReplicaSet, address, initiate)
+	}
+}
+
+// explain finds out why no primary answered. A URI with replicaSet=rs0 makes the driver look past every server that is
+// not a member of rs0 until its time is up, whether that server is down, alone or a member of another set. So each is
+// asked directly what it is.
+func explain(ctx context.Context, s *options.ClientOptions, cause error) error {
+	for _, host := range s.Hosts {
+		server, err := probe(ctx, s, host)
+		if err != nil {
+			continue
+		}
+		if err := server.check(host); err != nil {
+			return err
+		}
+		if s.ReplicaSet != nil && server.SetName != "" && *s.ReplicaSet != server.SetName {
+			return fmt.Errorf("connect to MongoDB at %s: it belongs to the replica set %q, and the URI asks for replicaSet=%s: "+
+				"correct the URI (HEXORDERS_MONGODB_URI)", host, server.SetName, *s.ReplicaSet)
+		}
+		return fmt.Errorf("%w: MongoDB at %s answers, but replica set %q has no primary that can be reached from here; its "+
+			"members call themselves %s: do these names resolve here, and are most of them up? (%v)",
+			ports.ErrUnavailable, host, server.SetName, strings.Join(server.Hosts, ", "), cause)
+	}
+	return fmt.Errorf("%w: no MongoDB answers at %s: start it (scripts/services up starts one) or correct the address "+
+		"(HEXORDERS_MONGODB_URI): %v", ports.ErrUnavailable, hosts(s), cause)
+}
+
+func probe(ctx context.Context, s *options.ClientOptions, host string) (*hello, error) {
+	direct := *s
+	direct.ReplicaSet = nil
+	direct.SetHosts([]string{host}).SetDirect(true).
+		SetServerSelectionTimeout(min(probeTimeout, *s.ServerSelectionTimeout))
+	client, err := mongo.Connect(&direct)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = client.Disconnect(context.WithoutCancel(ctx)) }()
+	server := &hello{}
+	return server, server.ask(ctx, client.Database("admin"))
+}
+
+// hosts names the servers without user and password.
+func hosts(s *options.ClientOptions) string { return strings.Join(s.Hosts, ",") }

@@ -1,0 +1,78 @@
+package mongodb
+
+import (
+	"time"
+
+	"hexorders/adapters/eventjson"
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// BSON dates have milliseconds, so an order or a message comes back with its times cut to them. The payload of a
+// message is text and keeps what it had.
+
+// orderDocument is a document of the collection orders: the state, for reading and for the guard of the next save.
+type orderDocument struct {
+	ID        string         `bson:"_id"`
+	BuyerID   string         `bson:"buyerId"`
+	Items     []itemDocument `bson:"items"`
+	Status    string         `bson:"status"`
+	Version   int            `bson:"version"`
+	CreatedAt time.Time      `bson:"createdAt"`
+	UpdatedAt time.Time      `bson:"updatedAt"`
+}
+
+type itemDocument struct {
+	ProductID string `bson:"productId"`
+	Amount    int    `bson:"amount"`
+}
+
+// messageDocument is a document of the collection outbox. The field names are the defaults of Debezium's outbox event
+// router, so that Debezium can read the collection too.
+type messageDocument struct {
+	ID            string    `bson:"_id"` // "<order id>/<version>"
+	AggregateType string    `bson:"aggregatetype"`
+	AggregateID   string    `bson:"aggregateid"`
+	Type          string    `bson:"type"`
+	Version       int       `bson:"version"`
+	Payload       string    `bson:"payload"` // JSON
+	OccurredAt    time.Time `bson:"occurredAt"`
+	TraceParent   string    `bson:"traceparent,omitempty"`
+}
+
+func newOrderDocument(o *order.Order) orderDocument {
+	s := o.Snapshot()
+	items := make([]itemDocument, len(s.Items)) // never nil: no items are [] in the document, not null
+	for i, item := range s.Items {
+		items[i] = itemDocument{item.Product, item.Amount}
+	}
+	return orderDocument{
+		ID: s.ID, BuyerID: s.Buyer, Items: items, Status: string(s.Status),
+		Version: s.Version, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+	}
+}
+
+func (d orderDocument) order() (*order.Order, error) {
+	var items []order.Item
+	for _, item := range d.Items {
+		items = append(items, order.Item{Product: item.ProductID, Amount: item.Amount})
+	}
+	return order.Restore(order.Snapshot{
+		ID: d.ID, Buyer: d.BuyerID, Items: items, Status: order.Status(d.Status),
+		Version: d.Version, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
+	})
+}
+
+func newMessageDocument(m ports.Message) messageDocument {
+	return messageDocument{
+		ID: m.ID, AggregateType: eventjson.AggregateType, AggregateID: m.OrderID, Type: m.Type, Version: m.Version,
+		Payload: string(m.Payload), OccurredAt: m.OccurredAt, TraceParent: m.TraceParent,
+	}
+}
+
+func (d messageDocument) message() ports.Message {
+	return ports.Message{
+		ID: d.ID, Type: d.Type, OrderID: d.AggregateID, Version: d.Version,
+		Payload: []byte(d.Payload), OccurredAt: d.OccurredAt, TraceParent: d.TraceParent,
+	}
+}

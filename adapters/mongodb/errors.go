@@ -1,0 +1,99 @@
+package mongodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"hexorders/ports"
+)
+
+// Labels that the driver and the server put on errors: what may be done about them.
+const (
+	transientTransaction = "TransientTransactionError"      // nothing was committed; the transaction may be run again
+	unknownCommit        = "UnknownTransactionCommitResult" // perhaps committed, perhaps not
+)
+
+// Error codes that mean something here. The names are MongoDB's.
+const (
+	failedToParse           = 9
+	cursorNotFound          = 43
+	namespaceExists         = 48
+	cappedPositionLost      = 136
+	snapshotTooOld          = 239
+	snapshotUnavailable     = 246
+	invalidResumeToken      = 260
+	changeStreamFatalError  = 280
+	changeStreamHistoryLost = 286
+	emptyResumeToken        = 40649 // has no name
+	keyStringFormat         = 50811 // has no name; a resume token that is hexadecimal but no token
+)
+
+// fail says what was being done, and turns what the driver says into what the ports promise: ErrUnavailable when the
+// server could not be asked or its answer was lost, the context's own error when the caller has left. nil stays nil.
+func fail(ctx context.Context, doing string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case !unavailable(err):
+		return fmt.Errorf("%s: %w", doing, err)
+	case ctx.Err() == nil:
+		return fmt.Errorf("%s: %w: %v", doing, ports.ErrUnavailable, err)
+	case errors.Is(ctx.Err(), context.Canceled) && !hasLabel(err, unknownCommit):
+		return fmt.Errorf("%s: %w", doing, ctx.Err())
+	default:
+		return fmt.Errorf("%s: %w: %w", doing, ports.ErrUnavailable, ctx.Err())
+	}
+}
+
+// unavailable tells the errors of a server that is away, electing, overloaded or slow from those that would come again.
+func unavailable(err error) bool {
+	var (
+		network net.Error
+		retry   interface {
+			error
+			Retryable() bool // the driver's: the connection was closed because of what another one had met
+		}
+	)
+	return mongo.IsNetworkError(err) || mongo.IsTimeout(err) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, mongo.ErrClientDisconnected) || errors.Is(err, io.EOF) ||
+		errors.As(err, &network) || errors.As(err, &retry) && retry.Retryable() ||
+		hasLabel(err, transientTransaction, unknownCommit, "RetryableWriteError", "ResumableChangeStreamError",
+			"SystemOverloadedError") ||
+		hasCode(err, awayCodes...)
+}
+
+// awayCodes are the answers of a server that is not, or no longer, the primary, or that is not done in time. Most of
+// them carry a label too, but not for every command.
+var awayCodes = []int{
+	6,     // HostUnreachable
+	7,     // HostNotFound
+	64,    // WriteConcernTimeout
+	89,    // NetworkTimeout
+	91,    // ShutdownInProgress
+	134,   // ReadConcernMajorityNotAvailableYet
+	189,   // PrimarySteppedDown
+	262,   // ExceededTimeLimit
+	9001,  // SocketException
+	10107, // NotWritablePrimary
+	11600, // InterruptedAtShutdown
+	11602, // InterruptedDueToReplStateChange
+	13435, // NotPrimaryNoSecondaryOk
+	13436, // NotPrimaryOrSecondary
+}
+
+func hasLabel(err error, labels ...string) bool {
+	var labeled mongo.LabeledError
+	return errors.As(err, &labeled) && slices.ContainsFunc(labels, labeled.HasErrorLabel)
+}
+
+func hasCode(err error, codes ...int) bool {
+	var server mongo.ServerError
+	return errors.As(err, &server) && slices.ContainsFunc(codes, server.HasErrorCode)
+}

@@ -1,0 +1,76 @@
+package mongodb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"hexorders/ports"
+)
+
+// Lease implements ports.Lease with one document of the collection leases:
+//
+//	{_id: name, owner, expiresAt, term}
+//
+// Who holds it is decided by the server's clock ($$NOW) alone, so that the clocks of those who want it need not agree.
+type Lease struct {
+	leases *mongo.Collection
+	name   string
+}
+
+var _ ports.Lease = (*Lease)(nil)
+
+// NewLease needs a database that Connect has prepared. Leases of different names have nothing to do with each other.
+func NewLease(db *mongo.Database, name string) *Lease {
+	return &Lease{db.Collection(leasesCollection), name}
+}
+
+// Acquire implements ports.Lease.
+func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (int64, error) {
+	doing := fmt.Sprintf("acquire lease %s for %s", l.name, owner)
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+
+	me := bson.D{{Key: "$literal", Value: owner}} // a name may begin with a dollar sign
+	mine := bson.D{{Key: "$eq", Value: bson.A{"$owner", me}}}
+	expired := bson.D{{Key: "$lte", Value: bson.A{"$expiresAt", "$$NOW"}}} // so is one that nobody has held yet
+	nextTerm := bson.D{{Key: "$add", Value: bson.A{bson.D{{Key: "$ifNull", Value: bson.A{"$term", 0}}}, 1}}}
+	taken := bson.D{{Key: "$mergeObjects", Value: bson.A{"$$ROOT", bson.D{
+		{Key: "owner", Value: me},
+		{Key: "expiresAt", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", ttl.Milliseconds()}}}},
+		{Key: "term", Value: bson.D{{Key: "$cond", Value: bson.A{mine, "$term", nextTerm}}}},
+	}}}}
+	take := mongo.Pipeline{{{Key: "$replaceWith", Value: bson.D{{Key: "$cond", Value: bson.A{
+		bson.D{{Key: "$or", Value: bson.A{mine, expired}}}, taken, "$$ROOT",
+	}}}}}}
+	var lease struct {
+		Owner string `bson:"owner"`
+		Term  int64  `bson:"term"`
+	}
+	// One command is one decision: it takes the lease if it is free, and answers with whose it is then.
+	upsert := options.FindOneAndUpdate().SetUpsert(true).SetReturnDocument(options.After)
+	err := l.leases.FindOneAndUpdate(bounded, bson.D{{Key: "_id", Value: l.name}}, take, upsert).Decode(&lease)
+	switch {
+	case mongo.IsDuplicateKeyError(err): // another made the document at the same moment
+		return 0, fmt.Errorf("%s: %w", doing, ports.ErrLeaseHeld)
+	case err != nil:
+		return 0, fail(ctx, doing, err)
+	case lease.Owner != owner:
+		return 0, fmt.Errorf("%s: %w: %s", doing, ports.ErrLeaseHeld, lease.Owner)
+	}
+	return lease.Term, nil
+}
+
+// Release implements ports.Lease. The document stays, because it remembers the term.
+func (l *Lease) Release(ctx context.Context, owner string) error {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	held := bson.D{{Key: "_id", Value: l.name}, {Key: "owner", Value: owner}}
+	expire := bson.D{{Key: "$set", Value: bson.D{{Key: "expiresAt", Value: time.Unix(0, 0)}}}}
+	_, err := l.leases.UpdateOne(bounded, held, expire)
+	return fail(ctx, fmt.Sprintf("release lease %s of %s", l.name, owner), err)
+}
