@@ -1,0 +1,111 @@
+// Package httpapi is the driving adapter for everyone who speaks HTTP. A request becomes one call of ports.Orders, the
+// order that comes back becomes JSON, an error becomes a problem. Read orders.go for the endpoints, problem.go for
+// what is answered when, decode.go for what is accepted as input.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"hexorders/ports"
+)
+
+// Options are what the API needs of the program around it.
+type Options struct {
+	Orders  ports.Orders                // nil: only the health endpoints are served
+	Ready   func(context.Context) error // asked by /readyz; nil: always ready
+	Logger  *slog.Logger                // nil: slog.Default()
+	MaxBody int64                       // the longest body that is read, in bytes; 0: 64 KiB
+	Timeout time.Duration               // how long the work on one request may take; 0: 10 s
+}
+
+// readyTimeout is shorter than a probe's own patience, so that a hanging store is an answer and not a silence.
+const readyTimeout = 2 * time.Second
+
+type api struct {
+	Options
+}
+
+// New is the API as a handler. How long a client may take to send and to read is the server's business.
+func New(o Options) http.Handler {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = 64 << 10
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 10 * time.Second
+	}
+	a := &api{o}
+
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	router.HandleMethodNotAllowed = true
+	router.RedirectTrailingSlash = false
+	// Ids arrive escaped, so that one may hold a slash; pathValue unescapes them. Gin would do it by the rules of a
+	// query, where a plus is a space.
+	router.UseEscapedPath, router.UnescapePathValues = true, false
+
+	router.Use(a.identify, a.log, a.rescue, a.bound)
+	router.NoRoute(a.answer(func(*gin.Context) error { return errNoSuchPath }))
+	router.NoMethod(a.answer(func(*gin.Context) error { return errMethodNotAllowed }))
+
+	read := []string{http.MethodGet, http.MethodHead}
+	router.Match(read, "/livez", a.answer(a.live))
+	router.Match(read, "/readyz", a.answer(a.ready))
+	if o.Orders == nil {
+		return router
+	}
+	router.POST("/orders", a.answer(a.create))
+	router.Match(read, "/orders", a.answer(a.list))
+	router.Match(read, "/orders/:id", a.answer(a.get))
+	router.POST("/orders/:id/items", a.answer(a.addItem))
+	router.PUT("/orders/:id/items/:productId", a.answer(a.changeAmount))
+	router.DELETE("/orders/:id/items/:productId", a.answer(a.removeItem))
+	router.POST("/orders/:id/submit", a.answer(a.submit))
+	router.POST("/orders/:id/pay", a.answer(a.pay))
+	router.POST("/orders/:id/cancel", a.answer(a.cancel))
+	return router
+}
+
+// answer makes a handler of a function that either has answered or returns why not.
+func (a *api) answer(handle func(*gin.Context) error) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if err := handle(c); err != nil {
+			a.problem(c, err)
+		}
+	}
+}
+
+func (a *api) live(c *gin.Context) error {
+	return writeJSON(c, http.StatusOK, mediaJSON, health{Status: "ok"})
+}
+
+func (a *api) ready(c *gin.Context) error {
+	if a.Ready != nil {
+		ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
+		defer cancel()
+		if err := a.Ready(ctx); err != nil {
+			// Only the text of the cause, for the log: whatever it is, the answer is this one.
+			return fmt.Errorf("%w: %s", errNotReady, err.Error())
+		}
+	}
+	return writeJSON(c, http.StatusOK, mediaJSON, health{Status: "ready"})
+}
+
+type health struct {
+	Status string `json:"status"`
+}
+
+var (
+	errNoSuchPath       = errors.New("no such path")
+	errMethodNotAllowed = errors.New("method not allowed")
+	errNotReady         = errors.New("not ready")
+)

@@ -1,0 +1,616 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"hexorders/adapters/httpapi"
+	"hexorders/adapters/memory"
+	"hexorders/app"
+	"hexorders/ports"
+)
+
+// The table below is the API as a client meets it: the real use cases over the memory store, whole bodies, and every
+// header that means something. Ids are order-1, order-2, ..., the clock stands still at noon, and every request has
+// the id req-1.
+const (
+	noon   = "2026-03-01T12:00:00.000Z"
+	basket = `{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`
+)
+
+type exchange struct {
+	name   string
+	given  []string // "METHOD path body" of the requests before, each of which succeeds
+	when   string   // "METHOD path body"
+	header map[string]string
+	status int
+	sent   map[string]string // headers that the answer has
+	want   string            // the whole answer; "" for none
+}
+
+var exchanges = []exchange{
+	// POST /orders
+	{
+		name: "an order is created", when: "POST /orders " + basket,
+		status: 201, sent: map[string]string{"Location": "/orders/order-1", "ETag": `"1"`, "Content-Type": "application/json", "X-Request-Id": "req-1"},
+		want: orderJSON("pending", 1, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "an order may start without items", when: `POST /orders {"buyerId":"9999"}`,
+		status: 201, want: orderJSON("pending", 1, ""),
+	},
+	{
+		name: "lines of one product become one", when: `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":1},{"productId":"1","amount":2}]}`,
+		status: 201, want: orderJSON("pending", 1, `{"productId":"1","amount":3}`),
+	},
+	{
+		name: "the charset may be named", when: "POST /orders " + basket, header: map[string]string{"Content-Type": "application/json; charset=UTF-8"},
+		status: 201, want: orderJSON("pending", 1, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "text is not HTML", when: `POST /orders {"buyerId":"9999","items":[{"productId":"<b>&ü","amount":1}]}`,
+		status: 201, want: orderJSON("pending", 1, `{"productId":"<b>&ü","amount":1}`),
+	},
+	{
+		name: "a whole number is one however it is written", when: `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":1e3},{"productId":"2","amount":2.0}]}`,
+		status: 201, want: orderJSON("pending", 1, `{"productId":"1","amount":1000},{"productId":"2","amount":2}`),
+	},
+	{
+		name: "a fraction is not an amount", when: `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":1},{"productId":"2","amount":1.5}]}`,
+		status: 400, sent: map[string]string{"Content-Type": "application/problem+json"},
+		want: problem(400, "wrong-type", "Wrong type", "The body has a value of the wrong type.", `{"pointer":"/items/1/amount","detail":"must be a whole number, not a fraction"}`),
+	},
+	{
+		name: "a string is not an amount", when: `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":"3"}]}`,
+		status: 400, want: problem(400, "wrong-type", "Wrong type", "The body has a value of the wrong type.", `{"pointer":"/items/0/amount","detail":"must be a whole number, not a string"}`),
+	},
+	{
+		name: "null is no value", when: `POST /orders {"buyerId":null}`,
+		status: 400, want: problem(400, "wrong-type", "Wrong type", "The body has a value of the wrong type.", `{"pointer":"/buyerId","detail":"must be a string, not null"}`),
+	},
+	{
+		name: "an object is not a list", when: `POST /orders {"buyerId":"9999","items":{}}`,
+		status: 400, want: problem(400, "wrong-type", "Wrong type", "The body has a value of the wrong type.", `{"pointer":"/items","detail":"must be an array, not an object"}`),
+	},
+	{
+		name: "the body itself must be an object", when: `POST /orders [1]`,
+		status: 400, want: problem(400, "wrong-type", "Wrong type", "The body has a value of the wrong type.", `{"pointer":"","detail":"must be an object, not an array"}`),
+	},
+	{
+		name: "unknown fields are refused", when: `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":1,"colour":{"deep":[1]}}]}`,
+		status: 400, want: problem(400, "unknown-field", "Unknown field", "The body has a field that is not known.", `{"pointer":"/items/0/colour","detail":"is not known here; known are amount, productId"}`),
+	},
+	{
+		name: "names are spelled exactly", when: `POST /orders {"BuyerID":"9999"}`,
+		status: 400, want: problem(400, "unknown-field", "Unknown field", "The body has a field that is not known.", `{"pointer":"/BuyerID","detail":"is not known here; known are buyerId, items"}`),
+	},
+	{
+		name: "a pointer escapes what it must", when: `POST /orders {"a/b~c":1}`,
+		status: 400, want: problem(400, "unknown-field", "Unknown field", "The body has a field that is not known.", `{"pointer":"/a~1b~0c","detail":"is not known here; known are buyerId, items"}`),
+	},
+	{
+		name: "an endless name is not sent back", when: `POST /orders {"` + strings.Repeat("n", 65) + `":1}`,
+		status: 400, want: problem(400, "unknown-field", "Unknown field", "The body has a field that is not known.", `{"pointer":"","detail":"has a field that is not known here; known are buyerId, items"}`),
+	},
+	{
+		name: "a field stands once", when: `POST /orders {"buyerId":"9999","buyerId":"8888"}`,
+		status: 400, want: problem(400, "duplicate-field", "Duplicate field", "The body has a field twice.", `{"pointer":"/buyerId","detail":"stands here twice"}`),
+	},
+	{
+		name: "JSON must be well-formed", when: `POST /orders {"buyerId":9999,}`,
+		status: 400, want: problem(400, "wrong-type", "Wrong type", "The body has a value of the wrong type.", `{"pointer":"/buyerId","detail":"must be a string, not a number"}`),
+	},
+	{
+		name: "a comma too many is malformed", when: `POST /orders {"buyerId":"9999",}`,
+		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "The JSON is malformed at byte 18.", ""),
+	},
+	{
+		name: "JSON that ends early is malformed", when: `POST /orders {"buyerId":"9999"`,
+		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "The JSON ends too early.", ""),
+	},
+	{
+		name: "nothing may follow the JSON", when: `POST /orders {"buyerId":"9999"} {}`,
+		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "Something follows the JSON value.", ""),
+	},
+	{
+		name: "not even a bracket may follow", when: `POST /orders {"buyerId":"9999"}}`,
+		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "Something follows the JSON value.", ""),
+	},
+	{
+		name: "text is UTF-8", when: "POST /orders {\"buyerId\":\"\xff\"}",
+		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "The body is not valid UTF-8.", ""),
+	},
+	{
+		name: "a body is needed", when: "POST /orders",
+		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "The body is empty; a JSON object is needed.", ""),
+	},
+	{
+		name: "the body must be declared", when: "POST /orders " + basket, header: map[string]string{"Content-Type": ""},
+		status: 415, want: problem(415, "not-json", "Not JSON", "Send the body as Content-Type: application/json, in UTF-8 and not compressed.", ""),
+	},
+	{
+		name: "a form is not JSON", when: "POST /orders " + basket, header: map[string]string{"Content-Type": "application/x-www-form-urlencoded"},
+		status: 415, want: problem(415, "not-json", "Not JSON", "Send the body as Content-Type: application/json, in UTF-8 and not compressed.", ""),
+	},
+	{
+		name: "other charsets are not JSON", when: "POST /orders " + basket, header: map[string]string{"Content-Type": "application/json; charset=latin1"},
+		status: 415, want: problem(415, "not-json", "Not JSON", "Send the body as Content-Type: application/json, in UTF-8 and not compressed.", ""),
+	},
+	{
+		name: "compressed bodies are not taken", when: "POST /orders " + basket, header: map[string]string{"Content-Encoding": "gzip"},
+		status: 415, want: problem(415, "not-json", "Not JSON", "Send the body as Content-Type: application/json, in UTF-8 and not compressed.", ""),
+	},
+	{
+		name: "a body has a limit", when: "POST /orders " + strings.Repeat(" ", 64<<10) + basket,
+		status: 413, want: problem(413, "body-too-large", "Body too large", "A body may have at most 65536 bytes.", ""),
+	},
+	{
+		name: "all missing fields are named at once", when: `POST /orders {"items":[{"amount":1},{"productId":"1"}]}`,
+		status: 422, want: problem(422, "missing-field", "Missing field", "The body lacks a field.",
+			`{"pointer":"/items/0/productId","detail":"is required"},{"pointer":"/items/1/amount","detail":"is required"},{"pointer":"/buyerId","detail":"is required"}`),
+	},
+	{
+		name: "a buyer has a name", when: `POST /orders {"buyerId":""}`,
+		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must have 1 to 64 characters, none of them a control character.",
+			`{"pointer":"/buyerId","detail":"id must have 1 to 64 characters, none of them a control character"}`),
+	},
+	{
+		name: "a product id has a limit", when: `POST /orders {"buyerId":"9","items":[{"productId":"` + strings.Repeat("p", 65) + `","amount":1}]}`,
+		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must have 1 to 64 characters, none of them a control character.",
+			`{"pointer":"/items/0/productId","detail":"id must have 1 to 64 characters, none of them a control character"}`),
+	},
+	{
+		name: "amounts are positive", when: `POST /orders {"buyerId":"9","items":[{"productId":"1","amount":1},{"productId":"2","amount":0}]}`,
+		status: 422, want: problem(422, "invalid-amount", "Invalid amount", "Amount must be from 1 to 1000000.", `{"pointer":"/items/1/amount","detail":"amount must be from 1 to 1000000"}`),
+	},
+	{
+		name: "an amount that no computer word holds is too large, not malformed", when: `POST /orders {"buyerId":"9","items":[{"productId":"1","amount":123456789012345678901234567890}]}`,
+		status: 422, want: problem(422, "invalid-amount", "Invalid amount", "Amount must be from 1 to 1000000.", `{"pointer":"/items/0/amount","detail":"amount must be from 1 to 1000000"}`),
+	},
+	{
+		name: "so is one that no float holds", when: `POST /orders {"buyerId":"9","items":[{"productId":"1","amount":-1e999}]}`,
+		status: 422, want: problem(422, "invalid-amount", "Invalid amount", "Amount must be from 1 to 1000000.", `{"pointer":"/items/0/amount","detail":"amount must be from 1 to 1000000"}`),
+	},
+	{
+		name: "an order has at most 500 lines", when: `POST /orders {"buyerId":"9","items":[` + lines(501) + `]}`,
+		status: 422, want: problem(422, "too-many-items", "Too many items", "Order may have at most 500 items.", `{"pointer":"/items/500","detail":"order may have at most 500 items"}`),
+	},
+
+	// GET /orders/{id}
+	{
+		name: "an order is read", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1",
+		status: 200, sent: map[string]string{"ETag": `"1"`, "Content-Type": "application/json"}, want: orderJSON("pending", 1, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "HEAD is GET without the body", given: []string{"POST /orders " + basket}, when: "HEAD /orders/order-1",
+		status: 200, sent: map[string]string{"ETag": `"1"`, "Content-Length": "185"},
+	},
+	{
+		name: "an unknown order is not found", when: "GET /orders/order-1",
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+	},
+	{
+		name: "an id that is too long is not found", when: "GET /orders/" + strings.Repeat("o", 65),
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+	},
+	{
+		name: "an id that is no text is not found", when: "GET /orders/%ff",
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+	},
+	{
+		name: "an empty id is no path", when: "GET /orders/",
+		status: 404, want: problem(404, "no-such-path", "No such path", "Nothing is served under this path.", ""),
+	},
+	{
+		name: "an empty id in the middle is not found", when: "POST /orders//pay",
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+	},
+
+	// GET /orders
+	{
+		name: "a buyer without orders has an empty list", when: "GET /orders?buyerId=9999",
+		status: 200, sent: map[string]string{"Link": ""}, want: `{"orders":[]}`,
+	},
+	{
+		name: "a list has a buyer's orders and no others", given: []string{"POST /orders " + basket, `POST /orders {"buyerId":"8888"}`}, when: "GET /orders?buyerId=9999",
+		status: 200, sent: map[string]string{"Link": ""}, want: `{"orders":[` + orderJSON("pending", 1, `{"productId":"1111","amount":3}`) + `]}`,
+	},
+	{
+		name: "a list needs a buyer", when: "GET /orders",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"buyerId","detail":"is required, with 1 to 64 characters"}`),
+	},
+	{
+		name: "a limit is a number", when: "GET /orders?buyerId=9999&limit=ten",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"limit","detail":"must be a whole number from 1 to 200"}`),
+	},
+	{
+		name: "a limit is at least 1", when: "GET /orders?buyerId=9999&limit=0",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"limit","detail":"must be a whole number from 1 to 200"}`),
+	},
+	{
+		name: "a limit is at most 200", when: "GET /orders?buyerId=9999&limit=201",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"limit","detail":"must be a whole number from 1 to 200"}`),
+	},
+	{
+		name: "an empty limit is not none", when: "GET /orders?buyerId=9999&limit=",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"limit","detail":"must be a whole number from 1 to 200"}`),
+	},
+	{
+		name: "a parameter comes once", when: "GET /orders?buyerId=9999&buyerId=8888",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"buyerId","detail":"may be given once"}`),
+	},
+	{
+		name: "a query is well-formed", when: "GET /orders?buyerId=%zz",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "The query is not well-formed.", ""),
+	},
+	{
+		name: "a cursor is one that was given out", when: "GET /orders?buyerId=9999&cursor=%20nonsense%20",
+		status: 400, want: problem(400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, with the same buyerId.", ""),
+	},
+
+	// POST /orders/{id}/items
+	{
+		name: "an item is added", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/items {"productId":"2222","amount":8}`,
+		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("pending", 2, `{"productId":"1111","amount":3},{"productId":"2222","amount":8}`),
+	},
+	{
+		name: "amounts of a product add up", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/items {"productId":"1111","amount":8}`,
+		status: 200, want: orderJSON("pending", 2, `{"productId":"1111","amount":11}`),
+	},
+	{
+		name: "amounts add up to a limit", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/items {"productId":"1111","amount":1000000}`,
+		status: 422, want: problem(422, "invalid-amount", "Invalid amount", "Amount must be from 1 to 1000000.", `{"pointer":"/amount","detail":"amount must be from 1 to 1000000"}`),
+	},
+	{
+		name: "an added item has a product", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/items {"productId":"","amount":1}`,
+		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must have 1 to 64 characters, none of them a control character.",
+			`{"pointer":"/productId","detail":"id must have 1 to 64 characters, none of them a control character"}`),
+	},
+	{
+		name: "an added item is whole", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/items {}`,
+		status: 422, want: problem(422, "missing-field", "Missing field", "The body lacks a field.", `{"pointer":"/amount","detail":"is required"},{"pointer":"/productId","detail":"is required"}`),
+	},
+	{
+		name: "a full order takes no other product", given: []string{`POST /orders {"buyerId":"9999","items":[` + lines(500) + `]}`}, when: `POST /orders/order-1/items {"productId":"other","amount":1}`,
+		status: 422, want: problem(422, "too-many-items", "Too many items", "Order may have at most 500 items.", ""),
+	},
+	{
+		name: "an item is added to an order", when: `POST /orders/order-1/items {"productId":"2222","amount":8}`,
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+	},
+	{
+		name: "a submitted order takes no items", given: []string{"POST /orders " + basket, "POST /orders/order-1/submit"}, when: `POST /orders/order-1/items {"productId":"2222","amount":8}`,
+		status: 409, want: problem(409, "order-already-submitted", "Order already submitted", "A submitted order can be paid or cancelled; its items are final.", ""),
+	},
+
+	// PUT and DELETE /orders/{id}/items/{productId}
+	{
+		name: "an amount is changed", given: []string{"POST /orders " + basket}, when: `PUT /orders/order-1/items/1111 {"amount":1}`,
+		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("pending", 2, `{"productId":"1111","amount":1}`),
+	},
+	{
+		name: "an amount is changed within the limits", given: []string{"POST /orders " + basket}, when: `PUT /orders/order-1/items/1111 {"amount":0}`,
+		status: 422, want: problem(422, "invalid-amount", "Invalid amount", "Amount must be from 1 to 1000000.", `{"pointer":"/amount","detail":"amount must be from 1 to 1000000"}`),
+	},
+	{
+		name: "an amount is needed", given: []string{"POST /orders " + basket}, when: `PUT /orders/order-1/items/1111 {}`,
+		status: 422, want: problem(422, "missing-field", "Missing field", "The body lacks a field.", `{"pointer":"/amount","detail":"is required"}`),
+	},
+	{
+		name: "only an item that is there is changed", given: []string{"POST /orders " + basket}, when: `PUT /orders/order-1/items/2222 {"amount":1}`,
+		status: 409, want: problem(409, "no-such-item", "Order has no such item", "The order has no item of this product.", ""),
+	},
+	{
+		name: "an item is removed", given: []string{"POST /orders " + basket}, when: "DELETE /orders/order-1/items/1111",
+		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("pending", 2, ""),
+	},
+	{
+		name: "only an item that is there is removed", given: []string{"POST /orders " + basket}, when: "DELETE /orders/order-1/items/2222",
+		status: 409, want: problem(409, "no-such-item", "Order has no such item", "The order has no item of this product.", ""),
+	},
+	{
+		name: "no order has an item whose id is no text", given: []string{"POST /orders " + basket}, when: "DELETE /orders/order-1/items/%ff",
+		status: 409, want: problem(409, "no-such-item", "Order has no such item", "The order has no item of this product.", ""),
+	},
+	{
+		name: "a product id may hold a slash", given: []string{`POST /orders {"buyerId":"9999","items":[{"productId":"a/b","amount":3}]}`}, when: `PUT /orders/order-1/items/a%2Fb {"amount":1}`,
+		status: 200, want: orderJSON("pending", 2, `{"productId":"a/b","amount":1}`),
+	},
+	{
+		name: "a plus in a product id is a plus", given: []string{`POST /orders {"buyerId":"9999","items":[{"productId":"a+b c","amount":3}]}`}, when: `PUT /orders/order-1/items/a+b%20c {"amount":1}`,
+		status: 200, want: orderJSON("pending", 2, `{"productId":"a+b c","amount":1}`),
+	},
+	{
+		name: "a percent sign in a product id is unescaped once", given: []string{`POST /orders {"buyerId":"9999","items":[{"productId":"%41","amount":3}]}`}, when: `DELETE /orders/order-1/items/%2541`,
+		status: 200, want: orderJSON("pending", 2, ""),
+	},
+
+	// POST /orders/{id}/submit
+	{
+		name: "an order is submitted", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/submit",
+		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("submitted", 2, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "an empty object says as much as no body", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/submit {}",
+		status: 200, want: orderJSON("submitted", 2, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "submitting takes no fields", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/submit {"now":true}`,
+		status: 400, want: problem(400, "unknown-field", "Unknown field", "The body has a field that is not known.", `{"pointer":"/now","detail":"is not known here; no field is"}`),
+	},
+	{
+		name: "an empty order is not submitted", given: []string{`POST /orders {"buyerId":"9999"}`}, when: "POST /orders/order-1/submit",
+		status: 409, want: problem(409, "order-empty", "Order has no items", "Add an item first: an order without items can be neither submitted nor paid.", ""),
+	},
+	{
+		name: "an order is submitted once", given: []string{"POST /orders " + basket, "POST /orders/order-1/submit"}, when: "POST /orders/order-1/submit",
+		status: 409, want: problem(409, "order-already-submitted", "Order already submitted", "A submitted order can be paid or cancelled; its items are final.", ""),
+	},
+
+	// POST /orders/{id}/pay
+	{
+		name: "an order is paid", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay",
+		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("paid", 2, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "an order is paid once", given: []string{"POST /orders " + basket, "POST /orders/order-1/pay"}, when: "POST /orders/order-1/pay",
+		status: 409, want: problem(409, "order-already-paid", "Order already paid", "A paid order can no longer change.", ""),
+	},
+	{
+		name: "an empty order is not paid", given: []string{`POST /orders {"buyerId":"9999"}`}, when: "POST /orders/order-1/pay",
+		status: 409, want: problem(409, "order-empty", "Order has no items", "Add an item first: an order without items can be neither submitted nor paid.", ""),
+	},
+
+	// POST /orders/{id}/cancel
+	{
+		name: "an order is cancelled without a reason", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/cancel",
+		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("cancelled", 2, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "an order is cancelled for a reason", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/cancel {"reason":"changed my mind"}`,
+		status: 200, want: orderJSON("cancelled", 2, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "a reason has a limit", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/cancel {"reason":"` + strings.Repeat("r", 501) + `"}`,
+		status: 422, want: problem(422, "invalid-reason", "Invalid reason", "Reason may have at most 500 characters of valid UTF-8.", `{"pointer":"/reason","detail":"reason may have at most 500 characters of valid UTF-8"}`),
+	},
+	{
+		name: "a cancelled order is not paid", given: []string{"POST /orders " + basket, "POST /orders/order-1/cancel"}, when: "POST /orders/order-1/pay",
+		status: 409, want: problem(409, "order-already-cancelled", "Order already cancelled", "A cancelled order can no longer change.", ""),
+	},
+
+	// If-Match
+	{
+		name: "a command with the current version is carried out", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `"1"`},
+		status: 200, want: orderJSON("paid", 2, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "a command with a stale version is not", given: []string{"POST /orders " + basket, "POST /orders/order-1/submit"}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `"1"`},
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+	},
+	{
+		name: "a star is any version", given: []string{"POST /orders " + basket, "POST /orders/order-1/submit"}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": "*"},
+		status: 200, want: orderJSON("paid", 3, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "one of several versions will do", given: []string{"POST /orders " + basket, "POST /orders/order-1/submit"}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `"1", "2"`},
+		status: 200, want: orderJSON("paid", 3, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "none of several versions will not", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `"2", "3"`},
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+	},
+	{
+		name: "a weak tag never matches", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `W/"1"`},
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+	},
+	{
+		name: "a tag of another kind never matches", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `"abc"`},
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+	},
+	{
+		name: "a tag has quotes", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": "1"},
+		status: 400, want: problem(400, "bad-if-match", "Malformed If-Match", `If-Match takes the ETag of an order as it was given, such as \"7\" with its quotes, or *.`, ""),
+	},
+	{
+		name: "an order that is not there has no version", when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `W/"1"`},
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+	},
+
+	// Paths and methods
+	{
+		name: "an unknown path is a problem too", when: "GET /order",
+		status: 404, sent: map[string]string{"Content-Type": "application/problem+json", "X-Request-Id": "req-1"},
+		want: problem(404, "no-such-path", "No such path", "Nothing is served under this path.", ""),
+	},
+	{
+		name: "a path is not redirected", when: "POST /orders/order-1/pay/",
+		status: 404, want: problem(404, "no-such-path", "No such path", "Nothing is served under this path.", ""),
+	},
+	{
+		name: "an item has a path", when: "DELETE /orders/order-1/items/",
+		status: 404, want: problem(404, "no-such-path", "No such path", "Nothing is served under this path.", ""),
+	},
+	{
+		name: "a wrong method names the right ones", when: "PATCH /orders/order-1",
+		status: 405, sent: map[string]string{"Allow": "GET, HEAD", "Content-Type": "application/problem+json"},
+		want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
+	},
+	{
+		name: "a wrong method of the list names the right ones", when: "DELETE /orders",
+		status: 405, sent: map[string]string{"Allow": "GET, HEAD, POST"},
+		want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
+	},
+	{
+		name: "a wrong method of an item names the right ones", when: "GET /orders/order-1/items/1111",
+		status: 405, sent: map[string]string{"Allow": "PUT, DELETE"},
+		want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
+	},
+	{
+		name: "a command is posted", when: "GET /orders/order-1/pay",
+		status: 405, sent: map[string]string{"Allow": "POST"},
+		want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
+	},
+
+	// Health
+	{name: "the process lives", when: "GET /livez", status: 200, want: `{"status":"ok"}`},
+	{name: "the service is ready", when: "GET /readyz", status: 200, want: `{"status":"ready"}`},
+}
+
+func TestEveryEndpointAndStatus(t *testing.T) {
+	for _, x := range exchanges {
+		t.Run(x.name, func(t *testing.T) {
+			api := newAPI()
+			for _, line := range x.given {
+				if answer := do(api, line, nil); answer.Code/100 != 2 {
+					t.Fatalf("given %s: %d %s", line, answer.Code, answer.Body)
+				}
+			}
+			answer := do(api, x.when, x.header)
+			if answer.Code != x.status {
+				t.Errorf("status %d, want %d", answer.Code, x.status)
+			}
+			if got := strings.TrimSuffix(answer.Body.String(), "\n"); got != x.want {
+				t.Errorf("body\n%s\nwant\n%s", got, x.want)
+			}
+			for name, want := range x.sent {
+				if got := answer.Header().Get(name); got != want {
+					t.Errorf("%s: %q, want %q", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+// An error must leave the order as it was: the same request, corrected, works on the version before.
+func TestARefusedCommandChangesNothing(t *testing.T) {
+	for _, x := range exchanges {
+		if x.status < 400 || len(x.given) == 0 || strings.HasPrefix(x.when, "GET") {
+			continue
+		}
+		t.Run(x.name, func(t *testing.T) {
+			api := newAPI()
+			for _, line := range x.given {
+				do(api, line, nil)
+			}
+			before := do(api, "GET /orders/order-1", nil).Body.String()
+			do(api, x.when, x.header)
+			if after := do(api, "GET /orders/order-1", nil).Body.String(); after != before {
+				t.Errorf("the order was\n%sand is\n%s", before, after)
+			}
+		})
+	}
+}
+
+func TestPagesFollowTheirLinks(t *testing.T) {
+	api := newAPI()
+	var want, got []string
+	for i := range 5 {
+		do(api, `POST /orders {"buyerId":"a&b ü"}`, nil)
+		want = append(want, fmt.Sprintf("order-%d", i+1))
+	}
+	path, pages := "/orders?buyerId=a%26b+%C3%BC&limit=2", 0
+	for path != "" {
+		answer := do(api, "GET "+path, nil)
+		var page struct {
+			Orders     []struct{ ID string }
+			NextCursor string
+		}
+		unmarshal(t, answer.Body.Bytes(), &page)
+		for _, o := range page.Orders {
+			got = append(got, o.ID)
+		}
+		link := answer.Header().Get("Link")
+		if (link == "") != (page.NextCursor == "") {
+			t.Fatalf("Link %q and nextCursor %q do not agree", link, page.NextCursor)
+		}
+		path, _ = strings.CutSuffix(strings.TrimPrefix(link, "<"), `>; rel="next"`)
+		if pages++; pages > 5 {
+			t.Fatal("the links go round in circles")
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("pages held %v, want %v", got, want)
+	}
+	if pages < 3 {
+		t.Errorf("5 orders in %d pages of at most 2", pages)
+	}
+}
+
+func newAPI() http.Handler {
+	made := 0
+	orders := app.NewOrders(memory.NewStore(), app.OrdersOptions{
+		Now:   func() time.Time { return mustTime(noon) },
+		NewID: func() string { made++; return fmt.Sprintf("order-%d", made) },
+	})
+	return newHandler(orders, nil)
+}
+
+func newHandler(orders ports.Orders, log io.Writer) http.Handler {
+	if log == nil {
+		log = io.Discard
+	}
+	return httpapi.New(httpapi.Options{
+		Orders: orders,
+		Logger: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+}
+
+// do sends "METHOD path body". A body is declared as JSON; header can say otherwise, "" takes a header away.
+func do(h http.Handler, line string, header map[string]string) *httptest.ResponseRecorder {
+	method, rest, _ := strings.Cut(line, " ")
+	path, body, _ := strings.Cut(rest, " ")
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("X-Request-Id", "req-1")
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range header {
+		if value == "" {
+			r.Header.Del(name)
+		} else {
+			r.Header.Set(name, value)
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if method == http.MethodHead {
+		w.Body.Reset() // as the server does
+	}
+	return w
+}
+
+func orderJSON(status string, version int, items string) string {
+	return fmt.Sprintf(`{"id":"order-1","buyerId":"9999","items":[%s],"status":%q,"version":%d,"createdAt":%q,"updatedAt":%q}`,
+		items, status, version, noon, noon)
+}
+
+func problem(status int, code, title, detail, errors string) string {
+	if errors != "" {
+		errors = `,"errors":[` + errors + `]`
+	}
+	return fmt.Sprintf(`{"type":"urn:hexorders:problem:%s","title":"%s","status":%d,"detail":"%s","code":"%s","requestId":"req-1"%s}`,
+		code, title, status, detail, code, errors)
+}
+
+func lines(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(`{"productId":"p%d","amount":1}`, i)
+	}
+	return strings.Join(all, ",")
+}
+
+func mustTime(s string) time.Time {
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		panic(err)
+	}
+	return at
+}

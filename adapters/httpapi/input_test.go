@@ -1,0 +1,160 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"hexorders/core/order"
+)
+
+func TestIfMatchIsReadByTheBook(t *testing.T) {
+	for header, want := range map[string]struct {
+		versions []int
+		any      bool
+		bad      bool
+	}{
+		`"7"`:                    {versions: []int{7}},
+		`"7","8"`:                {versions: []int{7, 8}},
+		` "7" ,	"8" `:            {versions: []int{7, 8}},
+		`,"7",,`:                 {versions: []int{7}},
+		`W/"7", "8"`:             {versions: []int{8}},
+		`W/"7"`:                  {},
+		`"a,b", "7"`:             {versions: []int{7}},
+		`""`:                     {},
+		`"07"`:                   {},
+		`"+7"`:                   {},
+		`"0"`:                    {},
+		`"-1"`:                   {},
+		`"99999999999999999999"`: {},
+		`"ü"`:                    {},
+		` * `:                    {any: true},
+		``:                       {bad: true},
+		`,`:                      {bad: true},
+		`7`:                      {bad: true},
+		`"7`:                     {bad: true},
+		`7"`:                     {bad: true},
+		`w/"7"`:                  {bad: true},
+		`W/ "7"`:                 {bad: true},
+		`W/`:                     {bad: true},
+		`"7" "8"`:                {bad: true},
+		`"7"8`:                   {bad: true},
+		`*, "7"`:                 {bad: true},
+		`"7", *`:                 {bad: true},
+		`"a b"`:                  {bad: true},
+		"\"a\x7f\"":              {bad: true},
+	} {
+		versions, anyVersion, err := parseIfMatch(header)
+		if !slices.Equal(versions, want.versions) || anyVersion != want.any || errors.Is(err, errBadIfMatch) != want.bad {
+			t.Errorf("%q: %v %v %v, want %v", header, versions, anyVersion, err, want)
+		}
+	}
+}
+
+func TestETagsAreReadBack(t *testing.T) {
+	for _, version := range []int{1, 7, 123456789} {
+		if got, _, err := parseIfMatch(etag(version)); err != nil || !slices.Equal(got, []int{version}) {
+			t.Errorf("%s: %v, %v", etag(version), got, err)
+		}
+	}
+}
+
+func TestWholeNumbers(t *testing.T) {
+	for number, want := range map[string]struct {
+		value int
+		whole bool
+	}{
+		"0": {0, true}, "-0": {0, true}, "3": {3, true}, "-3": {-3, true}, "3.0": {3, true}, "3e0": {3, true}, "1e3": {1000, true},
+		"1500e-2": {15, true}, "1.5e1": {15, true}, "1.5": {0, false}, "15e-1": {0, false}, "1e-3": {0, false},
+		"99999999999999999999": {2147483647, true}, "-1e999": {-2147483648, true}, "1e-999": {0, true}, "": {0, false},
+	} {
+		if value, isWhole := whole(number); value != want.value || isWhole != want.whole {
+			t.Errorf("%s: %d %v, want %v", number, value, isWhole, want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		`{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`, `{"buyerId":"9999"} `, `{"buyerId":"a","buyerId":"b"}`,
+		`{"items":[{"amount":1e3},{}]}`, `{"buyerId":"\ud800"}`, `{"x":[[[[]]]]}`, `[]`, `null`, ``, `{"buyerId":"1"}}`, `{"buyerId":1,}`, "{\"buyerId\":\"\xff\"}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var got newOrder
+		err := decode(body, got.json())
+		if err != nil {
+			var input *inputError
+			if !errors.As(err, &input) || kindOf(err).status/100 != 4 {
+				t.Fatalf("%q: %v is not the client's fault", body, err)
+			}
+			for _, e := range input.errors {
+				if e.Pointer == nil || *e.Pointer != "" && !strings.HasPrefix(*e.Pointer, "/") || !utf8.ValidString(*e.Pointer) {
+					t.Fatalf("%q: bad pointer in %v", body, e)
+				}
+			}
+			return
+		}
+		// What is accepted is JSON that the standard library reads in the same way.
+		var want struct {
+			BuyerID string
+			Items   []struct {
+				ProductID string
+				Amount    json.Number
+			}
+		}
+		if err := json.Unmarshal(body, &want); err != nil {
+			t.Fatalf("%q was accepted: %v", body, err)
+		}
+		var items []order.Item
+		for _, item := range want.Items {
+			amount, _ := whole(item.Amount.String())
+			items = append(items, order.Item{Product: item.ProductID, Amount: amount})
+		}
+		if got.buyer != want.BuyerID || !reflect.DeepEqual(got.items, items) {
+			t.Fatalf("%q: got %v, want %q %v", body, got, want.BuyerID, items)
+		}
+	})
+}
+
+func FuzzIfMatch(f *testing.F) {
+	for _, seed := range []string{`"7"`, `*`, `W/"7", "8"`, `,"a,b",`, `"`, `""""`, `W/`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		versions, anyVersion, err := parseIfMatch(header)
+		if err != nil && !errors.Is(err, errBadIfMatch) || anyVersion && len(versions) > 0 {
+			t.Fatalf("%q: %v %v %v", header, versions, anyVersion, err)
+		}
+		for _, version := range versions {
+			if version < 1 || !strings.Contains(header, etag(version)) {
+				t.Fatalf("%q does not name version %d", header, version)
+			}
+		}
+	})
+}
+
+func FuzzListQuery(f *testing.F) {
+	for _, seed := range []string{"buyerId=1", "buyerId=1&limit=2&cursor=x", "limit=0", "%zz", "buyerId=%ff", "a;b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		q, err := parseListQuery(raw)
+		if err != nil {
+			if !errors.Is(err, errInvalidQuery) {
+				t.Fatalf("%q: %v", raw, err)
+			}
+			return
+		}
+		_, query, _ := strings.Cut(q.following("next"), "?")
+		following, err := parseListQuery(query)
+		if q.page.Cursor = "next"; err != nil || following != q {
+			t.Fatalf("%q: the next page asks for %v (%v), want %v", raw, following, err, q)
+		}
+	})
+}

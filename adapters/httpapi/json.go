@@ -1,0 +1,69 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"hexorders/core/order"
+)
+
+const (
+	mediaJSON    = "application/json"
+	mediaProblem = "application/problem+json" // RFC 9457
+)
+
+// orderJSON is how an order reads.
+type orderJSON struct {
+	ID        string     `json:"id"`
+	BuyerID   string     `json:"buyerId"`
+	Items     []itemJSON `json:"items"`
+	Status    string     `json:"status"`
+	Version   int        `json:"version"`
+	CreatedAt string     `json:"createdAt"`
+	UpdatedAt string     `json:"updatedAt"`
+}
+
+type itemJSON struct {
+	ProductID string `json:"productId"`
+	Amount    int    `json:"amount"`
+}
+
+type orderPage struct {
+	Orders     []orderJSON `json:"orders"`
+	NextCursor string      `json:"nextCursor,omitempty"` // left out on the last page
+}
+
+func toJSON(o *order.Order) orderJSON {
+	items := o.Items()
+	lines := make([]itemJSON, len(items)) // never nil: an empty order has [], not null
+	for i, item := range items {
+		lines[i] = itemJSON{item.Product, item.Amount}
+	}
+	return orderJSON{
+		ID: o.ID(), BuyerID: o.Buyer(), Items: lines, Status: string(o.Status()), Version: o.Version(),
+		CreatedAt: timestamp(o.CreatedAt()), UpdatedAt: timestamp(o.UpdatedAt()),
+	}
+}
+
+// timestamp is RFC 3339 in UTC with milliseconds, always of the same length.
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// writeJSON answers whole or not at all: what cannot be encoded is an error while nothing has been sent.
+func writeJSON(c *gin.Context, status int, mediaType string, body any) error {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false) // this is no HTML, and people read it
+	if err := encoder.Encode(body); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	c.Header("Content-Type", mediaType)
+	c.Header("Content-Length", strconv.Itoa(buffer.Len()))
+	c.Status(status)
+	_, _ = c.Writer.Write(buffer.Bytes()) // fails when the client is gone, and then nobody is left to tell
+	return nil
+}

@@ -1,0 +1,164 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"hexorders/adapters/httpapi"
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+func TestARequestKeepsItsIDOrGetsOne(t *testing.T) {
+	for sent, kept := range map[string]bool{
+		"abc-123":                true,
+		strings.Repeat("x", 128): true,
+		strings.Repeat("x", 129): false,
+		"":                       false,
+		"two words":              false,
+		"line\tbreak":            false,
+		"ümlaut":                 false,
+	} {
+		answer := do(newHandler(&fakeOrders{err: ports.ErrNotFound}, nil), "GET /orders/o", map[string]string{"X-Request-Id": sent})
+		got := answer.Header().Get("X-Request-Id")
+		if (got == sent) != kept {
+			t.Errorf("sent %q, got %q", sent, got)
+		}
+		if !kept {
+			if id, err := uuid.Parse(got); err != nil || id.Version() != 7 {
+				t.Errorf("sent %q, got %q, want a new UUIDv7", sent, got)
+			}
+		}
+		if inBody := readProblem(t, answer).RequestID; inBody != got {
+			t.Errorf("header %q, problem %q", got, inBody)
+		}
+	}
+}
+
+func TestATraceTravelsOnWhenItIsWellFormed(t *testing.T) {
+	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for sent, want := range map[string]string{
+		"":   "",
+		good: good,
+		"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more": good,
+		good + "-more": "",
+		"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01": "",
+		"00-00000000000000000000000000000000-b7ad6b7169203331-01": "",
+		"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01": "",
+		"00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01": "",
+		"nonsense": "",
+	} {
+		orders := &fakeOrders{err: ports.ErrNotFound}
+		do(newHandler(orders, nil), "POST /orders/o/pay", map[string]string{"Traceparent": sent})
+		if orders.trace != want {
+			t.Errorf("sent %q, the use case got %q, want %q", sent, orders.trace, want)
+		}
+	}
+}
+
+func TestTheLogHasOneLineARequest(t *testing.T) {
+	for line, want := range map[string]map[string]any{
+		"POST /orders/order-1/pay": {"level": "INFO", "msg": "request", "method": "POST", "path": "/orders/order-1/pay", "status": 404.0, "order": "order-1", "code": "order-not-found", "requestId": "req-1"},
+		"GET /livez":               {"level": "DEBUG", "path": "/livez", "status": 200.0},
+		"GET /nothing?secret=1":    {"level": "INFO", "path": "/nothing", "status": 404.0, "code": "no-such-path"},
+	} {
+		var log bytes.Buffer
+		do(newHandler(&fakeOrders{err: ports.ErrNotFound}, &log), line, nil)
+		if strings.Contains(log.String(), "secret") {
+			t.Errorf("the query is in the log: %s", &log)
+		}
+		entry := onlyEntry(t, &log)
+		for key, value := range want {
+			if entry[key] != value {
+				t.Errorf("%s: %s is %v, want %v", line, key, entry[key], value)
+			}
+		}
+	}
+}
+
+func TestAStoreOutageIsAWarningThatSaysWhy(t *testing.T) {
+	var log bytes.Buffer
+	do(newHandler(&fakeOrders{err: errors.Join(ports.ErrUnavailable, errors.New("no primary"))}, &log), "GET /orders/o", nil)
+	entry := onlyEntry(t, &log)
+	if entry["level"] != "WARN" || !strings.Contains(entry["err"].(string), "no primary") {
+		t.Errorf("logged %v", entry)
+	}
+}
+
+// What becomes of a request whose client has gone is nobody's alarm.
+func TestAClientThatGoesAwayIsNoAlarm(t *testing.T) {
+	var log bytes.Buffer
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(gone, http.MethodGet, "/orders/o", nil)
+	newHandler(&fakeOrders{hangs: true}, &log).ServeHTTP(httptest.NewRecorder(), r)
+	if entry := onlyEntry(t, &log); entry["level"] != "INFO" {
+		t.Errorf("logged %v", entry)
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	var log bytes.Buffer
+	h := httpapi.New(httpapi.Options{
+		Orders: &fakeOrders{},
+		Ready:  func(context.Context) error { return errors.New("mongodb://root:hunter2@db is gone") },
+		Logger: slog.New(slog.NewJSONHandler(&log, nil)),
+	})
+	answer := do(h, "GET /readyz", nil)
+	want := problem(503, "not-ready", "Not ready", "The service is stopping, or its store cannot be reached.", "") + "\n"
+	if answer.Code != 503 || answer.Body.String() != want || answer.Header().Get("Retry-After") != "1" {
+		t.Errorf("%d %v %s", answer.Code, answer.Header(), answer.Body)
+	}
+	if entry := onlyEntry(t, &log); !strings.Contains(entry["err"].(string), "gone") {
+		t.Errorf("logged %v", entry)
+	}
+	if answer := do(h, "GET /livez", nil); answer.Code != 200 {
+		t.Errorf("a service that is not ready still lives, got %d", answer.Code)
+	}
+}
+
+func TestWithoutOrdersOnlyHealthIsServed(t *testing.T) {
+	h := newHandler(nil, nil)
+	for line, want := range map[string]int{"GET /livez": 200, "GET /readyz": 200, "POST /orders " + basket: 404, "GET /orders/o": 404} {
+		if answer := do(h, line, nil); answer.Code != want {
+			t.Errorf("%s: %d, want %d", line, answer.Code, want)
+		}
+	}
+}
+
+// The version that a client saw reaches the use case, which is the only one to judge it.
+func TestIfMatchReachesTheUseCase(t *testing.T) {
+	o, err := order.New("o", "b", nil, mustTime(noon))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`POST /orders/o/items {"productId":"1","amount":1}`, `PUT /orders/o/items/1 {"amount":1}`, "DELETE /orders/o/items/1",
+		"POST /orders/o/submit", "POST /orders/o/pay", "POST /orders/o/cancel",
+	} {
+		orders := &fakeOrders{order: o}
+		answer := do(newHandler(orders, nil), line, map[string]string{"If-Match": `"7"`})
+		if want := (ports.Target{ID: "o", Version: 7}); answer.Code != 200 || orders.target != want {
+			t.Errorf("%s: %d with target %v, want 200 with %v", line, answer.Code, orders.target, want)
+		}
+	}
+}
+
+// What no order can be called is not worth a question, and a store need not know how to be asked it.
+func TestAnImpossibleIDIsNotAskedFor(t *testing.T) {
+	for _, id := range []string{"%ff", "%00", "o%0a", strings.Repeat("o", 65)} {
+		orders := &fakeOrders{panics: "asked for " + id}
+		answer := do(newHandler(orders, nil), "GET /orders/"+id, nil)
+		if got := readProblem(t, answer); answer.Code != 404 || got.Code != "order-not-found" {
+			t.Errorf("%s: %d %s", id, answer.Code, answer.Body)
+		}
+	}
+}

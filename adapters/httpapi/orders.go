@@ -1,0 +1,211 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gin-gonic/gin"
+
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+func (a *api) create(c *gin.Context) error {
+	var body newOrder
+	if err := a.readBody(c, body.json(), required); err != nil {
+		return err
+	}
+	o, err := a.Orders.Create(c.Request.Context(), body.buyer, body.items)
+	if err != nil {
+		return err
+	}
+	c.Header("Location", "/orders/"+url.PathEscape(o.ID()))
+	return writeOrder(c, http.StatusCreated, o)
+}
+
+func (a *api) get(c *gin.Context) error {
+	id, err := orderID(c)
+	if err != nil {
+		return err
+	}
+	o, err := a.Orders.Get(c.Request.Context(), id)
+	if err != nil {
+		return err
+	}
+	return writeOrder(c, http.StatusOK, o)
+}
+
+func (a *api) list(c *gin.Context) error {
+	q, err := parseListQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	orders, next, err := a.Orders.ByBuyer(c.Request.Context(), q.buyer, q.page)
+	if err != nil {
+		return err
+	}
+	page := orderPage{Orders: make([]orderJSON, len(orders)), NextCursor: next}
+	for i, o := range orders {
+		page.Orders[i] = toJSON(o)
+	}
+	if next != "" {
+		c.Header("Link", "<"+q.following(next)+`>; rel="next"`)
+	}
+	return writeJSON(c, http.StatusOK, mediaJSON, page)
+}
+
+func (a *api) addItem(c *gin.Context) error {
+	var body order.Item
+	at, err := a.command(c, itemJSONOf(&body), required)
+	if err != nil {
+		return err
+	}
+	o, err := a.Orders.AddItem(c.Request.Context(), at, body.Product, body.Amount)
+	return writeChanged(c, o, err)
+}
+
+func (a *api) changeAmount(c *gin.Context) error {
+	var amount int
+	at, err := a.command(c, object{"amount": {number(&amount), required}}.value(), required)
+	if err != nil {
+		return err
+	}
+	product, err := pathValue(c, "productId")
+	if err != nil {
+		return order.ErrNoSuchItem
+	}
+	o, err := a.Orders.ChangeAmount(c.Request.Context(), at, product, amount)
+	return writeChanged(c, o, err)
+}
+
+func (a *api) removeItem(c *gin.Context) error {
+	at, err := a.command(c, object{}.value(), optional)
+	if err != nil {
+		return err
+	}
+	product, err := pathValue(c, "productId")
+	if err != nil {
+		return order.ErrNoSuchItem
+	}
+	o, err := a.Orders.RemoveItem(c.Request.Context(), at, product)
+	return writeChanged(c, o, err)
+}
+
+func (a *api) submit(c *gin.Context) error {
+	at, err := a.command(c, object{}.value(), optional)
+	if err != nil {
+		return err
+	}
+	o, err := a.Orders.Submit(c.Request.Context(), at)
+	return writeChanged(c, o, err)
+}
+
+func (a *api) pay(c *gin.Context) error {
+	at, err := a.command(c, object{}.value(), optional)
+	if err != nil {
+		return err
+	}
+	o, err := a.Orders.Pay(c.Request.Context(), at)
+	return writeChanged(c, o, err)
+}
+
+func (a *api) cancel(c *gin.Context) error {
+	var reason string
+	at, err := a.command(c, object{"reason": {text(&reason), optional}}.value(), optional)
+	if err != nil {
+		return err
+	}
+	o, err := a.Orders.Cancel(c.Request.Context(), at, reason)
+	return writeChanged(c, o, err)
+}
+
+// command reads what all commands on an existing order have: its id, perhaps a body, perhaps If-Match, looked at in
+// this order, because a precondition counts only for a request that is otherwise right (RFC 9110, 13.2.1).
+func (a *api) command(c *gin.Context, body value, p presence) (ports.Target, error) {
+	id, err := orderID(c)
+	if err != nil {
+		return ports.Target{}, err
+	}
+	if err := a.readBody(c, body, p); err != nil {
+		return ports.Target{}, err
+	}
+	return a.target(c, id)
+}
+
+func writeChanged(c *gin.Context, o *order.Order, err error) error {
+	if err != nil {
+		return err
+	}
+	return writeOrder(c, http.StatusOK, o)
+}
+
+func writeOrder(c *gin.Context, status int, o *order.Order) error {
+	c.Header("ETag", etag(o.Version()))
+	return writeJSON(c, status, mediaJSON, toJSON(o))
+}
+
+// orderID is the id in the path. One that no order can have is not worth a question to the store.
+func orderID(c *gin.Context) (string, error) {
+	id, err := pathValue(c, "id")
+	if err != nil || !possibleID(id) {
+		return "", ports.ErrNotFound
+	}
+	return id, nil
+}
+
+func pathValue(c *gin.Context, name string) (string, error) { return url.PathUnescape(c.Param(name)) }
+
+func possibleID(id string) bool {
+	return id != "" && utf8.ValidString(id) && utf8.RuneCountInString(id) <= order.MaxIDLength &&
+		!strings.ContainsFunc(id, unicode.IsControl)
+}
+
+type listQuery struct {
+	buyer string
+	page  ports.Page
+}
+
+// parseListQuery reads the query of a list. Parameters that it does not know are left alone, as is the custom of
+// queries; the ones that it knows may come once.
+func parseListQuery(raw string) (listQuery, error) {
+	var q listQuery
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return q, &inputError{is: errInvalidQuery, detail: "The query is not well-formed."}
+	}
+	for _, name := range []string{"buyerId", "cursor", "limit"} {
+		if len(values[name]) > 1 {
+			return q, invalidParameter(name, "may be given once")
+		}
+	}
+	q.buyer, q.page.Cursor = values.Get("buyerId"), values.Get("cursor")
+	if !possibleID(q.buyer) {
+		return q, invalidParameter("buyerId", fmt.Sprintf("is required, with 1 to %d characters", order.MaxIDLength))
+	}
+	if values.Has("limit") {
+		limit, err := strconv.Atoi(values.Get("limit"))
+		if err != nil || limit < 1 || limit > ports.MaxPageLimit {
+			return q, invalidParameter("limit", fmt.Sprintf("must be a whole number from 1 to %d", ports.MaxPageLimit))
+		}
+		q.page.Limit = limit
+	}
+	return q, nil
+}
+
+// following is the address of the next page, relative to the host (RFC 8288 allows that).
+func (q listQuery) following(cursor string) string {
+	values := url.Values{"buyerId": {q.buyer}, "cursor": {cursor}}
+	if q.page.Limit > 0 {
+		values.Set("limit", strconv.Itoa(q.page.Limit))
+	}
+	return "/orders?" + values.Encode()
+}
+
+func invalidParameter(name, detail string) error {
+	return &inputError{is: errInvalidQuery, errors: []fieldError{{Parameter: name, Detail: detail}}}
+}
