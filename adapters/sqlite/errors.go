@@ -1,0 +1,107 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	driver "modernc.org/sqlite"
+	codes "modernc.org/sqlite/lib"
+
+	"hexorders/ports"
+)
+
+// What can be wrong with the file, and what to do about it.
+var (
+	ErrNoPath      = errors.New("there must be a file to keep the data in: give its path, or choose the memory store")
+	ErrNoFolder    = errors.New("the folder does not exist: create it, or choose another path")
+	ErrReadOnly    = errors.New("this user may not write there: change the permissions, or choose another path")
+	ErrNotDatabase = errors.New("this is not an SQLite database: move it away, or choose another path")
+	ErrForeign     = errors.New("this is another program's database: choose another path")
+	ErrNewer       = errors.New("a newer version of this program has written it: use that version, or choose another path")
+	ErrNoWAL       = errors.New("SQLite cannot keep a write-ahead log there (a network drive?): choose a path on a local disk")
+	ErrLocked      = errors.New("another process keeps it locked: close what has it open (an sqlite3 shell?), then try again")
+	ErrDiskFull    = errors.New("the disk is full: make room, then try again")
+	ErrDamaged     = errors.New("the file is damaged: put a backup in its place")
+	ErrClosed      = errors.New("the database is closed")
+)
+
+// explain says in our words what SQLite says in its own. Other errors stay as they are.
+func explain(err error) error {
+	if code(err) == codes.SQLITE_IOERR_SHMSIZE { // no room for the write-ahead log's index
+		return ErrDiskFull
+	}
+	switch code(err) & 0xff {
+	case codes.SQLITE_FULL:
+		return ErrDiskFull
+	case codes.SQLITE_BUSY:
+		return ErrLocked
+	case codes.SQLITE_READONLY, codes.SQLITE_PERM:
+		return ErrReadOnly
+	case codes.SQLITE_NOTADB:
+		return ErrNotDatabase
+	case codes.SQLITE_CORRUPT:
+		return ErrDamaged
+	}
+	return err
+}
+
+// code is SQLite's extended result code (https://www.sqlite.org/rescode.html), 0 when the error is not SQLite's. The
+// low byte is the primary code.
+func code(err error) int {
+	var e *driver.Error
+	if !errors.As(err, &e) {
+		return 0
+	}
+	return e.Code()
+}
+
+func isBusy(err error) bool { return code(err)&0xff == codes.SQLITE_BUSY }
+
+// explainOpen knows more: a file that cannot be opened although it could be is a matter of permissions, mostly its
+// folder's, because the write-ahead log is another file beside it.
+func explainOpen(path string, err error) error {
+	explained := explain(err)
+	if code(err)&0xff != codes.SQLITE_CANTOPEN && !errors.Is(explained, ErrReadOnly) {
+		return explained
+	}
+	// The database itself must not be opened to try: closing it again would drop the locks that SQLite holds for
+	// other connections of this process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+	folder := filepath.Dir(path)
+	probe, probeErr := os.CreateTemp(folder, ".hexorders-*")
+	switch {
+	case probeErr != nil:
+		return fmt.Errorf("folder %q: %w", folder, ErrReadOnly)
+	case errors.Is(explained, ErrReadOnly), denied(path):
+		explained = ErrReadOnly
+	}
+	_ = probe.Close()
+	_ = os.Remove(probe.Name())
+	return explained
+}
+
+// denied tells whether a file is there that nobody may read and write.
+func denied(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().Perm()&0o600 != 0o600
+}
+
+// unavailable is what the ports promise for whatever SQLite or database/sql may say.
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ports.ErrUnavailable, explain(err)) }
+
+func closedError() error { return unavailable(ErrClosed) }
+
+// readError is the error of a read, which changes nothing, so that a caller who left needs to know no more than that.
+func readError(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case ctx.Err() != nil:
+		return unavailable(ctx.Err())
+	}
+	return unavailable(err)
+}

@@ -1,0 +1,221 @@
+// Package sqlite keeps everything in one file: orders and outbox, the relay's checkpoint and lease, parked messages,
+// and the topic of the in-process broker. It is pure Go, so that the first `go run` needs nothing but Go.
+//
+// Read migrations/0001_schema.sql for what is kept, writer.go for how it is written, then store.go and outbox.go.
+// Several processes may use one file; they must be on one machine, because SQLite's write-ahead log lives in shared
+// memory (https://www.sqlite.org/wal.html).
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	_ "modernc.org/sqlite" // registers the driver
+
+	"hexorders/ports"
+)
+
+// DB is an open database file: one connection that writes, owned by the writer, and a few that read. In a write-ahead
+// log readers and the writer do not wait for each other.
+type DB struct {
+	path    string
+	read    *sql.DB
+	writer  *writer
+	commits bell
+	queries sync.Map // by their text, *sql.Stmt
+}
+
+// Open opens a database file, creates it when it is not there, and brings its tables up to date.
+//
+// Errors, each a sentence that says what to do: ErrNoPath, ErrNoFolder, ErrReadOnly, ErrNotDatabase, ErrForeign,
+// ErrNewer, ErrLocked, ErrDiskFull, ErrDamaged.
+func Open(ctx context.Context, path string) (*DB, error) { return open(ctx, path, options{}) }
+
+// options are what tests and measurements change. Zero values mean the defaults.
+type options struct {
+	maxBatch int           // jobs in one transaction
+	patience time.Duration // how long to wait for another process that holds the file's lock
+}
+
+func open(ctx context.Context, path string, o options) (*DB, error) {
+	if err := checkPath(path); err != nil {
+		return nil, fmt.Errorf("database %q: %w", path, err)
+	}
+	db := &DB{path: path}
+	w, err := openWriter(ctx, path, o, db.commits.ring)
+	if err != nil {
+		return nil, fmt.Errorf("database %q: %w", path, explainOpen(path, err))
+	}
+	db.writer = w
+	// Only opened now: a database that is not in WAL mode yet, or not migrated, has nothing to read.
+	if db.read, err = connect(path, "busy_timeout(5000)", "query_only(1)"); err != nil {
+		_ = w.close()
+		return nil, fmt.Errorf("database %q: %w", path, err)
+	}
+	readers := max(4, runtime.GOMAXPROCS(0)) // a reader that waits for the disk should not keep the others waiting
+	db.read.SetMaxOpenConns(readers)
+	db.read.SetMaxIdleConns(readers)
+	return db, nil
+}
+
+// Close waits for the writes that were accepted, then closes the file. Whatever is called later gets ErrClosed, and
+// what was waiting for messages ends. Closing again does nothing.
+func (db *DB) Close() error {
+	// The writer comes last: the last connection to leave folds the write-ahead log into the file, and a connection
+	// that only reads could not.
+	db.writer.stop()
+	readErr := db.read.Close()
+	if err := db.writer.close(); err != nil {
+		return fmt.Errorf("close database %q: %w", db.path, err)
+	}
+	if readErr != nil {
+		return fmt.Errorf("close database %q: %w", db.path, readErr)
+	}
+	return nil
+}
+
+// Ping tells whether the file can be read. Error: ports.ErrUnavailable.
+func (db *DB) Ping(ctx context.Context) error {
+	var version int
+	if err := db.queryRow(ctx, "PRAGMA user_version", nil, &version); err != nil {
+		return fmt.Errorf("ping database %q: %w", db.path, err)
+	}
+	return nil
+}
+
+// checkPath finds out what SQLite would only call "unable to open".
+func checkPath(path string) error {
+	if path == "" || strings.HasPrefix(path, ":memory:") {
+		return ErrNoPath
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return ErrNotDatabase
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return ErrNoFolder
+	}
+	return nil
+}
+
+// connect makes a pool without opening anything yet. The path may hold what means something in a URI.
+func connect(path string, pragmas ...string) (*sql.DB, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	name := url.URL{Scheme: "file", Path: "/" + strings.TrimPrefix(filepath.ToSlash(absolute), "/")}
+	name.RawQuery = url.Values{"_pragma": pragmas}.Encode()
+	return sql.Open("sqlite", name.String())
+}
+
+// query runs one of the package's constant queries on a reader's connection, and scans row by row. Errors:
+// ports.ErrUnavailable, or what scan returns.
+func (db *DB) query(ctx context.Context, query string, args []any, scan func(*sql.Rows) error) error {
+	select {
+	case <-db.writer.closing:
+		return closedError()
+	default:
+	}
+	statement, err := db.prepared(ctx, query)
+	if err != nil {
+		return readError(ctx, err)
+	}
+	rows, err := statement.QueryContext(ctx, args...)
+	if err != nil {
+		return readError(ctx, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return readError(ctx, rows.Err())
+}
+
+// queryRow scans the first row into dest. Error: ports.ErrNotFound when there is none.
+func (db *DB) queryRow(ctx context.Context, query string, args []any, dest ...any) error {
+	found := false
+	err := db.query(ctx, query, args, func(rows *sql.Rows) error {
+		found = true
+		return rows.Scan(dest...)
+	})
+	if err == nil && !found {
+		return ports.ErrNotFound
+	}
+	return err
+}
+
+// prepared spares SQLite from parsing a query more than once a connection.
+func (db *DB) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+	if known, ok := db.queries.Load(query); ok {
+		return known.(*sql.Stmt), nil
+	}
+	statement, err := db.read.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if first, late := db.queries.LoadOrStore(query, statement); late {
+		_ = statement.Close()
+		return first.(*sql.Stmt), nil
+	}
+	return statement, nil
+}
+
+// pollEvery is how soon the commits of another process are seen. Whoever waits just looks again, for some 30 µs:
+// PRAGMA data_version would tell for 10 whether that is worth it, but only to one who always asks the same connection.
+const pollEvery = 50 * time.Millisecond
+
+// awaitCommit waits until there may be something new: rung was taken from the bell before the last look.
+func (db *DB) awaitCommit(ctx context.Context, rung <-chan struct{}) error {
+	poll := time.NewTimer(pollEvery)
+	defer poll.Stop()
+	select {
+	case <-rung:
+	case <-poll.C:
+	case <-db.writer.closing:
+		return closedError()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// bell tells everyone who waits that this process has committed something.
+type bell struct {
+	mu   sync.Mutex
+	rung chan struct{}
+}
+
+// next is closed by the next ring.
+func (b *bell) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rung == nil {
+		b.rung = make(chan struct{})
+	}
+	return b.rung
+}
+
+func (b *bell) ring() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rung != nil {
+		close(b.rung)
+		b.rung = nil
+	}
+}
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+func formatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
+
+func parseTime(text string) (time.Time, error) { return time.Parse(timeLayout, text) }

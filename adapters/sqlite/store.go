@@ -1,0 +1,194 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"hexorders/adapters/eventjson"
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// Store is a ports.OrderStore: a row an order, with its items as JSON.
+type Store struct{ db *DB }
+
+var _ ports.OrderStore = (*Store)(nil)
+
+func NewStore(db *DB) *Store { return &Store{db} }
+
+func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
+	var r row
+	err := s.db.queryRow(ctx, selectOrder+`WHERE id = ?`, []any{id}, r.fields()...)
+	if err == nil {
+		var o *order.Order
+		if o, err = r.order(); err == nil {
+			return o, nil
+		}
+	}
+	return nil, fmt.Errorf("get order %.80q: %w", id, err)
+}
+
+// Save writes the order where it still has the version it was loaded with, and a row in the outbox for each change.
+func (s *Store) Save(ctx context.Context, o *order.Order) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("save order %q: %w", o.ID(), err)
+	}
+	messages, err := eventjson.Messages(ctx, o)
+	if err != nil || len(messages) == 0 {
+		return err
+	}
+	// Everything is made ready here, on the caller's goroutine. There is only one writer.
+	state, loaded := o.Snapshot(), o.Version()-len(messages)
+	items, err := encodeItems(state.Items)
+	if err != nil {
+		return fmt.Errorf("save order %q: %w", o.ID(), err)
+	}
+	updatedAt, log, size := formatTime(state.UpdatedAt), make([][]any, len(messages)), len(items)
+	for i, m := range messages {
+		log[i] = messageColumns(m)
+		size += len(m.Payload)
+	}
+	err = s.db.writer.do(ctx, size, func(t *tx) error {
+		var changed int64
+		var err error
+		if loaded == 0 {
+			changed, err = t.exec(insertOrder,
+				state.ID, state.Buyer, string(state.Status), state.Version, items, formatTime(state.CreatedAt), updatedAt)
+		} else { // an order never changes its buyer
+			changed, err = t.exec(updateOrder,
+				string(state.Status), state.Version, items, updatedAt, state.ID, loaded)
+		}
+		if err != nil {
+			return err
+		}
+		if changed == 0 {
+			return ports.ErrConflict
+		}
+		for _, columns := range log {
+			if _, err := t.exec(insertIntoOutbox, columns...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("save order %q: %w", o.ID(), err)
+	}
+	o.Committed()
+	return nil
+}
+
+func (s *Store) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*order.Order, string, error) {
+	after, err := parseCursor(page.Cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	limit := min(page.Limit, ports.MaxPageLimit)
+	if limit < 1 {
+		limit = ports.DefaultPageLimit
+	}
+	var orders []*order.Order
+	// One more than asked for tells whether there is a next page.
+	err = s.db.query(ctx, selectOrder+`WHERE buyer_id = ? AND id > ? ORDER BY id LIMIT ?`, []any{buyer, after, limit + 1},
+		func(rows *sql.Rows) error {
+			var r row
+			if err := rows.Scan(r.fields()...); err != nil {
+				return err
+			}
+			o, err := r.order()
+			orders = append(orders, o)
+			return err
+		})
+	if err != nil {
+		return nil, "", fmt.Errorf("list orders of buyer %.80q: %w", buyer, err)
+	}
+	if len(orders) <= limit {
+		return orders, "", nil
+	}
+	return orders[:limit], cursorAfter(orders[limit-1].ID()), nil
+}
+
+const (
+	insertOrder = `INSERT INTO orders (id, buyer_id, status, version, items, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+	updateOrder = `UPDATE orders SET status = ?, version = ?, items = ?, updated_at = ? WHERE id = ? AND version = ?`
+	selectOrder = `SELECT id, buyer_id, status, version, items, created_at, updated_at FROM orders `
+)
+
+// row is an order as it stands in the table.
+type row struct {
+	id, buyer, status    string
+	version              int
+	items                []byte
+	createdAt, updatedAt string
+}
+
+func (r *row) fields() []any {
+	return []any{&r.id, &r.buyer, &r.status, &r.version, &r.items, &r.createdAt, &r.updatedAt}
+}
+
+func (r *row) order() (*order.Order, error) {
+	state := order.Snapshot{ID: r.id, Buyer: r.buyer, Status: order.Status(r.status), Version: r.version}
+	var err error
+	if state.Items, err = decodeItems(r.items); err != nil {
+		return nil, fmt.Errorf("items of order %q: %w: %w", r.id, order.ErrInvalidHistory, err)
+	}
+	if state.CreatedAt, err = parseTime(r.createdAt); err != nil {
+		return nil, fmt.Errorf("order %q: %w: %w", r.id, order.ErrInvalidHistory, err)
+	}
+	if state.UpdatedAt, err = parseTime(r.updatedAt); err != nil {
+		return nil, fmt.Errorf("order %q: %w: %w", r.id, order.ErrInvalidHistory, err)
+	}
+	return order.Restore(state)
+}
+
+type item struct {
+	ProductID string `json:"productId"`
+	Amount    int    `json:"amount"`
+}
+
+func encodeItems(from []order.Item) (string, error) {
+	to := make([]item, len(from)) // never nil: [] and not null
+	for i, line := range from {
+		to[i] = item{line.Product, line.Amount}
+	}
+	text, err := json.Marshal(to)
+	return string(text), err
+}
+
+func decodeItems(text []byte) ([]order.Item, error) {
+	var from []item
+	if err := json.Unmarshal(text, &from); err != nil {
+		return nil, err
+	}
+	to := make([]order.Item, len(from))
+	for i, line := range from {
+		to[i] = order.Item{Product: line.ProductID, Amount: line.Amount}
+	}
+	return to, nil
+}
+
+// A cursor names the order where the page before ended, so that pages stay in step while orders are added. It is
+// wrapped up because its readers have no business with what is in it.
+const cursorPrefix = "after:"
+
+func cursorAfter(id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(cursorPrefix + id))
+}
+
+func parseCursor(cursor string) (after string, err error) {
+	if cursor == "" {
+		return "", nil
+	}
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	after, ok := strings.CutPrefix(string(text), cursorPrefix)
+	if err != nil || !ok || !utf8.ValidString(after) {
+		return "", fmt.Errorf("cursor %.80q: %w", cursor, ports.ErrBadCursor)
+	}
+	return after, nil
+}
