@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"hexorders/adapters/memory"
+	"hexorders/ports"
+)
+
+func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
+	cleanEnvironment(t)
+	for _, x := range []struct{ args, want string }{
+		{"serv", "unknown command \"serv\" for \"hexorders\": did you mean serve?"},
+		{"frobnicate", "unknown command \"frobnicate\" for \"hexorders\": see `hexorders --help`"},
+		{"outbox statsu", "unknown command \"statsu\" for \"hexorders outbox\": did you mean status?"},
+		{"outbox retry", "`hexorders outbox retry` takes the id of one order, got 0 arguments"},
+		{"outbox retry a b", "`hexorders outbox retry` takes the id of one order, got 2 arguments"},
+		{"outbox status now", "`hexorders outbox status` takes no arguments, got \"now\": see `hexorders outbox status --help`"},
+		{"config --json", "unknown flag: --json: see `hexorders config --help`"},
+		{"serve --roles api,projections", "unknown role \"projections\": known are api, relay"},
+		{"serve --roles=", "no role: give --roles one or more of api, relay"},
+		{"--roles nonsense", "unknown role \"nonsense\": known are api, relay"},
+		{"outbox status", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=mongodb, here and there"},
+		{"outbox parked", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=mongodb, here and there"},
+		{"outbox retry o", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=mongodb, here and there"},
+	} {
+		out, errOut, code := runCommand(t, strings.Fields(x.args)...)
+		if want := "hexorders: " + x.want + "\n"; errOut != want || out != "" || code != exitUsage {
+			t.Errorf("hexorders %s: exit code %d\n%s%swant\n%s", x.args, code, out, errOut, want)
+		}
+	}
+}
+
+func TestAnUnknownStoreIsAMistake(t *testing.T) {
+	cleanEnvironment(t)
+	t.Setenv("HEXORDERS_STORE", "mongo")
+	_, errOut, code := runCommand(t)
+	if want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be memory or mongodb\n"; errOut != want || code != exitUsage {
+		t.Errorf("exit code %d\n%swant\n%s", code, errOut, want)
+	}
+}
+
+func TestEveryCommandExplainsItself(t *testing.T) {
+	for _, args := range []string{"--help", "serve --help", "outbox", "outbox --help", "outbox status --help", "outbox parked --help", "outbox retry --help", "config --help", "version --help", "completion bash"} {
+		out, errOut, code := runCommand(t, strings.Fields(args)...)
+		if code != exitOK || errOut != "" || !strings.Contains(out, "hexorders") {
+			t.Errorf("hexorders %s: exit code %d\n%s%s", args, code, out, errOut)
+		}
+	}
+}
+
+func TestVersionSaysWhatTheBuildRecorded(t *testing.T) {
+	for want, info := range map[string]debug.BuildInfo{
+		"hexorders v1.2.3 abc with changes, go1.26.0 linux/amd64\n": {
+			GoVersion: "go1.26.0", Main: debug.Module{Version: "v1.2.3"},
+			Settings: []debug.BuildSetting{
+				{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"},
+				{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "amd64"}, {Key: "CGO_ENABLED", Value: "1"},
+			},
+		},
+		"hexorders (devel), go1.26.0 linux/arm64, without cgo and so without Kafka\n": {
+			GoVersion: "go1.26.0", Main: debug.Module{Version: "(devel)"},
+			Settings: []debug.BuildSetting{{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm64"}, {Key: "CGO_ENABLED", Value: "0"}},
+		},
+	} {
+		var out bytes.Buffer
+		if err := printVersion(&out, &info); err != nil || out.String() != want {
+			t.Errorf("%v %q, want %q", err, &out, want)
+		}
+	}
+	if out, _, code := runCommand(t, "version"); code != exitOK || !strings.HasPrefix(out, "hexorders ") {
+		t.Errorf("hexorders version: exit code %d, %q", code, out)
+	}
+}
+
+func TestOutboxCommands(t *testing.T) {
+	ctx := t.Context()
+	s := memoryStorage(t)
+	print := func(command func(context.Context, *storage, *bytes.Buffer) error) string {
+		t.Helper()
+		var out bytes.Buffer
+		if err := command(ctx, s, &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	status := func(ctx context.Context, s *storage, out *bytes.Buffer) error { return outboxStatus(ctx, s, out) }
+	parked := func(ctx context.Context, s *storage, out *bytes.Buffer) error { return outboxParked(ctx, s, out) }
+	retry := func(ctx context.Context, s *storage, out *bytes.Buffer) error {
+		return outboxRetry(ctx, s, "order-1", out)
+	}
+
+	if got, want := print(status), "checkpoint  none: no relay has published anything yet\nparked      none\n"; got != want {
+		t.Errorf("status\n%swant\n%s", got, want)
+	}
+	if got, want := print(parked), "no order is parked\n"; got != want {
+		t.Errorf("parked\n%swant\n%s", got, want)
+	}
+	if err := outboxRetry(ctx, s, "order-1", &bytes.Buffer{}); err == nil || errors.Is(err, ports.ErrNotFound) ||
+		!strings.Contains(err.Error(), "order order-1 has no parked events") {
+		t.Errorf("retry of an order that is not parked: %v", err)
+	}
+
+	for _, version := range []int{2, 3} {
+		m := ports.Message{ID: "order-1/" + string(rune('0'+version)), OrderID: "order-1", Version: version}
+		if err := s.parking.Park(ctx, m, "too large"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.outbox.Checkpoint(ctx, 1, "0"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := print(status), "checkpoint  there: a relay has published, and the next one goes on from here\nparked      2 events of 1 orders: see `hexorders outbox parked`\n"; got != want {
+		t.Errorf("status\n%swant\n%s", got, want)
+	}
+	if got, want := print(retry), "the relay will send the parked events of order order-1 again\n"; got != want {
+		t.Errorf("retry\n%swant\n%s", got, want)
+	}
+	lines := strings.Split(print(parked), "\n")
+	fields := strings.Fields(lines[1])
+	if len(lines) != 3 || len(fields) != 8 {
+		t.Fatalf("parked\n%s", strings.Join(lines, "\n"))
+	}
+	since := fields[3]
+	if _, err := time.Parse(time.RFC3339, since); err != nil {
+		t.Error(err)
+	}
+	if got, want := strings.Join(fields, " "), "order-1 2 2 "+since+" asked for too large"; got != want {
+		t.Errorf("parked %q, want %q", got, want)
+	}
+}
+
+func TestAStoreThatIsDownIsAnErrorOfTheOutboxCommands(t *testing.T) {
+	down := errors.New("down")
+	s := memoryStorage(t)
+	s.parking = brokenParking{s.parking, down}
+	for name, command := range map[string]func() error{
+		"status": func() error { return outboxStatus(t.Context(), s, &bytes.Buffer{}) },
+		"parked": func() error { return outboxParked(t.Context(), s, &bytes.Buffer{}) },
+		"retry":  func() error { return outboxRetry(t.Context(), s, "o", &bytes.Buffer{}) },
+	} {
+		if err := command(); !errors.Is(err, down) {
+			t.Errorf("%s: %v, want %v", name, err, down)
+		}
+	}
+}
+
+type brokenParking struct {
+	ports.Parking
+	err error
+}
+
+func (p brokenParking) Parked(context.Context) ([]ports.ParkedOrder, error) { return nil, p.err }
+func (p brokenParking) Retry(context.Context, string) error                 { return p.err }
+
+func memoryStorage(t *testing.T) *storage {
+	t.Helper()
+	s, err := openStorage(t.Context(), &Config{Store: "memory"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.orders.(*memory.Store); !ok {
+		t.Fatalf("the memory store is %T", s.orders)
+	}
+	return s
+}

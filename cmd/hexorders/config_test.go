@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// cleanEnvironment takes away what the shell that runs the tests has set; the test's end brings it back.
+func cleanEnvironment(t *testing.T) {
+	t.Helper()
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, prefix+"_") {
+			t.Setenv(name, value) // so that it is restored
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
+	cleanEnvironment(t)
+	c, warnings, err := loadConfig()
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("error %v, warnings %v", err, warnings)
+	}
+	for name, want := range map[string]string{
+		"HEXORDERS_STORE": "memory", "HEXORDERS_BROKER": "memory", "HEXORDERS_HTTP_ADDR": "127.0.0.1:8080",
+		"HEXORDERS_MONGODB_URI":      "mongodb://127.0.0.1:27017/?replicaSet=rs0",
+		"HEXORDERS_MONGODB_DATABASE": "hexorders", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
+		"HEXORDERS_KAFKA_TOPIC": "orders.events", "HEXORDERS_LOG_LEVEL": "info", "HEXORDERS_LOG_FORMAT": "auto",
+	} {
+		if got := valueOf(&c, name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// envconfig makes the names of the fields; the table of variables repeats them. Every field must be in the table.
+func TestEveryFieldIsReadFromTheVariableOfItsName(t *testing.T) {
+	cleanEnvironment(t)
+	variables := (&Config{}).variables()
+	for _, v := range variables {
+		t.Setenv(v.name, "value of "+v.name)
+	}
+	c, warnings, _ := loadConfig()
+	if len(warnings) > 0 {
+		t.Errorf("unknown to itself: %v", warnings)
+	}
+	for _, v := range c.variables() {
+		if want := "value of " + v.name; *v.value != want {
+			t.Errorf("%s is %q, want %q", v.name, *v.value, want)
+		}
+	}
+	if fields := countStrings(reflect.TypeFor[Config]()); fields != len(variables) {
+		t.Errorf("Config has %d settings, the table of variables %d", fields, len(variables))
+	}
+}
+
+func TestAVariableWithoutThePrefixIsNotOurs(t *testing.T) {
+	cleanEnvironment(t)
+	for _, name := range []string{"STORE", "LEVEL", "LOG_LEVEL", "URI", "ADDR", "HTTP_ADDR", "TOPIC"} {
+		t.Setenv(name, "nonsense")
+	}
+	if _, _, err := loadConfig(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
+	cleanEnvironment(t)
+	want := []string{"9 settings are wrong:"}
+	for name, x := range map[string][2]string{
+		"HEXORDERS_STORE":            {"mongo", "must be memory or mongodb"},
+		"HEXORDERS_BROKER":           {"", "must be memory, inproc or kafka"},
+		"HEXORDERS_HTTP_ADDR":        {"8080", "must be host:port"},
+		"HEXORDERS_MONGODB_URI":      {"localhost:27017", "must look like mongodb://"},
+		"HEXORDERS_MONGODB_DATABASE": {"my.orders", "must be a name"},
+		"HEXORDERS_KAFKA_BROKERS":    {"kafka", "must be host:port"},
+		"HEXORDERS_KAFKA_TOPIC":      {"orders events", "must have 1 to 249 of the characters"},
+		"HEXORDERS_LOG_LEVEL":        {"verbose", "must be debug, info, warn or error"},
+		"HEXORDERS_LOG_FORMAT":       {"xml", "must be auto, text or json"},
+	} {
+		t.Setenv(name, x[0])
+		want = append(want, name+"="+x[0]+": "+x[1])
+	}
+	_, _, err := loadConfig()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, part := range want {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q is not in:\n%v", part, err)
+		}
+	}
+}
+
+func TestValues(t *testing.T) {
+	for name, values := range map[string]map[string]bool{
+		"HEXORDERS_STORE":     {"memory": true, "mongodb": true, "sqlite": false, "MEMORY": false, "": false},
+		"HEXORDERS_BROKER":    {"memory": true, "inproc": true, "kafka": true, "rabbit": false},
+		"HEXORDERS_HTTP_ADDR": {":8080": true, "0.0.0.0:0": true, "[::1]:80": true, "localhost:http": false, "h:65536": false, "h:-1": false, "": false},
+		"HEXORDERS_MONGODB_URI": {
+			"mongodb://a:1,b:2/?replicaSet=x": true, "mongodb+srv://u:p@cluster.example.com/": true, "mongodb://h": true,
+			"http://h": false, "mongodb://": false, "mongodb:///db": false, "mongodb://h /": false, "": false,
+		},
+		"HEXORDERS_MONGODB_DATABASE": {"hexorders_2": true, strings.Repeat("d", 64): false, "a b": false, "": false},
+		"HEXORDERS_KAFKA_BROKERS":    {"a:1,b:2": true, "a:1, b:2": true, "[::1]:9092": true, "a": false, "a:0": false, ":9092": false, "a:1,": false, "PLAINTEXT://a:1": false, "": false},
+		"HEXORDERS_KAFKA_TOPIC":      {"orders.events_v2-x": true, ".": false, "..": false, "a/b": false, strings.Repeat("t", 250): false, "": false},
+	} {
+		for value, good := range values {
+			var c Config
+			for _, v := range c.variables() {
+				if v.name != name {
+					continue
+				}
+				if problem := v.must(value); (problem == "") != good {
+					t.Errorf("%s=%q: %q, want good=%v", name, value, problem, good)
+				}
+			}
+		}
+	}
+}
+
+func TestSecretsAreMasked(t *testing.T) {
+	for value, want := range map[string]string{
+		"mongodb://root:hunter2@db:27017/?replicaSet=rs0":         "mongodb://***@db:27017/?replicaSet=rs0",
+		"mongodb://root:hun@ter/2@db:27017/":                      "mongodb://***@db:27017/",
+		"mongodb+srv://root@db/":                                  "mongodb+srv://***@db/",
+		"mongodb://db/?tlsCertificateKeyFilePassword=hunter2&w=1": "mongodb://db/?tlsCertificateKeyFilePassword=***&w=1",
+		"mongodb://db/?a=b&authMechanismProperties=TOKEN:hunter2": "mongodb://db/?a=b&authMechanismProperties=***",
+		"mongodb://127.0.0.1:27017/?replicaSet=rs0":               "mongodb://127.0.0.1:27017/?replicaSet=rs0",
+		"hexorders": "hexorders",
+	} {
+		if got := masked(value); got != want {
+			t.Errorf("%s is shown as %s, want %s", value, got, want)
+		}
+	}
+}
+
+func TestNoErrorShowsAPassword(t *testing.T) {
+	cleanEnvironment(t)
+	t.Setenv("HEXORDERS_MONGODB_URI", "mongo://root:hunter2@db")
+	_, _, err := loadConfig()
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "mongo://***@db") {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestVariablesThatNothingReadsAreWarnedOf(t *testing.T) {
+	var c Config
+	got := unknownVariables(c.variables(), []string{
+		"HEXORDERS_STORE=memory", "HEXORDERS_MONGO_URI=x", "HEXORDERS_KAFKA_BROKER=x", "HEXORDERS_FAVOURITE_COLOUR=blue", "PATH=/bin",
+		"HEXORDERS_TEST_MONGODB_URI=x", "HEXORDERS_PORT=tcp://10.0.0.1:80", "HEXORDERS_PORT_8080_TCP_ADDR=10.0.0.1", "HEXORDERS_SERVICE_HOST=10.0.0.1",
+	})
+	want := []string{
+		"nothing reads the variable HEXORDERS_FAVOURITE_COLOUR: see `hexorders config`",
+		"nothing reads the variable HEXORDERS_KAFKA_BROKER: did you mean HEXORDERS_KAFKA_BROKERS?",
+		"nothing reads the variable HEXORDERS_MONGO_URI: did you mean HEXORDERS_MONGODB_URI?",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("warnings\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestEditDistance(t *testing.T) {
+	for _, x := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"kitten", "sitting", 3}, {"STORE", "STORES", 1}, {"ab", "ba", 2}} {
+		if there, back := editDistance(x.a, x.b), editDistance(x.b, x.a); there != x.want || back != x.want {
+			t.Errorf("%q to %q: %d, and back %d, want %d", x.a, x.b, there, back, x.want)
+		}
+	}
+}
+
+func TestTheConfigCommandShowsEverySettingAndItsSource(t *testing.T) {
+	cleanEnvironment(t)
+	t.Setenv("HEXORDERS_STORE", "mongodb")
+	t.Setenv("HEXORDERS_MONGODB_URI", "mongodb://root:hunter2@db/")
+	t.Setenv("HEXORDERS_LOG_LEVEL", "loud")
+	t.Setenv("HEXORDERS_LOGLEVEL", "debug")
+	out, errOut, code := runCommand(t, "config")
+	lines := map[string]string{}
+	for line := range strings.Lines(out) {
+		fields := strings.Fields(line)
+		lines[fields[0]] = strings.Join(fields[1:3], " ")
+	}
+	for name, want := range map[string]string{
+		"HEXORDERS_STORE": "mongodb environment", "HEXORDERS_MONGODB_URI": "mongodb://***@db/ environment",
+		"HEXORDERS_LOG_LEVEL": "loud environment", "HEXORDERS_BROKER": "memory default",
+	} {
+		if lines[name] != want {
+			t.Errorf("%s: %q, want %q", name, lines[name], want)
+		}
+	}
+	if want := len((&Config{}).variables()) + 1; len(lines) != want {
+		t.Errorf("%d lines, want %d", len(lines), want)
+	}
+	if code != exitUsage || !strings.Contains(errOut, "HEXORDERS_LOG_LEVEL=loud: must be") || !strings.Contains(errOut, "did you mean HEXORDERS_LOG_LEVEL?") {
+		t.Errorf("exit code %d, errors %s", code, errOut)
+	}
+}
+
+func runCommand(t *testing.T, args ...string) (out, errOut string, exitCode int) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	exitCode = run(t.Context(), append([]string{}, args...), &stdout, &stderr)
+	return stdout.String(), stderr.String(), exitCode
+}
+
+func valueOf(c *Config, name string) string {
+	for _, v := range c.variables() {
+		if v.name == name {
+			return *v.value
+		}
+	}
+	return "no such variable"
+}
+
+func countStrings(t reflect.Type) (n int) {
+	for i := range t.NumField() {
+		if field := t.Field(i).Type; field.Kind() == reflect.Struct {
+			n += countStrings(field)
+		} else {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,89 @@
+// Command hexorders is the order service and the tools around it.
+//
+// It is the only package that knows every adapter: config.go reads what is wanted, wire.go puts it together by hand,
+// serve.go runs it. Start reading at wire.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes. A second signal ends the process at once, with the code that a shell gives it: 130 for SIGINT, 143 for
+// SIGTERM.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2 // a command or a setting is wrong: trying again will not help
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is the whole program but for the process around it.
+func run(ctx context.Context, args []string, out, errOut io.Writer) (exitCode int) {
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintln(errOut, "hexorders:", err)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func rootCommand() *cobra.Command {
+	root := serveCommand()
+	root.Use = "hexorders"
+	root.Short = "An order service whose every event arrives"
+	root.Long = `An order service: REST in, events out, each committed event published in order and none lost.
+
+Without a command it serves, as ` + "`hexorders serve`" + ` does. Settings come from the environment; ` + "`hexorders config`" + `
+lists them.`
+	root.Args = noCommand
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w: see `%s --help`", err, cmd.CommandPath())
+	})
+	root.AddCommand(serveCommand(), outboxCommand(), configCommand(), versionCommand())
+	return root
+}
+
+// usageError is the caller's mistake.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// noCommand is for commands that only have others below them: what is left over is one that does not exist.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := fmt.Sprintf("see `%s --help`", cmd.CommandPath())
+	cmd.SuggestionsMinimumDistance = 2 // as cobra has it for the commands that it finds missing itself
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		hint = "did you mean " + strings.Join(similar, " or ") + "?"
+	}
+	return usagef("unknown command %q for %q: %s", args[0], cmd.CommandPath(), hint)
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("`%s` takes no arguments, got %q: see `%[1]s --help`", cmd.CommandPath(), args[0])
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hexorders/ports"
+)
+
+func outboxCommand() *cobra.Command {
+	group := &cobra.Command{
+		Use:   "outbox",
+		Short: "Look at what is on its way to the broker, and send again what it refused",
+		Args:  noCommand,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	group.AddCommand(
+		&cobra.Command{
+			Use:     "status",
+			Short:   "Say whether events are being published, and how many orders are parked",
+			Example: "  HEXORDERS_STORE=mongodb hexorders outbox status",
+			Args:    noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return withStorage(cmd, func(ctx context.Context, s *storage) error {
+					return outboxStatus(ctx, s, cmd.OutOrStdout())
+				})
+			},
+		},
+		&cobra.Command{
+			Use:   "parked",
+			Short: "List the orders whose events the broker refused",
+			Long: `Lists the orders with events that the broker refused for good, one too large, say. Such an event and the later ones
+of its order are kept back until ` + "`hexorders outbox retry ORDER`" + `; all other orders flow on.`,
+			Example: "  HEXORDERS_STORE=mongodb hexorders outbox parked",
+			Args:    noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return withStorage(cmd, func(ctx context.Context, s *storage) error {
+					return outboxParked(ctx, s, cmd.OutOrStdout())
+				})
+			},
+		},
+		&cobra.Command{
+			Use:   "retry ORDER",
+			Short: "Send the parked events of an order again",
+			Long: `Asks the relay to send the parked events of an order again, in order. It does so within seconds, or when it runs
+again; ` + "`hexorders outbox parked`" + ` shows whether it worked.`,
+			Example: "  HEXORDERS_STORE=mongodb hexorders outbox retry 0197f5d2-7e4c-7b1a-9d7e-3f6f0c7d3b52",
+			Args: func(cmd *cobra.Command, args []string) error {
+				if len(args) != 1 {
+					return usagef("`%s` takes the id of one order, got %d arguments", cmd.CommandPath(), len(args))
+				}
+				return nil
+			},
+			RunE: func(cmd *cobra.Command, args []string) error {
+				return withStorage(cmd, func(ctx context.Context, s *storage) error {
+					return outboxRetry(ctx, s, args[0], cmd.OutOrStdout())
+				})
+			},
+		},
+	)
+	return group
+}
+
+// withStorage connects to the store that the service uses.
+func withStorage(cmd *cobra.Command, do func(context.Context, *storage) error) (err error) {
+	c, warnings, err := loadConfig()
+	if err != nil {
+		return err
+	}
+	for _, warning := range warnings {
+		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
+	}
+	if c.Store == "memory" {
+		return usagef("the memory store lives inside the process that serves, and no other can look into it: " +
+			"use HEXORDERS_STORE=mongodb, here and there")
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), connectTimeout)
+	defer cancel()
+	s, err := openStorage(ctx, &c, slog.New(slog.DiscardHandler)) // what goes wrong comes back as an error
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		_ = s.close(closing) // whatever was to be done is done
+	}()
+	return do(ctx, s)
+}
+
+func outboxStatus(ctx context.Context, s *storage, out io.Writer) error {
+	position, err := s.outbox.Position(ctx)
+	if err != nil {
+		return err
+	}
+	parked, err := s.parking.Parked(ctx)
+	if err != nil {
+		return err
+	}
+	checkpoint := "there: a relay has published, and the next one goes on from here"
+	if position == "" {
+		checkpoint = "none: no relay has published anything yet"
+	}
+	refused := "none"
+	if len(parked) > 0 {
+		messages := 0
+		for _, p := range parked {
+			messages += p.Messages
+		}
+		refused = fmt.Sprintf("%d events of %d orders: see `hexorders outbox parked`", messages, len(parked))
+	}
+	_, err = fmt.Fprintf(out, "checkpoint  %s\nparked      %s\n", checkpoint, refused)
+	return err
+}
+
+func outboxParked(ctx context.Context, s *storage, out io.Writer) error {
+	parked, err := s.parking.Parked(ctx)
+	if err != nil {
+		return err
+	}
+	if len(parked) == 0 {
+		_, err := fmt.Fprintln(out, "no order is parked")
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "ORDER\tFROM VERSION\tEVENTS\tSINCE\tRETRY\tREASON")
+	for _, p := range parked {
+		retry := "-"
+		if p.Retry {
+			retry = "asked for"
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n",
+			p.OrderID, p.First, p.Messages, p.Since.UTC().Format(time.RFC3339), retry, p.Reason)
+	}
+	return table.Flush()
+}
+
+func outboxRetry(ctx context.Context, s *storage, id string, out io.Writer) error {
+	switch err := s.parking.Retry(ctx, id); {
+	case errors.Is(err, ports.ErrNotFound):
+		return fmt.Errorf("order %s has no parked events: `hexorders outbox parked` lists those that have", id)
+	case err != nil:
+		return err
+	}
+	_, err := fmt.Fprintf(out, "the relay will send the parked events of order %s again\n", id)
+	return err
+}

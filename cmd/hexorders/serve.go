@@ -1,0 +1,333 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"hexorders/adapters/httpapi"
+	"hexorders/app"
+	"hexorders/ports"
+)
+
+// How long the parts of a stop may take. Together, with a second for the relay's last checkpoint and another for its
+// lease, they stay under stopWithin, after which the process ends as it is.
+const (
+	graceTime       = time.Second     // with readiness at 503 and requests served, so that a load balancer turns away in time
+	requestsTimeout = 3 * time.Second // for the requests under way then
+	drainTimeout    = 2 * time.Second // for the broker's answers to the relay
+	flushTimeout    = time.Second     // for messages that the relay no longer waits for
+	closeTimeout    = time.Second     // for saying goodbye to the store
+	stopWithin      = 9500 * time.Millisecond
+)
+
+// connectTimeout is for the store at start, with the time to find out why it does not answer.
+const connectTimeout = 15 * time.Second
+
+const (
+	roleAPI   = "api"
+	roleRelay = "relay"
+)
+
+var knownRoles = []string{roleAPI, roleRelay}
+
+func serveCommand() *cobra.Command {
+	var roles []string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the HTTP API and publish events, in one process or several",
+		Long: `Serves the HTTP API (role api) and publishes committed events (role relay), until SIGINT or SIGTERM: then requests
+finish, the relay notes how far it came, and the exit code is 0. A second signal ends it at once.
+
+A process without the role api still answers /livez and /readyz, so that whoever runs it can ask how it is. Any number
+of relays may run; one works, the others stand by.`,
+		Example: `  hexorders serve
+  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders serve
+  HEXORDERS_STORE=mongodb hexorders serve --roles api
+  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka HEXORDERS_HTTP_ADDR=127.0.0.1:8081 hexorders serve --roles relay`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), roles, cmd.ErrOrStderr()) },
+	}
+	cmd.Flags().StringSliceVar(&roles, "roles", knownRoles, "what this process does, with commas")
+	return cmd
+}
+
+func serve(ctx context.Context, roles []string, logTo io.Writer) error {
+	if err := checkRoles(roles); err != nil {
+		return err
+	}
+	config, warnings, err := loadConfig()
+	if err != nil {
+		return err
+	}
+	log := newLogger(logTo, &config)
+	slog.SetDefault(log) // for libraries that have not been told
+	for _, warning := range warnings {
+		log.Warn(warning)
+	}
+
+	ctx, ended := untilSignal(ctx, log)
+	defer ended()
+	service := newService(config, roles, log)
+	if err := service.Open(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it had begun
+		}
+		return err
+	}
+	return service.Run(ctx)
+}
+
+// untilSignal is ctx until SIGINT or SIGTERM comes. From then on a second signal ends the process at once, and so does
+// a stop that takes too long, until ended is called.
+func untilSignal(ctx context.Context, log *slog.Logger) (_ context.Context, ended func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2) // the two that count
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-done:
+			return
+		}
+		select {
+		case second := <-signals:
+			log.Error("a second signal: ending at once")
+			os.Exit(128 + int(second.(syscall.Signal)))
+		case <-time.After(stopWithin):
+			log.Error("the stop takes too long: ending as it is", "after", stopWithin)
+			os.Exit(exitFailed)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
+
+func checkRoles(roles []string) error {
+	if len(roles) == 0 {
+		return usagef("no role: give --roles one or more of %s", strings.Join(knownRoles, ", "))
+	}
+	for _, role := range roles {
+		if !slices.Contains(knownRoles, role) {
+			return usagef("unknown role %q: known are %s", role, strings.Join(knownRoles, ", "))
+		}
+	}
+	return nil
+}
+
+// Service is the running program. Tests start it the way the command does: newService, Open, Run.
+type Service struct {
+	config Config
+	roles  []string
+	log    *slog.Logger
+
+	listener    net.Listener
+	server      *http.Server
+	storage     *storage
+	publisher   ports.Publisher             // nil without the role relay, and so are the next two
+	checkBroker func(context.Context) error // says what is wrong with the broker
+	relay       *app.Relay
+	draining    atomic.Bool // the process is about to end
+	grace       func()      // waits for graceTime
+}
+
+func newService(config Config, roles []string, log *slog.Logger) *Service {
+	return &Service{config: config, roles: roles, log: log, grace: func() { <-time.After(graceTime) }}
+}
+
+// Open takes the port, connects the store and wires everything. What it opened before an error it closes again.
+func (s *Service) Open(ctx context.Context) (err error) {
+	// The port first: finding it taken is quick, and must not cost a running relay its lease.
+	s.listener, err = listen(ctx, s.config.HTTP.Addr)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.listener.Close()
+		}
+	}()
+	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	s.storage, err = openStorage(connecting, &s.config, s.log)
+	if err != nil {
+		return err
+	}
+	if s.has(roleRelay) {
+		s.publisher, s.checkBroker, err = openBroker(&s.config, s.storage, s.log)
+		if err != nil {
+			s.closeStorage()
+			return err
+		}
+		s.relay = newRelay(s.storage, s.publisher, s.log)
+	}
+	s.server = newServer(s.handler(), s.log)
+	return nil
+}
+
+// URL is where the service listens, once it is open.
+func (s *Service) URL() string { return "http://" + s.listener.Addr().String() }
+
+// Run serves until ctx ends or something that it cannot do without breaks; then it stops in order: requests first, then
+// the relay, then what both stand on.
+func (s *Service) Run(ctx context.Context) error {
+	s.greet()
+	work, alive := errgroup.WithContext(ctx)
+	relaying, stopRelay := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRelay()
+	work.Go(func() error {
+		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve HTTP: %w", err)
+		}
+		return nil
+	})
+	if s.relay != nil {
+		work.Go(func() error { return s.relay.Run(relaying) })
+		work.Go(func() error {
+			if err := s.checkBroker(alive); err != nil && alive.Err() == nil {
+				s.log.Warn("the broker is not there; orders are taken all the same, and events wait for it", "err", err)
+			}
+			return nil
+		})
+	}
+	work.Go(func() error {
+		<-alive.Done()
+		defer stopRelay()
+		s.stopHTTP()
+		return nil
+	})
+	err := work.Wait()
+	s.close()
+	s.log.Info("stopped")
+	return err
+}
+
+func (s *Service) stopHTTP() {
+	s.draining.Store(true)
+	s.log.Info("stopping; requests under way may finish")
+	if s.has(roleAPI) {
+		s.grace()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestsTimeout)
+	defer cancel()
+	if err := s.server.Shutdown(ctx); err != nil {
+		s.log.Warn("some requests did not finish in time and were cut off", "after", requestsTimeout)
+		_ = s.server.Close()
+	}
+}
+
+func (s *Service) close() {
+	if s.publisher != nil {
+		if err := s.publisher.Close(); err != nil {
+			s.log.Warn("the broker did not take everything; the rest will be sent at the next start", "err", err)
+		}
+	}
+	s.closeStorage()
+}
+
+func (s *Service) closeStorage() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := s.storage.close(ctx); err != nil {
+		s.log.Warn("the store could not be closed in order", "err", err)
+	}
+}
+
+func (s *Service) handler() http.Handler {
+	options := newAPI(s.storage, s.ready, s.log)
+	if !s.has(roleAPI) {
+		options.Orders = nil
+	}
+	return httpapi.New(options)
+}
+
+func (s *Service) ready(ctx context.Context) error {
+	if s.draining.Load() {
+		return errors.New("the process is stopping")
+	}
+	return s.storage.ready(ctx)
+}
+
+func (s *Service) has(role string) bool { return slices.Contains(s.roles, role) }
+
+// greet says what runs here, and what a newcomer would be sorry to find out later.
+func (s *Service) greet() {
+	c := &s.config
+	s.log.Info("hexorders listens on "+s.URL(), "roles", strings.Join(s.roles, ","), "store", c.Store, "broker", c.Broker)
+	inMemory, localBroker := c.Store == "memory", c.Broker != "kafka"
+	if inMemory {
+		s.log.Warn("orders are kept in memory and are lost when this process stops; HEXORDERS_STORE=mongodb keeps them")
+	}
+	switch {
+	case inMemory && !s.has(roleRelay):
+		s.log.Warn("nothing publishes events: the memory store can be relayed only by the process that it lives in; add the role relay")
+	case inMemory && !s.has(roleAPI):
+		s.log.Warn("there is nothing to publish: the memory store of this process is empty and stays so; add the role api")
+	case s.has(roleRelay) && localBroker && !inMemory:
+		s.log.Warn("events go to a broker in the memory of this process and count as published: Kafka will not get them later; HEXORDERS_BROKER=kafka publishes them for good")
+	case s.has(roleRelay) && localBroker:
+		s.log.Warn("events go to a broker in the memory of this process and are lost when it stops; HEXORDERS_BROKER=kafka publishes them for good")
+	}
+}
+
+// newServer bounds what a client may do to the service by being slow or endless.
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second, // from the end of the header on, so the body and the work count too
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("cannot listen on %s, the port is taken: stop what runs there, or choose another with HEXORDERS_HTTP_ADDR", address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("cannot listen on %s, permission denied: choose a port from 1024 on with HEXORDERS_HTTP_ADDR", address)
+	case err != nil:
+		return nil, fmt.Errorf("cannot listen on %s: %w: correct HEXORDERS_HTTP_ADDR", address, err)
+	}
+	return listener, nil
+}
+
+// newLogger writes text for people and JSON for programs; auto finds out who reads.
+func newLogger(to io.Writer, c *Config) *slog.Logger {
+	file, isFile := to.(*os.File)
+	terminal := isFile && isatty.IsTerminal(file.Fd())
+	if c.Log.Format == "json" || c.Log.Format == "auto" && !terminal {
+		return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: c.logLevel()}))
+	}
+	return slog.New(tint.NewTextHandler(to, &tint.Options{
+		Level:      c.logLevel(),
+		TimeFormat: "15:04:05.000",
+		NoColor:    !terminal || os.Getenv("NO_COLOR") != "", // no-color.org
+	}))
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+
+	"hexorders/adapters/httpapi"
+	"hexorders/adapters/inproc"
+	"hexorders/adapters/kafka"
+	"hexorders/adapters/memory"
+	"hexorders/adapters/mongodb"
+	"hexorders/app"
+	"hexorders/ports"
+)
+
+// This page is the hexagon's outside put together: which adapter stands behind which port. Nothing else in the program
+// knows. To swap an adapter, add a case.
+
+// storage is what one store brings.
+type storage struct {
+	orders  ports.OrderStore
+	outbox  ports.Outbox
+	parking ports.Parking
+	lease   ports.Lease
+	topic   ports.Topic                 // for the in-process broker
+	ready   func(context.Context) error // nil when it can be reached
+	close   func(context.Context) error
+}
+
+func openStorage(ctx context.Context, c *Config, log *slog.Logger) (*storage, error) {
+	switch c.Store {
+	case "memory":
+		store := memory.NewStore()
+		return &storage{
+			orders: store, outbox: memory.NewOutbox(store), parking: memory.NewParking(), lease: memory.NewLease(),
+			topic: memory.NewTopic(),
+			ready: func(context.Context) error { return nil },
+			close: func(context.Context) error { return nil },
+		}, nil
+	case "mongodb":
+		db, err := mongodb.Connect(ctx, c.MongoDB.URI, c.MongoDB.Database)
+		if err != nil {
+			return nil, err
+		}
+		return &storage{
+			orders:  mongodb.NewStore(db, mongodb.Options{}),
+			outbox:  mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log}),
+			parking: mongodb.NewParking(db),
+			lease:   mongodb.NewLease(db, "relay"),
+			topic:   memory.NewTopic(),
+			ready:   func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // of the primary
+			close:   db.Client().Disconnect,
+		}, nil
+	}
+	return nil, fmt.Errorf("no store is called %q", c.Store)
+}
+
+// openBroker returns where events go, and a check that says what is wrong with it at the moment.
+func openBroker(c *Config, s *storage, log *slog.Logger) (publisher ports.Publisher, check func(context.Context) error, err error) {
+	switch c.Broker {
+	case "memory", "inproc":
+		return inproc.NewBroker(s.topic), func(context.Context) error { return nil }, nil
+	case "kafka":
+		options := kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic, Logger: log, FlushTimeout: flushTimeout}
+		publisher, err := kafka.NewPublisher(options)
+		if err != nil {
+			return nil, nil, err
+		}
+		return publisher, func(ctx context.Context) error {
+			if err := kafka.Ping(ctx, options); !errors.Is(err, kafka.ErrNoTopic) { // the publisher creates it
+				return err
+			}
+			return nil
+		}, nil
+	}
+	return nil, nil, fmt.Errorf("no broker is called %q", c.Broker)
+}
+
+func newAPI(s *storage, ready func(context.Context) error, log *slog.Logger) httpapi.Options {
+	return httpapi.Options{
+		Orders: app.NewOrders(s.orders, app.OrdersOptions{Now: time.Now, NewID: newID}),
+		Ready:  ready,
+		Logger: log,
+	}
+}
+
+func newRelay(s *storage, publisher ports.Publisher, log *slog.Logger) *app.Relay {
+	return app.NewRelay(app.RelayOptions{
+		Outbox: s.outbox, Publisher: publisher, Parking: s.parking, Lease: s.lease,
+		Owner: owner(), DrainTimeout: drainTimeout, Logger: log,
+	})
+}
+
+// newID makes ids that grow with time, as lists of orders need them.
+func newID() string { return uuid.Must(uuid.NewV7()).String() } // fails only without a source of randomness
+
+// owner names this process among all that may ever hold the lease; host and process are for whoever reads it.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8])
+}
