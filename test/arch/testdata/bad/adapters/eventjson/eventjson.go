@@ -1,0 +1,6 @@
+package eventjson
+
+import (
+	_ "hexorders/app"
+	_ "hexorders/core/order"
+)

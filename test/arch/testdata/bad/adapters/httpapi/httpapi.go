@@ -1,0 +1,7 @@
+package httpapi
+
+import (
+	_ "github.com/gin-gonic/gin"
+	_ "hexorders/adapters/eventjson"
+	_ "hexorders/app"
+)

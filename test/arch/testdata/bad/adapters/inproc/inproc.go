@@ -1,0 +1,5 @@
+package inproc
+
+import (
+	_ "sync"
+)

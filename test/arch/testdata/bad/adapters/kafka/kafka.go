@@ -1,0 +1,6 @@
+package kafka
+
+import (
+	_ "hexorders/adapters/eventjson"
+	_ "hexorders/cmd/hexorders"
+)

@@ -1,0 +1,7 @@
+package memory
+
+import (
+	_ "hexorders/adapters/mongodb"
+	_ "hexorders/app"
+	_ "hexorders/ports/porttest"
+)

@@ -1,0 +1,5 @@
+package bson
+
+import (
+	_ "hexorders/core/order"
+)

@@ -1,0 +1,6 @@
+package mongodb
+
+import (
+	_ "hexorders/adapters/eventjson"
+	_ "hexorders/adapters/mongodb/bson"
+)

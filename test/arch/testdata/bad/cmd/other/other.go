@@ -1,0 +1,7 @@
+package main
+
+import (
+	_ "os"
+)
+
+func main() {}

@@ -1,0 +1,5 @@
+package shared
+
+import (
+	_ "strings"
+)

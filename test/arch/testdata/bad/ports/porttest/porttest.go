@@ -1,0 +1,7 @@
+package porttest
+
+import (
+	_ "hexorders/app"
+	_ "hexorders/ports"
+	_ "testing"
+)

@@ -1,0 +1,6 @@
+package e2e
+
+import (
+	_ "hexorders/cmd/other"
+	_ "hexorders/ports/porttest"
+)
