@@ -16,6 +16,9 @@ var errNoCgo = errors.New("this program was built without cgo, which the Kafka c
 // Publisher stands in for the real one, so that the rest of the program compiles. There never is one.
 type Publisher struct{}
 
+// Supported says that this program cannot talk to Kafka.
+func Supported() error { return errNoCgo }
+
 // NewPublisher says that this program cannot talk to Kafka.
 func NewPublisher(Options) (*Publisher, error) { return nil, errNoCgo }
 
@@ -23,7 +26,9 @@ func NewPublisher(Options) (*Publisher, error) { return nil, errNoCgo }
 func Ping(context.Context, Options) error { return errNoCgo }
 
 // Tail says that this program cannot talk to Kafka.
-func Tail(context.Context, Options, bool, func(ports.Message) error, func(error)) error { return errNoCgo }
+func Tail(context.Context, Options, bool, func(ports.Message) error, func(error)) error {
+	return errNoCgo
+}
 
 // Publish refuses every message.
 func (*Publisher) Publish(_ context.Context, _ ports.Message, done func(error)) { done(errNoCgo) }

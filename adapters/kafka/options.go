@@ -20,10 +20,13 @@ type Options struct {
 	Topic        string        // "" means orders.events
 	Partitions   int           // of the topic, when it has to be created; 0 means 12
 	Queue        int           // messages held for the broker before Publish waits; 0 means 100,000
-	Source       string        // the ce_source of every message, a URI reference; "" means /hexorders
+	Source       string        // the ce_source of every message, a URI reference; "" means DefaultSource
 	FlushTimeout time.Duration // how long Close waits for the broker; 0 means 5 s
 	Logger       *slog.Logger  // nil means slog.Default()
 }
+
+// DefaultSource is the ce_source of events when nobody names another.
+const DefaultSource = "/hexorders"
 
 // ErrNoTopic is in the error of Ping when the broker answers and only the topic is not there yet.
 var ErrNoTopic = errors.New("the topic does not exist")
@@ -42,7 +45,7 @@ func (o Options) withDefaults() Options {
 		o.Queue = 100_000
 	}
 	if o.Source == "" {
-		o.Source = "/hexorders"
+		o.Source = DefaultSource
 	}
 	if o.FlushTimeout == 0 {
 		o.FlushTimeout = 5 * time.Second

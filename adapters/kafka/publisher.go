@@ -47,6 +47,9 @@ const lastReports = time.Second
 // not tell when there is room.
 const whenFull = 5 * time.Millisecond
 
+// Supported tells whether this program can talk to Kafka: nil when it was built with cgo.
+func Supported() error { return nil }
+
 // NewPublisher starts a publisher. It needs no broker: when Kafka is away, or the topic is not there yet, Publish waits.
 // An error means that the options cannot be used.
 func NewPublisher(options Options) (*Publisher, error) {

@@ -16,6 +16,7 @@ import (
 
 func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
 	cleanEnvironment(t)
+	t.Setenv("HEXORDERS_STORE", "memory")
 	for _, x := range []struct{ args, want string }{
 		{"serv", "unknown command \"serv\" for \"hexorders\": did you mean serve?"},
 		{"frobnicate", "unknown command \"frobnicate\" for \"hexorders\": see `hexorders --help`"},
@@ -27,9 +28,11 @@ func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
 		{"serve --roles api,projections", "unknown role \"projections\": known are api, relay"},
 		{"serve --roles=", "no role: give --roles one or more of api, relay"},
 		{"--roles nonsense", "unknown role \"nonsense\": known are api, relay"},
-		{"outbox status", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=mongodb, here and there"},
-		{"outbox parked", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=mongodb, here and there"},
-		{"outbox retry o", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=mongodb, here and there"},
+		{"outbox status", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
+		{"events tail", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
+		{"events tail --from yesterday", "--from is start or now, not \"yesterday\""},
+		{"outbox parked", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
+		{"outbox retry o", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
 	} {
 		out, errOut, code := runCommand(t, strings.Fields(x.args)...)
 		if want := "hexorders: " + x.want + "\n"; errOut != want || out != "" || code != exitUsage {
@@ -42,13 +45,13 @@ func TestAnUnknownStoreIsAMistake(t *testing.T) {
 	cleanEnvironment(t)
 	t.Setenv("HEXORDERS_STORE", "mongo")
 	_, errOut, code := runCommand(t)
-	if want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be memory or mongodb\n"; errOut != want || code != exitUsage {
+	if want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be sqlite, memory or mongodb\n"; errOut != want || code != exitUsage {
 		t.Errorf("exit code %d\n%swant\n%s", code, errOut, want)
 	}
 }
 
 func TestEveryCommandExplainsItself(t *testing.T) {
-	for _, args := range []string{"--help", "serve --help", "outbox", "outbox --help", "outbox status --help", "outbox parked --help", "outbox retry --help", "config --help", "version --help", "completion bash"} {
+	for _, args := range []string{"--help", "serve --help", "outbox", "outbox --help", "outbox status --help", "outbox parked --help", "outbox retry --help", "events", "events tail --help", "doctor --help", "config --help", "version --help", "completion bash"} {
 		out, errOut, code := runCommand(t, strings.Fields(args)...)
 		if code != exitOK || errOut != "" || !strings.Contains(out, "hexorders") {
 			t.Errorf("hexorders %s: exit code %d\n%s%s", args, code, out, errOut)

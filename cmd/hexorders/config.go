@@ -25,10 +25,13 @@ const prefix = "HEXORDERS"
 // Every field is a string, because envconfig stops at the first value that it cannot convert; check converts nothing
 // and finds them all.
 type Config struct {
-	Store  string `default:"memory"`
-	Broker string `default:"memory"`
+	Store  string `default:"sqlite"`
+	Broker string `default:"inproc"`
 	HTTP   struct {
 		Addr string `default:"127.0.0.1:8080"`
+	}
+	SQLite struct {
+		Path string `default:"hexorders.db"`
 	}
 	MongoDB struct {
 		URI      string `default:"mongodb://127.0.0.1:27017/?replicaSet=rs0"`
@@ -54,9 +57,10 @@ type variable struct {
 
 func (c *Config) variables() []variable {
 	return []variable{
-		{"HEXORDERS_STORE", &c.Store, "where orders are kept: memory, mongodb", oneOf("memory", "mongodb")},
-		{"HEXORDERS_BROKER", &c.Broker, "where events go: memory (alias inproc), kafka", oneOf("memory", "inproc", "kafka")},
+		{"HEXORDERS_STORE", &c.Store, "where orders are kept: sqlite, memory, mongodb", oneOf("sqlite", "memory", "mongodb")},
+		{"HEXORDERS_BROKER", &c.Broker, "where events go: inproc, kafka", oneOf("inproc", "kafka")},
 		{"HEXORDERS_HTTP_ADDR", &c.HTTP.Addr, "where to listen, host:port", listenAddress},
+		{"HEXORDERS_SQLITE_PATH", &c.SQLite.Path, "the file, created when it is not there", filePath},
 		{"HEXORDERS_MONGODB_URI", &c.MongoDB.URI, "a replica set", mongodbURI},
 		{"HEXORDERS_MONGODB_DATABASE", &c.MongoDB.Database, "its database", databaseName},
 		{"HEXORDERS_KAFKA_BROKERS", &c.Kafka.Brokers, "host:port, several with commas", brokerList},
@@ -210,6 +214,13 @@ func oneOf(values ...string) func(string) string {
 func listenAddress(value string) string {
 	if _, port, err := net.SplitHostPort(value); err != nil || !isPort(port, 0) {
 		return "must be host:port with a port from 0 to 65535, such as 127.0.0.1:8080, or :8080 for every interface"
+	}
+	return ""
+}
+
+func filePath(value string) string {
+	if value == "" || strings.ContainsRune(value, 0) || strings.HasSuffix(value, "/") {
+		return "must be the path of a file, such as hexorders.db"
 	}
 	return ""
 }

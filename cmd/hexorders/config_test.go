@@ -29,7 +29,8 @@ func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 		t.Fatalf("error %v, warnings %v", err, warnings)
 	}
 	for name, want := range map[string]string{
-		"HEXORDERS_STORE": "memory", "HEXORDERS_BROKER": "memory", "HEXORDERS_HTTP_ADDR": "127.0.0.1:8080",
+		"HEXORDERS_STORE": "sqlite", "HEXORDERS_BROKER": "inproc", "HEXORDERS_HTTP_ADDR": "127.0.0.1:8080",
+		"HEXORDERS_SQLITE_PATH":      "hexorders.db",
 		"HEXORDERS_MONGODB_URI":      "mongodb://127.0.0.1:27017/?replicaSet=rs0",
 		"HEXORDERS_MONGODB_DATABASE": "hexorders", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
 		"HEXORDERS_KAFKA_TOPIC": "orders.events", "HEXORDERS_LOG_LEVEL": "info", "HEXORDERS_LOG_FORMAT": "auto",
@@ -73,10 +74,11 @@ func TestAVariableWithoutThePrefixIsNotOurs(t *testing.T) {
 
 func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 	cleanEnvironment(t)
-	want := []string{"9 settings are wrong:"}
+	want := []string{"10 settings are wrong:"}
 	for name, x := range map[string][2]string{
-		"HEXORDERS_STORE":            {"mongo", "must be memory or mongodb"},
-		"HEXORDERS_BROKER":           {"", "must be memory, inproc or kafka"},
+		"HEXORDERS_STORE":            {"mongo", "must be sqlite, memory or mongodb"},
+		"HEXORDERS_BROKER":           {"memory", "must be inproc or kafka"},
+		"HEXORDERS_SQLITE_PATH":      {"data/", "must be the path of a file"},
 		"HEXORDERS_HTTP_ADDR":        {"8080", "must be host:port"},
 		"HEXORDERS_MONGODB_URI":      {"localhost:27017", "must look like mongodb://"},
 		"HEXORDERS_MONGODB_DATABASE": {"my.orders", "must be a name"},
@@ -101,9 +103,10 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 
 func TestValues(t *testing.T) {
 	for name, values := range map[string]map[string]bool{
-		"HEXORDERS_STORE":     {"memory": true, "mongodb": true, "sqlite": false, "MEMORY": false, "": false},
-		"HEXORDERS_BROKER":    {"memory": true, "inproc": true, "kafka": true, "rabbit": false},
-		"HEXORDERS_HTTP_ADDR": {":8080": true, "0.0.0.0:0": true, "[::1]:80": true, "localhost:http": false, "h:65536": false, "h:-1": false, "": false},
+		"HEXORDERS_STORE":       {"sqlite": true, "memory": true, "mongodb": true, "mysql": false, "MEMORY": false, "": false},
+		"HEXORDERS_BROKER":      {"inproc": true, "kafka": true, "memory": false, "rabbit": false},
+		"HEXORDERS_SQLITE_PATH": {"hexorders.db": true, "/var/lib/hexorders/a b.db": true, "folder/": false, "": false},
+		"HEXORDERS_HTTP_ADDR":   {":8080": true, "0.0.0.0:0": true, "[::1]:80": true, "localhost:http": false, "h:65536": false, "h:-1": false, "": false},
 		"HEXORDERS_MONGODB_URI": {
 			"mongodb://a:1,b:2/?replicaSet=x": true, "mongodb+srv://u:p@cluster.example.com/": true, "mongodb://h": true,
 			"http://h": false, "mongodb://": false, "mongodb:///db": false, "mongodb://h /": false, "": false,
@@ -192,7 +195,7 @@ func TestTheConfigCommandShowsEverySettingAndItsSource(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"HEXORDERS_STORE": "mongodb environment", "HEXORDERS_MONGODB_URI": "mongodb://***@db/ environment",
-		"HEXORDERS_LOG_LEVEL": "loud environment", "HEXORDERS_BROKER": "memory default",
+		"HEXORDERS_LOG_LEVEL": "loud environment", "HEXORDERS_BROKER": "inproc default",
 	} {
 		if lines[name] != want {
 			t.Errorf("%s: %q, want %q", name, lines[name], want)

@@ -25,7 +25,7 @@ func outboxCommand() *cobra.Command {
 		&cobra.Command{
 			Use:     "status",
 			Short:   "Say whether events are being published, and how many orders are parked",
-			Example: "  HEXORDERS_STORE=mongodb hexorders outbox status",
+			Example: "  hexorders outbox status",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return withStorage(cmd, func(ctx context.Context, s *storage) error {
@@ -38,7 +38,7 @@ func outboxCommand() *cobra.Command {
 			Short: "List the orders whose events the broker refused",
 			Long: `Lists the orders with events that the broker refused for good, one too large, say. Such an event and the later ones
 of its order are kept back until ` + "`hexorders outbox retry ORDER`" + `; all other orders flow on.`,
-			Example: "  HEXORDERS_STORE=mongodb hexorders outbox parked",
+			Example: "  hexorders outbox parked",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return withStorage(cmd, func(ctx context.Context, s *storage) error {
@@ -51,7 +51,7 @@ of its order are kept back until ` + "`hexorders outbox retry ORDER`" + `; all o
 			Short: "Send the parked events of an order again",
 			Long: `Asks the relay to send the parked events of an order again, in order. It does so within seconds, or when it runs
 again; ` + "`hexorders outbox parked`" + ` shows whether it worked.`,
-			Example: "  HEXORDERS_STORE=mongodb hexorders outbox retry 0197f5d2-7e4c-7b1a-9d7e-3f6f0c7d3b52",
+			Example: "  hexorders outbox retry 0197f5d2-7e4c-7b1a-9d7e-3f6f0c7d3b52",
 			Args: func(cmd *cobra.Command, args []string) error {
 				if len(args) != 1 {
 					return usagef("`%s` takes the id of one order, got %d arguments", cmd.CommandPath(), len(args))
@@ -68,6 +68,9 @@ again; ` + "`hexorders outbox parked`" + ` shows whether it worked.`,
 	return group
 }
 
+var errMemoryStore = usagef("the memory store lives inside the process that serves, and no other can look into it: " +
+	"use HEXORDERS_STORE=sqlite or mongodb, here and there")
+
 // withStorage connects to the store that the service uses.
 func withStorage(cmd *cobra.Command, do func(context.Context, *storage) error) (err error) {
 	c, warnings, err := loadConfig()
@@ -78,8 +81,7 @@ func withStorage(cmd *cobra.Command, do func(context.Context, *storage) error) (
 		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
 	}
 	if c.Store == "memory" {
-		return usagef("the memory store lives inside the process that serves, and no other can look into it: " +
-			"use HEXORDERS_STORE=mongodb, here and there")
+		return errMemoryStore
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), connectTimeout)
 	defer cancel()

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -58,8 +59,8 @@ finish, the relay notes how far it came, and the exit code is 0. A second signal
 A process without the role api still answers /livez and /readyz, so that whoever runs it can ask how it is. Any number
 of relays may run; one works, the others stand by.`,
 		Example: `  hexorders serve
+  hexorders serve --roles api
   HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders serve
-  HEXORDERS_STORE=mongodb hexorders serve --roles api
   HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka HEXORDERS_HTTP_ADDR=127.0.0.1:8081 hexorders serve --roles relay`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), roles, cmd.ErrOrStderr()) },
@@ -272,23 +273,47 @@ func (s *Service) ready(ctx context.Context) error {
 
 func (s *Service) has(role string) bool { return slices.Contains(s.roles, role) }
 
-// greet says what runs here, and what a newcomer would be sorry to find out later.
+// greet says what runs here and what to type next, and what a newcomer would be sorry to find out later.
 func (s *Service) greet() {
 	c := &s.config
 	s.log.Info("hexorders listens on "+s.URL(), "roles", strings.Join(s.roles, ","), "store", c.Store, "broker", c.Broker)
-	inMemory, localBroker := c.Store == "memory", c.Broker != "kafka"
-	if inMemory {
-		s.log.Warn("orders are kept in memory and are lost when this process stops; HEXORDERS_STORE=mongodb keeps them")
+	s.log.Info(whereOrdersAre(c) + ", " + whereEventsGo(c))
+	switch {
+	case s.has(roleAPI):
+		s.log.Info(`try: curl ` + s.URL() + `/orders -H 'content-type: application/json' -d '{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}'`)
+	case c.Store == "memory":
+		s.log.Warn("there is nothing to publish: the memory store of this process is empty and stays so; add the role api")
 	}
 	switch {
-	case inMemory && !s.has(roleRelay):
+	case !s.has(roleRelay) && c.Store == "memory":
 		s.log.Warn("nothing publishes events: the memory store can be relayed only by the process that it lives in; add the role relay")
-	case inMemory && !s.has(roleAPI):
-		s.log.Warn("there is nothing to publish: the memory store of this process is empty and stays so; add the role api")
-	case s.has(roleRelay) && localBroker && !inMemory:
+	case s.has(roleRelay) && c.Broker == "inproc" && c.Store == "mongodb":
 		s.log.Warn("events go to a broker in the memory of this process and count as published: Kafka will not get them later; HEXORDERS_BROKER=kafka publishes them for good")
-	case s.has(roleRelay) && localBroker:
-		s.log.Warn("events go to a broker in the memory of this process and are lost when it stops; HEXORDERS_BROKER=kafka publishes them for good")
+	}
+}
+
+func whereOrdersAre(c *Config) string {
+	switch c.Store {
+	case "memory":
+		return "orders are kept in memory and are lost when the process stops (HEXORDERS_STORE=sqlite keeps them)"
+	case "mongodb":
+		return "orders are kept in database " + c.MongoDB.Database + " at " + masked(c.MongoDB.URI)
+	}
+	path, err := filepath.Abs(c.SQLite.Path)
+	if err != nil {
+		path = c.SQLite.Path
+	}
+	return "orders are kept in " + path
+}
+
+func whereEventsGo(c *Config) string {
+	switch {
+	case c.Broker == "kafka":
+		return "events go to topic " + c.Kafka.Topic + " at " + c.Kafka.Brokers
+	case c.Store == "sqlite":
+		return "events beside them; `hexorders events tail` shows them"
+	default:
+		return "events go to a broker in this process that forgets them when it stops"
 	}
 }
 

@@ -160,7 +160,7 @@ func TestRolesDivideTheWork(t *testing.T) {
 	}{
 		"api":   {[]string{"api"}, http.StatusCreated, "nothing publishes events"},
 		"relay": {[]string{"relay"}, http.StatusNotFound, "there is nothing to publish"},
-		"both":  {knownRoles, http.StatusCreated, "events go to a broker in the memory"},
+		"both":  {knownRoles, http.StatusCreated, "events go to a broker in this process that forgets"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, x.roles)
@@ -217,6 +217,7 @@ func TestAnAddressThatIsNotHereSaysSo(t *testing.T) {
 
 func TestAStopDuringTheStartIsNoFailure(t *testing.T) {
 	cleanEnvironment(t)
+	t.Setenv("HEXORDERS_STORE", "memory")
 	t.Setenv("HEXORDERS_HTTP_ADDR", "127.0.0.1:0")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -288,6 +289,7 @@ type running struct {
 func start(t *testing.T, roles []string) *running {
 	t.Helper()
 	cleanEnvironment(t)
+	t.Setenv("HEXORDERS_STORE", "memory")
 	t.Setenv("HEXORDERS_HTTP_ADDR", "127.0.0.1:0")
 	t.Setenv("HEXORDERS_LOG_LEVEL", "debug")
 	config, _, err := loadConfig()
@@ -432,7 +434,7 @@ func startProcess(t *testing.T, env ...string) *process {
 	t.Helper()
 	cleanEnvironment(t)
 	p := &process{exec.CommandContext(t.Context(), os.Args[0]), newLogLines()}
-	p.Env = append(os.Environ(), beTheProgram+"=yes", "HEXORDERS_HTTP_ADDR=127.0.0.1:0", "HEXORDERS_LOG_LEVEL="+strings.ToLower(slog.LevelInfo.String()))
+	p.Env = append(os.Environ(), beTheProgram+"=yes", "HEXORDERS_STORE=memory", "HEXORDERS_HTTP_ADDR=127.0.0.1:0", "HEXORDERS_LOG_LEVEL="+strings.ToLower(slog.LevelInfo.String()))
 	p.Env = append(p.Env, env...)
 	errOut, err := p.StderrPipe()
 	if err != nil {

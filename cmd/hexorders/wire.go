@@ -15,6 +15,7 @@ import (
 	"hexorders/adapters/kafka"
 	"hexorders/adapters/memory"
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/sqlite"
 	"hexorders/app"
 	"hexorders/ports"
 )
@@ -29,12 +30,24 @@ type storage struct {
 	parking ports.Parking
 	lease   ports.Lease
 	topic   ports.Topic                 // for the in-process broker
+	shared  bool                        // other processes see it too, topic included
 	ready   func(context.Context) error // nil when it can be reached
 	close   func(context.Context) error
 }
 
 func openStorage(ctx context.Context, c *Config, log *slog.Logger) (*storage, error) {
 	switch c.Store {
+	case "sqlite":
+		db, err := sqlite.Open(ctx, c.SQLite.Path)
+		if err != nil {
+			return nil, fmt.Errorf("%w (HEXORDERS_SQLITE_PATH)", err)
+		}
+		return &storage{
+			orders: sqlite.NewStore(db), outbox: sqlite.NewOutbox(db), parking: sqlite.NewParking(db),
+			lease: sqlite.NewLease(db, "relay"), topic: sqlite.NewTopic(db), shared: true,
+			ready: db.Ping,
+			close: func(context.Context) error { return db.Close() },
+		}, nil
 	case "memory":
 		store := memory.NewStore()
 		return &storage{
@@ -64,7 +77,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger) (*storage, er
 // openBroker returns where events go, and a check that says what is wrong with it at the moment.
 func openBroker(c *Config, s *storage, log *slog.Logger) (publisher ports.Publisher, check func(context.Context) error, err error) {
 	switch c.Broker {
-	case "memory", "inproc":
+	case "inproc":
 		return inproc.NewBroker(s.topic), func(context.Context) error { return nil }, nil
 	case "kafka":
 		options := kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic, Logger: log, FlushTimeout: flushTimeout}

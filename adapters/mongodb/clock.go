@@ -1,0 +1,18 @@
+package mongodb
+
+import (
+	"context"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+)
+
+// ServerTime is what the primary's clock says. Leases go by that clock; a check can hold it against this machine's.
+func ServerTime(ctx context.Context, db *mongo.Database) (time.Time, error) {
+	var answer struct {
+		LocalTime time.Time `bson:"localTime"`
+	}
+	err := db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&answer)
+	return answer.LocalTime, fail(ctx, "ask for the server's time", err)
+}
