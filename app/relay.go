@@ -35,7 +35,7 @@ type RelayOptions struct {
 	CheckpointEvery time.Duration // 100 ms
 	RetryEvery      time.Duration // how often to look for parked orders that an operator sends again: 1 s
 	LeaseTTL        time.Duration // a dead relay is replaced after about this time: 5 s
-	DrainTimeout    time.Duration // how long a stop waits for the broker's answers: 3 s
+	DrainTimeout    time.Duration // how long a stop may take to send what was read: 3 s
 	MaxBackoff      time.Duration // the longest pause between two tries: 5 s
 	Logger          *slog.Logger  // slog.Default()
 }
@@ -64,8 +64,8 @@ func NewRelay(o RelayOptions) *Relay {
 	return &Relay{o}
 }
 
-// Run relays until ctx ends. Then it takes no new message, waits up to DrainTimeout for the broker's answers, makes a
-// last checkpoint and gives the lease back. It returns nil.
+// Run relays until ctx ends. Then it takes no new message, sends what it has read and waits for the broker's answers, up
+// to DrainTimeout, makes a last checkpoint and gives the lease back. It returns nil.
 func (r *Relay) Run(ctx context.Context) error {
 	for {
 		number, renewed, err := r.campaign(ctx)

@@ -32,6 +32,7 @@ type broker struct {
 	mostOpen int            // of all orders together
 	together bool           // two messages of one order were open at the same time
 	answer   func(ports.Message) error
+	delay    time.Duration // before each answer
 	hold     func(ports.Message) bool
 	held     []func()
 }
@@ -45,6 +46,7 @@ func (b *broker) Publish(_ context.Context, m ports.Message, done func(error)) {
 	b.together = b.together || b.open[m.OrderID] > 1
 	b.mostOpen = max(b.mostOpen, len(b.open))
 	reply := func() {
+		time.Sleep(b.delay) // the bubble's clock
 		b.mu.Lock()
 		var err error
 		if b.answer != nil {
@@ -441,6 +443,32 @@ func TestRelayStopLeavesNothingOpenAndFreesTheLease(t *testing.T) {
 		w.save("b", 1)
 		synctest.Wait() // no time passes: the lease must be free already
 		w.wantLog("a/1", "a/2", "a/3", "b/1")
+	})
+}
+
+func TestRelayStoppedInTheMiddleRepeatsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.broker.delay = 5 * time.Millisecond
+		want := map[string]int{}
+		for i := range 20 {
+			id := fmt.Sprintf("order-%d", i)
+			w.save(id, 50)
+			want[id] = 50
+		}
+		options := w.options("first")
+		options.Window = 100 // two orders' messages: most of them wait behind one another
+		stop := w.start(options)
+		time.Sleep(52 * time.Millisecond)
+		stop()
+		if n := len(w.broker.ids()); n == 0 || n == 1000 {
+			t.Fatalf("the stop came when %d of 1000 messages were published, not in the middle", n)
+		}
+		stop = w.start(w.options("second"))
+		defer stop()
+		time.Sleep(10 * time.Second)
+		w.wantAll(want, 0)
+		w.wantSettled()
 	})
 }
 

@@ -68,21 +68,25 @@ func (r *Relay) serve(ctx context.Context, number int64, renewed time.Time) erro
 		found:    make(chan string, 1),
 		saved:    make(chan checkpoint, 1),
 	}
-	work, inOffice := errgroup.WithContext(ctx)
+	// The end of ctx ends the reading. The office lasts until what was read is settled: the lease is kept meanwhile.
+	office, leave := context.WithCancel(context.WithoutCancel(ctx))
+	defer leave()
+	work, inOffice := errgroup.WithContext(office)
 	work.Go(func() error { return r.keepLease(inOffice, number, renewed) })
 	work.Go(func() error {
-		if err := t.begin(inOffice); err != nil {
+		defer leave()
+		reading, stopReading := context.WithCancel(inOffice)
+		defer stopReading()
+		defer context.AfterFunc(ctx, stopReading)()
+		if err := t.begin(reading); err != nil {
 			return nil
 		}
 		start := t.last
-		work.Go(func() error { return t.read(inOffice, start) })
-		return t.loop(inOffice)
+		work.Go(func() error { return t.read(reading, start) })
+		return t.loop(inOffice, ctx.Done())
 	})
 	err := work.Wait()
-	if t.flow != nil {
-		t.drain(ctx)
-	}
-	t.aside.Wait()
+	t.close(ctx)
 	return err
 }
 
@@ -133,14 +137,17 @@ func (t *term) read(ctx context.Context, after ports.Position) error {
 	}
 }
 
-func (t *term) loop(ctx context.Context) error {
+// loop relays until the office ends. After stop it takes no new message and ends once the window is empty: a message
+// left in it would be a gap, and all that the broker took behind the gap would be sent again at the next start.
+func (t *term) loop(ctx context.Context, stop <-chan struct{}) error {
 	checkpoints := time.NewTicker(t.CheckpointEvery)
 	defer checkpoints.Stop()
 	retries := time.NewTicker(t.RetryEvery)
 	defer retries.Stop()
-	for {
+	var timeUp <-chan time.Time
+	for stop != nil || !t.idle() {
 		incoming := t.incoming
-		if t.flow.full() {
+		if stop == nil || t.flow.full() {
 			incoming = nil // the reader waits, and with it the store: this is the bound on memory
 		}
 		select {
@@ -158,11 +165,21 @@ func (t *term) loop(ctx context.Context) error {
 			t.lookForRetry(ctx)
 		case orderID := <-t.found:
 			t.onRetry(ctx, orderID)
+		case <-stop:
+			stop, timeUp = nil, time.After(t.DrainTimeout)
+		case <-timeUp:
+			t.Logger.Warn("relay stops before the broker has everything; what is open will be sent again at the next start",
+				"messages", t.flow.accepted-t.flow.settled)
+			return nil
 		case <-ctx.Done():
 			return nil
 		}
 	}
+	return nil
 }
+
+// idle tells whether everything that was accepted is settled.
+func (t *term) idle() bool { return t.flow.accepted == t.flow.settled && t.underWay == 0 }
 
 // next begins whatever a lane needs most, unless it is busy.
 func (t *term) next(ctx context.Context, l *lane) {
@@ -369,15 +386,11 @@ func (t *term) onSaved(s checkpoint) error {
 	return nil
 }
 
-// drain waits for the broker's answers to what it was given, begins nothing new, and makes a last checkpoint. When
-// the process stops, the wait is bounded; when the lease was lost it is not, because a new term in this process must
-// not run beside this one's messages.
-func (t *term) drain(ctx context.Context) {
-	ending, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(t.DrainTimeout, cancel) })
-	defer stop()
-	for t.underWay > 0 {
+// close waits for the broker's answers to what it was given before the lease was lost, because a new term in this
+// process must not run beside this one's messages; then it makes a last checkpoint. The end of ctx ends the wait: a stop
+// has had its time in loop.
+func (t *term) close(ctx context.Context) {
+	for t.underWay > 0 && ctx.Err() == nil {
 		select {
 		case r := <-t.results:
 			if r.of == waiting {
@@ -387,17 +400,15 @@ func (t *term) drain(ctx context.Context) {
 			if r.err == nil && r.of != redelivering {
 				t.settled(r.lane, r.of)
 			}
-		case <-ending.Done():
-			t.Logger.Warn("relay stops before the broker has answered; what is open will be sent again at the next start",
-				"messages", t.underWay)
-			return
+		case <-ctx.Done():
 		}
 	}
-	if t.flow.position == t.last {
+	t.aside.Wait()
+	if t.flow == nil || t.flow.position == t.last {
 		return
 	}
-	last, cancelLast := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancelLast()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
 	if err := t.Outbox.Checkpoint(last, t.number, t.flow.position); err != nil && !errors.Is(err, ports.ErrFenced) {
 		t.Logger.Warn("relay could not save its last checkpoint; a few messages will be sent again", "err", err)
 	}
