@@ -32,6 +32,9 @@ type Publisher struct {
 	closing chan struct{}  // closed by Close: calls of Publish that wait give up
 	close   func() error   // once
 
+	asking  sync.Mutex      // one question at a time whether the topic's limit was raised
+	control *kafka.Producer // asks about the topic
+
 	mu      sync.Mutex
 	current *session      // nil while there is none
 	changed chan struct{} // closed when current is another
@@ -72,6 +75,8 @@ func NewPublisher(options Options) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kafka: brokers %q: %w", options.Brokers, err)
 	}
+
+	p.control = control.client
 
 	ctx, stop := context.WithCancel(context.Background())
 	var running, logging sync.WaitGroup
@@ -135,6 +140,8 @@ func (p *Publisher) publish(ctx context.Context, d *delivery) error {
 			case errors.Is(err, errEnding): // the next session is on its way
 			case judge(err) == stale:
 				s.fail(err)
+			case codeOf(err) == kafka.ErrMsgSizeTooLarge && p.limitWasRaised(ctx, s):
+				s.retire()
 			default:
 				return explain(err)
 			}
@@ -164,11 +171,29 @@ func (p *Publisher) run(ctx context.Context, control *producer) (givenUp int) {
 		select {
 		case <-ctx.Done():
 			return s.end(p.options.FlushTimeout)
+		case <-s.retired:
+			p.serve(nil)
+			p.log.Info("the topic takes larger messages now", "topic", p.options.Topic)
+			s.end(p.options.FlushTimeout)
 		case <-s.broken:
 			p.serve(nil)
 			p.log.Error("the Kafka producer is replaced by a new one", "messages", s.end(lastReports), "err", s.why)
 		}
 	}
+}
+
+// limitWasRaised asks whether the topic takes larger messages than when the session began: an operator who raises the
+// limit and sends a parked order again should not have to restart anything. It costs a question for each message that is
+// too large, and there are few of those.
+func (p *Publisher) limitWasRaised(ctx context.Context, s *session) bool {
+	p.asking.Lock()
+	defer p.asking.Unlock()
+	client, err := kafka.NewAdminClientFromProducer(p.control)
+	if err != nil {
+		return false
+	}
+	admin := topicAdmin{client: client, options: p.options, log: p.log}
+	return admin.check(ctx) > s.maxBytes
 }
 
 // open makes a session as soon as the topic is there. It tries until ctx ends, and the error is ctx's.
@@ -188,7 +213,7 @@ func (p *Publisher) open(ctx context.Context, control *producer) (*session, erro
 			return nil, err
 		}
 		p.health.works()
-		return newSession(limitedTo(p.config, maxBytes), p.log, p.health)
+		return newSession(limitedTo(p.config, maxBytes), maxBytes, p.log, p.health)
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		switch {
 		case errors.Is(err, errNotReady) && time.Since(started) < 5*time.Second:
@@ -221,19 +246,26 @@ func (p *Publisher) serve(s *session) {
 // to travel with it is refused too. So a message that the broker refuses goes once more, alone, and only what is
 // refused then is refused for good.
 type session struct {
-	config kafka.ConfigMap
-	log    *slog.Logger
-	health *health
+	config   kafka.ConfigMap
+	maxBytes int // the topic's limit when it began
+	log      *slog.Logger
+	health   *health
 
 	batching *producer
 	alone    *producer     // made on first need, by the goroutine that reads the reports of batching
 	broken   chan struct{} // closed by fail
 	why      error         // what fail was told; read it after broken
 	fail     func(error)
+	retired  chan struct{} // closed by retire: nothing is wrong, but a new session would do better
+	retire   func()
 }
 
-func newSession(config kafka.ConfigMap, log *slog.Logger, h *health) (*session, error) {
-	s := &session{config: config, log: log, health: h, broken: make(chan struct{})}
+func newSession(config kafka.ConfigMap, maxBytes int, log *slog.Logger, h *health) (*session, error) {
+	s := &session{
+		config: config, maxBytes: maxBytes, log: log, health: h,
+		broken: make(chan struct{}), retired: make(chan struct{}),
+	}
+	s.retire = sync.OnceFunc(func() { close(s.retired) })
 	var once sync.Once
 	s.fail = func(err error) {
 		once.Do(func() {
