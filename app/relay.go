@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -68,12 +67,12 @@ func NewRelay(o RelayOptions) *Relay {
 // to DrainTimeout, makes a last checkpoint and gives the lease back. It returns nil.
 func (r *Relay) Run(ctx context.Context) error {
 	for {
-		number, renewed, err := r.campaign(ctx)
+		number, began, err := r.campaign(ctx)
 		if err != nil {
 			return nil // only the end of ctx ends a campaign
 		}
 		r.Logger.Info("relay holds the lease", "owner", r.Owner, "term", number)
-		err = r.serve(ctx, number, renewed)
+		err = r.serve(ctx, number, began)
 		if ctx.Err() == nil {
 			r.Logger.Warn("relay lost the lease and stands by", "owner", r.Owner, "term", number, "err", err)
 			continue
@@ -108,32 +107,6 @@ func (r *Relay) campaign(ctx context.Context) (term int64, sent time.Time, err e
 		}
 	})
 	return term, sent, err
-}
-
-// keepLease renews until ctx ends or the lease is lost, which the error says.
-func (r *Relay) keepLease(ctx context.Context, term int64, renewed time.Time) error {
-	for {
-		if err := pause(ctx, r.LeaseTTL/3); err != nil {
-			return nil
-		}
-		// A renewal that hangs must not outlive the lease.
-		attempt, cancel := context.WithTimeout(ctx, r.LeaseTTL/3)
-		sent := time.Now()
-		now, err := r.Lease.Acquire(attempt, r.Owner, r.LeaseTTL)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, ports.ErrLeaseHeld):
-			return err
-		case err == nil && now != term:
-			return fmt.Errorf("term %d began meanwhile: %w", now, ports.ErrFenced)
-		case err == nil:
-			renewed = sent
-		case time.Since(renewed) > r.LeaseTTL:
-			return fmt.Errorf("not renewed for %s: %w", r.LeaseTTL, err)
-		}
-	}
 }
 
 // persist tries until it works or ctx ends; the error is then the context's.

@@ -541,6 +541,63 @@ func TestARelayThatWasAsleepCanOnlyRepeatInOrder(t *testing.T) {
 	})
 }
 
+func TestARelayWhoseLeaseRanOutPublishesNothingMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first := w.options("first")
+		asleep := &atomic.Bool{}
+		first.Lease = sleepyLease{w.lease, asleep}
+		stopFirst := w.start(first)
+		defer stopFirst()
+		w.save("a", 1)
+		time.Sleep(time.Second)
+		asleep.Store(true) // its renewals hang; whatever else it does still works
+		second := w.options("second")
+		successor := &broker{}
+		second.Publisher = successor
+		stopSecond := w.start(second)
+		defer stopSecond()
+		time.Sleep(8 * time.Second)
+		w.save("b", 1)
+		time.Sleep(time.Second)
+		w.wantLog("a/1")
+		if got := successor.ids(); !slices.Equal(got, []string{"b/1"}) {
+			t.Errorf("the relay that holds the lease published %v, want [b/1]", got)
+		}
+		asleep.Store(false)
+	})
+}
+
+// stuckBroker takes nothing, and says so when the caller's patience ends, as a broker does that was never there.
+type stuckBroker struct{}
+
+func (stuckBroker) Publish(ctx context.Context, _ ports.Message, done func(error)) {
+	<-ctx.Done()
+	done(ctx.Err())
+}
+
+func (stuckBroker) Close() error { return nil }
+
+func TestRelayStopsInTimeWhenTheBrokerWasNeverThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.save("a", 3)
+		options := w.options("first")
+		options.Publisher = stuckBroker{}
+		stop := w.start(options)
+		time.Sleep(time.Minute)
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("stop took %s, want the drain timeout of 3 s and little more", took)
+		}
+		stop = w.start(w.options("second"))
+		defer stop()
+		time.Sleep(10 * time.Second)
+		w.wantLog("a/1", "a/2", "a/3")
+	})
+}
+
 // sleepyLease answers a sleeping relay late, as a stopped process would hear it.
 type sleepyLease struct {
 	*memory.Lease

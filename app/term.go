@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,7 +23,8 @@ type term struct {
 	results  chan result
 	found    chan string // an order that an operator wants sent again
 	saved    chan checkpoint
-	aside    sync.WaitGroup // goroutines that the loop started for a single slow call
+	aside    sync.WaitGroup            // goroutines that the loop started for a single slow call
+	renewed  atomic.Pointer[time.Time] // when the last request that won the lease was sent
 
 	underWay int            // what lanes wait for, pauses aside; each will report back once
 	last     ports.Position // of the last checkpoint
@@ -59,7 +61,7 @@ type checkpoint struct {
 
 // serve relays until ctx ends or the lease is lost, which the error says. It returns when everything it started has
 // ended; only a stop that runs out of time leaves messages with the publisher.
-func (r *Relay) serve(ctx context.Context, number int64, renewed time.Time) error {
+func (r *Relay) serve(ctx context.Context, number int64, began time.Time) error {
 	t := &term{
 		Relay:    r,
 		number:   number,
@@ -68,11 +70,14 @@ func (r *Relay) serve(ctx context.Context, number int64, renewed time.Time) erro
 		found:    make(chan string, 1),
 		saved:    make(chan checkpoint, 1),
 	}
-	// The end of ctx ends the reading. The office lasts until what was read is settled: the lease is kept meanwhile.
+	t.renewed.Store(&began)
+	// The end of ctx ends the reading. The office lasts until what was read is settled, up to DrainTimeout: the lease is
+	// kept meanwhile.
 	office, leave := context.WithCancel(context.WithoutCancel(ctx))
 	defer leave()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(t.DrainTimeout, leave) })()
 	work, inOffice := errgroup.WithContext(office)
-	work.Go(func() error { return r.keepLease(inOffice, number, renewed) })
+	work.Go(func() error { return t.keepLease(inOffice) })
 	work.Go(func() error {
 		defer leave()
 		reading, stopReading := context.WithCancel(inOffice)
@@ -144,8 +149,10 @@ func (t *term) loop(ctx context.Context, stop <-chan struct{}) error {
 	defer checkpoints.Stop()
 	retries := time.NewTicker(t.RetryEvery)
 	defer retries.Stop()
-	var timeUp <-chan time.Time
 	for stop != nil || !t.idle() {
+		if time.Since(*t.renewed.Load()) > t.LeaseTTL {
+			return errLeaseRanOut // a process that was asleep finds out here before it repeats what it slept through
+		}
 		incoming := t.incoming
 		if stop == nil || t.flow.full() {
 			incoming = nil // the reader waits, and with it the store: this is the bound on memory
@@ -166,16 +173,44 @@ func (t *term) loop(ctx context.Context, stop <-chan struct{}) error {
 		case orderID := <-t.found:
 			t.onRetry(ctx, orderID)
 		case <-stop:
-			stop, timeUp = nil, time.After(t.DrainTimeout)
-		case <-timeUp:
-			t.Logger.Warn("relay stops before the broker has everything; what is open will be sent again at the next start",
-				"messages", t.flow.accepted-t.flow.settled)
-			return nil
+			stop = nil
 		case <-ctx.Done():
+			if open := t.flow.accepted - t.flow.settled; stop == nil && open > 0 {
+				t.Logger.Warn("relay stops before the broker has everything; what is open will be sent again at the next start",
+					"messages", open)
+			}
 			return nil
 		}
 	}
 	return nil
+}
+
+var errLeaseRanOut = errors.New("the lease ran out before it was renewed")
+
+// keepLease renews until ctx ends or the lease is lost, which the error says.
+func (t *term) keepLease(ctx context.Context) error {
+	for {
+		if err := pause(ctx, t.LeaseTTL/3); err != nil {
+			return nil
+		}
+		// A renewal that hangs must not outlive the lease.
+		attempt, cancel := context.WithTimeout(ctx, t.LeaseTTL/3)
+		sent := time.Now()
+		number, err := t.Lease.Acquire(attempt, t.Owner, t.LeaseTTL)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, ports.ErrLeaseHeld):
+			return err
+		case err == nil && number != t.number:
+			return fmt.Errorf("term %d began meanwhile: %w", number, ports.ErrFenced)
+		case err == nil:
+			t.renewed.Store(&sent)
+		case time.Since(*t.renewed.Load()) > t.LeaseTTL:
+			return fmt.Errorf("%w: %w", errLeaseRanOut, err)
+		}
+	}
 }
 
 // idle tells whether everything that was accepted is settled.
