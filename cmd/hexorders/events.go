@@ -51,6 +51,9 @@ With --json a line is a CloudEvent in the JSON format of CloudEvents 1.0.`,
 			ctx, ended := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer ended()
 			out := cmd.OutOrStdout()
+			signal.Ignore(syscall.SIGPIPE) // the end of whoever reads is an error of the next print, not ours
+			ctx, unwatch := untilReaderLeaves(ctx, out)
+			defer unwatch()
 			err := tailEvents(ctx, cmd.ErrOrStderr(), from == "start", func(m ports.Message) error { return print(out, m) })
 			if ctx.Err() != nil || errors.Is(err, syscall.EPIPE) {
 				return nil // that is how it is meant to end
@@ -74,10 +77,7 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 		_, _ = fmt.Fprintln(errOut, "warning:", warning)
 	}
 	if c.Broker == "kafka" {
-		options := kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic}
-		return kafka.Tail(ctx, options, fromStart, handle, func(err error) {
-			_, _ = fmt.Fprintln(errOut, "warning: passed over:", err)
-		})
+		return tailKafka(ctx, errOut, kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic}, fromStart, handle)
 	}
 	switch c.Store {
 	case "memory":
@@ -99,6 +99,30 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 	}
 	return inproc.Follow(ctx, s.topic, after, handle)
 }
+
+// tailKafka waits for a topic that is not there yet: the first serve creates it while it serves already, and whoever
+// looks that early has made no mistake.
+func tailKafka(ctx context.Context, errOut io.Writer, options kafka.Options, fromStart bool, handle func(ports.Message) error) error {
+	for waited := false; ; waited = true {
+		err := kafka.Tail(ctx, options, fromStart, handle, func(err error) {
+			_, _ = fmt.Fprintln(errOut, "warning: passed over:", err)
+		})
+		if !errors.Is(err, kafka.ErrNoTopic) {
+			return err
+		}
+		if !waited {
+			_, _ = fmt.Fprintln(errOut, "waiting:", err)
+		}
+		fromStart = true // whatever will be in the topic comes from now on
+		select {
+		case <-time.After(lookForTopicEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+const lookForTopicEvery = 200 * time.Millisecond
 
 // printLine is for people: when, which order, which version of it, what happened.
 func printLine(out io.Writer, m ports.Message) error {

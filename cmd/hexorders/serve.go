@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -146,6 +147,7 @@ type Service struct {
 
 	listener    net.Listener
 	server      *http.Server
+	silent      silentConnections
 	storage     *storage
 	publisher   ports.Publisher             // nil without the role relay, and so are the next two
 	checkBroker func(context.Context) error // says what is wrong with the broker
@@ -185,6 +187,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 		s.relay = newRelay(s.storage, s.publisher, s.log)
 	}
 	s.server = newServer(s.handler(), s.log)
+	s.server.ConnState = s.silent.track
 	return nil
 }
 
@@ -233,6 +236,7 @@ func (s *Service) stopHTTP() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestsTimeout)
 	defer cancel()
+	s.silent.close()
 	if err := s.server.Shutdown(ctx); err != nil {
 		s.log.Warn("some requests did not finish in time and were cut off", "after", requestsTimeout)
 		_ = s.server.Close()
@@ -314,6 +318,40 @@ func whereEventsGo(c *Config) string {
 		return "events beside them; `hexorders events tail` shows them"
 	default:
 		return "events go to a broker in this process that forgets them when it stops"
+	}
+}
+
+// silentConnections are those on which no request has come yet, as browsers and load balancers open them in advance.
+// http.Server.Shutdown waits five seconds for them; nobody would get an answer from that.
+type silentConnections struct {
+	mu     sync.Mutex
+	open   map[net.Conn]struct{}
+	closed bool
+}
+
+func (s *silentConnections) track(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(s.open, c)
+	case s.closed:
+		_ = c.Close()
+	default:
+		if s.open == nil {
+			s.open = make(map[net.Conn]struct{})
+		}
+		s.open[c] = struct{}{}
+	}
+}
+
+// close closes them, and those that still come.
+func (s *silentConnections) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for c := range s.open {
+		_ = c.Close()
 	}
 }
 

@@ -180,6 +180,26 @@ func TestRolesDivideTheWork(t *testing.T) {
 	}
 }
 
+func TestASilentConnectionDoesNotHoldUpTheStop(t *testing.T) {
+	s := start(t, knownRoles)
+	before := dial(t, s.URL())
+	// An answer on a second connection shows that the first has been accepted: they are, in their order.
+	if got := s.do(t, "GET", "/livez", "", nil).status; got != http.StatusOK {
+		t.Fatalf("/livez: %d", got)
+	}
+	began := time.Now()
+	s.stop()
+	if err := s.wait(t); err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	if took := time.Since(began); took >= requestsTimeout {
+		t.Errorf("the stop took %s, as long as it waits for requests", took)
+	}
+	if _, err := before.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the silent connection: %v, want its end", err)
+	}
+}
+
 func TestAServerThatBreaksEndsTheService(t *testing.T) {
 	s := start(t, knownRoles)
 	if err := s.listener.Close(); err != nil {
