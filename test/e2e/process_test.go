@@ -60,6 +60,11 @@ func launch(t testing.TB, name string, env environment, args ...string) *process
 	}()
 	t.Cleanup(func() {
 		p.kill()
+		for _, sign := range []string{"DATA RACE", "panic: "} {
+			if p.output.contains(sign) {
+				t.Errorf("%s says %q", p.name, sign)
+			}
+		}
 		if t.Failed() {
 			t.Logf("output of %s (pid %d, %s), without its access log:\n%s", p.name, p.cmd.Process.Pid, p.cmd.ProcessState, p.output.remarkable())
 		}

@@ -75,9 +75,10 @@ func TestAGracefulStopInTheMiddleOfABacklogRepeatsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	w.createTopic("1048588") // there is a topic to watch before there is a relay
+	watch := w.watch()
 	relayAddr := w.newAddr()
 	relay := w.serveAt("relay", relayAddr, "--roles", "relay")
-	watch := w.watch()
 	eventually(t, 2*takeOverLimit, "the relay has begun", func() bool { return watch.count() > orders })
 	atStop := watch.count()
 	if code := relay.stop(); code != 0 {
