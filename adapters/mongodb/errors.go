@@ -43,7 +43,8 @@ func fail(ctx context.Context, doing string, err error) error {
 	case !unavailable(err):
 		return fmt.Errorf("%s: %w", doing, err)
 	case ctx.Err() == nil:
-		return fmt.Errorf("%s: %w: %v", doing, ports.ErrUnavailable, err)
+		// Only as text: a deadline that was missed in here is not the caller's.
+		return fmt.Errorf("%s: %w: %s", doing, ports.ErrUnavailable, err.Error())
 	case errors.Is(ctx.Err(), context.Canceled) && !hasLabel(err, unknownCommit):
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	default:

@@ -255,8 +255,15 @@ func (s *Service) close() {
 func (s *Service) closeStorage() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	if err := s.storage.close(ctx); err != nil {
-		s.log.Warn("the store could not be closed in order", "err", err)
+	// Not every store's client ends when its context does: MongoDB's may first wait for a heartbeat.
+	closed := make(chan error, 1)
+	go func() { closed <- s.storage.close(ctx) }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			s.log.Warn("the store could not be closed in order", "err", err)
+		}
+	case <-ctx.Done():
 	}
 }
 

@@ -571,12 +571,13 @@ func listLimits(t testing.TB, s Storage) {
 func saveMany(t testing.TB, s Storage, n int) {
 	t.Helper()
 	var all sync.WaitGroup
+	var once sync.Once // one red line will do
 	ctx, numbers := bounded(t), make(chan int)
 	for range 16 {
 		all.Go(func() {
 			for n := range numbers {
 				if err := s.Orders.Save(ctx, newOrder(t, orderID(n), 1)); err != nil {
-					t.Errorf("Save of order %d: %v", n, err)
+					once.Do(func() { t.Errorf("Save of order %s: %v", orderID(n), err) })
 				}
 			}
 		})
@@ -586,6 +587,9 @@ func saveMany(t testing.TB, s Storage, n int) {
 	}
 	close(numbers)
 	all.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
 }
 
 func listWhileOrdersAreAdded(t testing.TB, s Storage) {

@@ -204,7 +204,7 @@ func startTailAmongWriters(t testing.TB, s Storage, firstOrder int) {
 	var writers sync.WaitGroup
 	defer writers.Wait() // also when the check fails: its goroutines must not outlive it
 	defer cancel()
-	begun := make(chan struct{}, orders)
+	begun, failed := make(chan struct{}, orders), make(chan struct{}, orders)
 	started, emitting := make(chan struct{}), make(chan struct{})
 	want := map[string]int{}
 	for n := range orders {
@@ -213,7 +213,10 @@ func startTailAmongWriters(t testing.TB, s Storage, firstOrder int) {
 		writers.Go(func() {
 			for {
 				if err := s.Orders.Save(ctx, o); err != nil {
-					t.Errorf("Save of order %s: %v", o.ID(), err)
+					if ctx.Err() == nil { // else the check has ended already
+						t.Errorf("Save of order %s: %v", o.ID(), err)
+					}
+					failed <- struct{}{}
 					return
 				}
 				// Some messages are there before Tail starts, some come while it does, some after that.
@@ -228,13 +231,18 @@ func startTailAmongWriters(t testing.TB, s Storage, firstOrder int) {
 				}
 				if err := addPieces(o, 1); err != nil {
 					t.Errorf("the suite cannot change order %s: %v", o.ID(), err)
+					failed <- struct{}{}
 					return
 				}
 			}
 		})
 	}
 	for range orders {
-		await(ctx, begun)
+		select {
+		case <-begun:
+		case <-failed:
+			t.FailNow() // nothing would come for Tail to emit
+		}
 	}
 	close(started)
 	f := follow(t, s.Outbox, "")

@@ -106,8 +106,22 @@ func load(t testing.TB, s Storage, id string) *order.Order {
 func wantError(t testing.TB, what string, got, want error) {
 	t.Helper()
 	if !errors.Is(got, want) {
-		t.Errorf("%s: got error %v, want %v", what, got, want)
+		t.Errorf("%s: got error %v, want %s", what, got, named(want))
 	}
+}
+
+// named puts the name that an adapter has to write before the sentence that its users will read.
+func named(err error) string {
+	for name, sentinel := range map[string]error{
+		"ports.ErrNotFound": ports.ErrNotFound, "ports.ErrConflict": ports.ErrConflict, "ports.ErrBadCursor": ports.ErrBadCursor,
+		"ports.ErrFenced": ports.ErrFenced, "ports.ErrLeaseHeld": ports.ErrLeaseHeld, "ports.ErrRefused": ports.ErrRefused,
+		"ports.ErrUnavailable": ports.ErrUnavailable, "context.Canceled": context.Canceled,
+	} {
+		if errors.Is(err, sentinel) {
+			return fmt.Sprintf("%s (%v)", name, err)
+		}
+	}
+	return fmt.Sprint(err)
 }
 
 // wantMissing fails when the store has an order that it should not have.
@@ -284,7 +298,9 @@ var markers atomic.Int64
 func logged(t testing.TB, s Storage) []ports.Message {
 	t.Helper()
 	mark := fmt.Sprintf("%s%09d", markerPrefix, markers.Add(1))
-	save(t, s, newOrderOf(t, "marker", mark, 1))
+	if err := s.Orders.Save(bounded(t), newOrderOf(t, "marker", mark, 1)); err != nil {
+		t.Fatalf("Save of one more order, to mark the end of the outbox: %v", err)
+	}
 	f := follow(t, s.Outbox, "")
 	defer f.stop(t)
 	var found []ports.Message
