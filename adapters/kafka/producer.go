@@ -15,7 +15,7 @@ import (
 // delivery that send took is told its outcome once, at the latest by end.
 type producer struct {
 	client    *kafka.Producer
-	delivered func(*delivery, error) // told the outcome, on the goroutine that reads reports
+	delivered func(*delivery, error) // told the outcome, by the goroutine that reads reports or by end
 	broken    func(error)            // told that this producer will never send anything again
 	read      chan struct{}          // closed when the last report has been read
 

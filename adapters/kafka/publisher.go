@@ -193,7 +193,7 @@ func (p *Publisher) limitWasRaised(ctx context.Context, s *session) bool {
 		return false
 	}
 	admin := topicAdmin{client: client, options: p.options, log: p.log}
-	return admin.check(ctx) > s.maxBytes
+	return admin.raised(ctx, s.maxBytes)
 }
 
 // open makes a session as soon as the topic is there. It tries until ctx ends, and the error is ctx's.

@@ -149,6 +149,18 @@ func TestALimitThatWasRaisedIsNoticedWithoutARestart(t *testing.T) {
 	}
 }
 
+// Otherwise a message that is too large would end the session, with all that waits in it for the broker to come back.
+func TestWhileKafkaIsAwayNoLimitWasRaised(t *testing.T) {
+	closed := listen(t)
+	closed.Close()
+	p := open(t, Options{Brokers: closed.Addr().String(), Logger: (&journal{}).logger()})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if p.limitWasRaised(ctx, &session{maxBytes: 5000}) {
+		t.Error("the limit was raised, says a broker that is not there")
+	}
+}
+
 func TestAMessageTooLargeIsRefusedByTheClientBeforeItTravels(t *testing.T) {
 	c := sharedCluster(t)
 	topic := c.newTopic(t)

@@ -102,29 +102,49 @@ func (a *topicAdmin) create(ctx context.Context) error {
 // check logs the settings that would make the topic forget, and returns its max.message.bytes. Who may write to a topic
 // need not be allowed to see its settings: then the broker's default has to do.
 func (a *topicAdmin) check(ctx context.Context) (maxMessageBytes int) {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	resource := kafka.ConfigResource{Type: kafka.ResourceTopic, Name: a.options.Topic}
-	results, err := a.client.DescribeConfigs(ctx, []kafka.ConfigResource{resource}, kafka.SetAdminRequestTimeout(askFor))
-	if err == nil && results[0].Error.Code() != kafka.ErrNoError {
-		err = results[0].Error
-	}
+	settings, err := a.settings(ctx)
 	if err != nil {
 		a.log.Warn("the settings of the topic cannot be read", "topic", a.options.Topic, "err", err)
 		return defaultMaxMessageBytes
 	}
-	settings := results[0].Config
 	for name, wanted := range map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"} {
 		if is := settings[name].Value; is != wanted {
 			a.log.Warn("the topic does not keep every message, though it is also the audit log: it is left as it is",
 				"topic", a.options.Topic, "setting", name, "value", is, "wanted", wanted)
 		}
 	}
-	maxMessageBytes, err = strconv.Atoi(settings["max.message.bytes"].Value)
-	if err != nil {
+	if maxMessageBytes, err = limitIn(settings); err != nil {
 		return defaultMaxMessageBytes
 	}
 	return maxMessageBytes
+}
+
+// raised asks whether the topic takes larger messages than so many bytes. No answer is a no.
+func (a *topicAdmin) raised(ctx context.Context, maxMessageBytes int) bool {
+	settings, err := a.settings(ctx)
+	if err != nil {
+		return false
+	}
+	limit, err := limitIn(settings)
+	return err == nil && limit > maxMessageBytes
+}
+
+func (a *topicAdmin) settings(ctx context.Context) (map[string]kafka.ConfigEntryResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	resource := kafka.ConfigResource{Type: kafka.ResourceTopic, Name: a.options.Topic}
+	results, err := a.client.DescribeConfigs(ctx, []kafka.ConfigResource{resource}, kafka.SetAdminRequestTimeout(askFor))
+	if err != nil {
+		return nil, err
+	}
+	if results[0].Error.Code() != kafka.ErrNoError {
+		return nil, results[0].Error
+	}
+	return results[0].Config, nil
+}
+
+func limitIn(settings map[string]kafka.ConfigEntryResult) (maxMessageBytes int, err error) {
+	return strconv.Atoi(settings["max.message.bytes"].Value)
 }
 
 // Ping asks whether messages could be published: a broker answers, the topic exists, and the brokers that lead its
