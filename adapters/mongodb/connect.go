@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -185,8 +186,28 @@ func explain(ctx context.Context, s *options.ClientOptions, cause error) error {
 			"members call themselves %s: do these names resolve here, and are most of them up? (%v)",
 			ports.ErrUnavailable, host, server.SetName, strings.Join(server.Hosts, ", "), cause)
 	}
+	for _, host := range s.Hosts {
+		// A plain connection has the better reason: the driver only says that its time was up, and what it knows of all
+		// servers, at length.
+		if reason := dial(ctx, host); reason != nil {
+			cause = reason
+		}
+	}
 	return fmt.Errorf("%w: no MongoDB answers at %s: start it (scripts/services up starts one) or correct the address "+
 		"(HEXORDERS_MONGODB_URI): %v", ports.ErrUnavailable, hosts(s), cause)
+}
+
+func dial(ctx context.Context, host string) error {
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		host = net.JoinHostPort(host, "27017") // a URI may leave it out
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return err
+	}
+	return connection.Close()
 }
 
 func probe(ctx context.Context, s *options.ClientOptions, host string) (*hello, error) {
