@@ -78,7 +78,7 @@ func (a *api) log(c *gin.Context) {
 			slog.String("method", c.Request.Method),
 			slog.String("path", c.Request.URL.Path),
 			slog.Int("status", status),
-			slog.Duration("took", time.Since(start)),
+			slog.Float64("ms", float64(time.Since(start).Microseconds())/1000), // JSON would show a duration as a bare number
 			slog.Int("bytes", max(c.Writer.Size(), 0)),
 		}
 		if id := c.Param("id"); id != "" {
