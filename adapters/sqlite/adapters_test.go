@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -78,6 +79,23 @@ func TestACheckpointCanBeMadeBeforeTheFirstMessage(t *testing.T) {
 		if got, err := outbox.Position(t.Context()); got != p || err != nil {
 			t.Errorf("position: got %q and error %v, want %q", got, err, p)
 		}
+	}
+}
+
+func TestTailEmitsNothingOnceItsContextHasEnded(t *testing.T) {
+	db := openNew(t)
+	for n := range 5 {
+		save(t, db, newOrder(t, fmt.Sprintf("order-%d", n)))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	emitted := 0
+	err := NewOutbox(db).Tail(ctx, "", func(ports.Message, ports.Position) error {
+		emitted++
+		cancel()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || emitted != 1 {
+		t.Errorf("got %d messages and error %v, want 1 and %v", emitted, err, context.Canceled)
 	}
 }
 

@@ -60,32 +60,26 @@ func code(err error) int {
 
 func isBusy(err error) bool { return code(err)&0xff == codes.SQLITE_BUSY }
 
-// explainOpen knows more: a file that cannot be opened although it could be is a matter of permissions, mostly its
-// folder's, because the write-ahead log is another file beside it.
+// explainOpen knows more: a file that is there and cannot be opened is a matter of permissions, and so is a folder
+// that nothing can be put into: the write-ahead log is another file beside the database.
 func explainOpen(path string, err error) error {
 	explained := explain(err)
 	if code(err)&0xff != codes.SQLITE_CANTOPEN && !errors.Is(explained, ErrReadOnly) {
 		return explained
 	}
-	// The database itself must not be opened to try: closing it again would drop the locks that SQLite holds for
-	// other connections of this process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 	folder := filepath.Dir(path)
 	probe, probeErr := os.CreateTemp(folder, ".hexorders-*")
-	switch {
-	case probeErr != nil:
+	if probeErr != nil {
 		return fmt.Errorf("folder %q: %w", folder, ErrReadOnly)
-	case errors.Is(explained, ErrReadOnly), denied(path):
-		explained = ErrReadOnly
 	}
 	_ = probe.Close()
 	_ = os.Remove(probe.Name())
+	// The database itself must not be opened to try: closing it again would drop the locks that SQLite holds for
+	// other connections of this process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+	if _, err := os.Stat(path); err == nil {
+		return ErrReadOnly
+	}
 	return explained
-}
-
-// denied tells whether a file is there that nobody may read and write.
-func denied(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().Perm()&0o600 != 0o600
 }
 
 // unavailable is what the ports promise for whatever SQLite or database/sql may say.
@@ -94,7 +88,7 @@ func unavailable(err error) error { return fmt.Errorf("%w: %w", ports.ErrUnavail
 func closedError() error { return unavailable(ErrClosed) }
 
 // readError is the error of a read, which changes nothing, so that a caller who left needs to know no more than that.
-func readError(ctx context.Context, err error) error {
+func (db *DB) readError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -102,6 +96,8 @@ func readError(ctx context.Context, err error) error {
 		return ctx.Err()
 	case ctx.Err() != nil:
 		return unavailable(ctx.Err())
+	case db.writer.isClosing():
+		return closedError() // whatever a pool says that is being closed
 	}
 	return unavailable(err)
 }

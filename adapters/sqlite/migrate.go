@@ -25,27 +25,10 @@ func (o options) migrate(ctx context.Context, conn *sql.Conn) error {
 	if err := o.patiently(ctx, func() error { _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); return err }); err != nil {
 		return err
 	}
-	err := step(ctx, conn)
-	if err == nil {
-		_, err = conn.ExecContext(ctx, "COMMIT")
-	}
+	// After an error the connection is closed, and the transaction with it.
+	version, err := inspect(ctx, conn)
 	if err != nil {
-		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-	}
-	return err
-}
-
-func step(ctx context.Context, conn *sql.Conn) error {
-	var version, owner, tables int
-	err := conn.QueryRowContext(ctx, `SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)
-		FROM pragma_user_version, pragma_application_id`).Scan(&version, &owner, &tables)
-	switch {
-	case err != nil:
 		return err
-	case owner != applicationID && (owner != 0 || version != 0 || tables > 0):
-		return ErrForeign
-	case version > len(migrations):
-		return fmt.Errorf("schema %d, this program knows up to %d: %w", version, len(migrations), ErrNewer)
 	}
 	for i, statements := range migrations[version:] {
 		if _, err := conn.ExecContext(ctx, statements); err != nil {
@@ -53,8 +36,24 @@ func step(ctx context.Context, conn *sql.Conn) error {
 		}
 	}
 	// Also when nothing has changed: on a read-only file BEGIN IMMEDIATE succeeds, and only a write fails.
-	_, err = conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d; PRAGMA application_id = %d", len(migrations), applicationID))
+	_, err = conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d; PRAGMA application_id = %d; COMMIT", len(migrations), applicationID))
 	return err
+}
+
+// inspect tells which of the migrations the file has behind it. Errors: ErrForeign, ErrNewer.
+func inspect(ctx context.Context, conn *sql.Conn) (version int, err error) {
+	var owner, tables int
+	err = conn.QueryRowContext(ctx, `SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)
+		FROM pragma_user_version, pragma_application_id`).Scan(&version, &owner, &tables)
+	switch {
+	case err != nil:
+		return 0, err
+	case owner != applicationID && (owner != 0 || version != 0 || tables > 0):
+		return 0, ErrForeign
+	case version > len(migrations):
+		return 0, fmt.Errorf("schema %d, this program knows up to %d: %w", version, len(migrations), ErrNewer)
+	}
+	return version, nil
 }
 
 func readMigrations() (all []string) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -272,6 +273,32 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 				t.Errorf("the error is not one plain sentence: %v", err)
 			}
 		})
+	}
+}
+
+func TestWhatIsNotOursIsLeftAsItIs(t *testing.T) {
+	photos := filepath.Join(t.TempDir(), "photos.db")
+	other := raw(t, photos)
+	execute(t, other, "CREATE TABLE photos (id)")
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	notes := write(t, t.TempDir(), "notes.txt", "buy milk")
+	for path, want := range map[string]error{photos: ErrForeign, notes: ErrNotDatabase} {
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), path); !errors.Is(err, want) {
+			t.Errorf("open %s: got error %v, want %v", filepath.Base(path), err, want)
+		}
+		after, err := os.ReadFile(path)
+		if err != nil || !slices.Equal(after, before) {
+			t.Errorf("%s was changed, or cannot be read: %v", filepath.Base(path), err)
+		}
+		if beside, err := filepath.Glob(path + "?*"); err != nil || len(beside) > 0 {
+			t.Errorf("beside %s there is now %v", filepath.Base(path), beside)
+		}
 	}
 }
 

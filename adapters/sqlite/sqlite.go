@@ -9,6 +9,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -31,12 +32,15 @@ type DB struct {
 	writer  *writer
 	commits bell
 	queries sync.Map // by their text, *sql.Stmt
+
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // Open opens a database file, creates it when it is not there, and brings its tables up to date.
 //
 // Errors, each a sentence that says what to do: ErrNoPath, ErrNoFolder, ErrReadOnly, ErrNotDatabase, ErrForeign,
-// ErrNewer, ErrLocked, ErrDiskFull, ErrDamaged.
+// ErrNewer, ErrNoWAL, ErrLocked, ErrDiskFull, ErrDamaged.
 func Open(ctx context.Context, path string) (*DB, error) { return open(ctx, path, options{}) }
 
 // options are what tests and measurements change. Zero values mean the defaults.
@@ -56,7 +60,7 @@ func open(ctx context.Context, path string, o options) (*DB, error) {
 	}
 	db.writer = w
 	// Only opened now: a database that is not in WAL mode yet, or not migrated, has nothing to read.
-	if db.read, err = connect(path, "busy_timeout(5000)", "query_only(1)"); err != nil {
+	if db.read, err = connect(path, fmt.Sprintf("busy_timeout(%d)", w.patience.Milliseconds()), "query_only(1)"); err != nil {
 		_ = w.close()
 		return nil, fmt.Errorf("database %q: %w", path, err)
 	}
@@ -69,17 +73,15 @@ func open(ctx context.Context, path string, o options) (*DB, error) {
 // Close waits for the writes that were accepted, then closes the file. Whatever is called later gets ErrClosed, and
 // what was waiting for messages ends. Closing again does nothing.
 func (db *DB) Close() error {
-	// The writer comes last: the last connection to leave folds the write-ahead log into the file, and a connection
-	// that only reads could not.
-	db.writer.stop()
-	readErr := db.read.Close()
-	if err := db.writer.close(); err != nil {
-		return fmt.Errorf("close database %q: %w", db.path, err)
-	}
-	if readErr != nil {
-		return fmt.Errorf("close database %q: %w", db.path, readErr)
-	}
-	return nil
+	db.closeOnce.Do(func() {
+		// The writer comes last: the last connection to leave folds the write-ahead log into the file, and one that
+		// only reads could not.
+		db.writer.stop()
+		if err := errors.Join(db.read.Close(), db.writer.close()); err != nil {
+			db.closeErr = fmt.Errorf("close database %q: %w", db.path, err)
+		}
+	})
+	return db.closeErr
 }
 
 // Ping tells whether the file can be read. Error: ports.ErrUnavailable.
@@ -119,18 +121,16 @@ func connect(path string, pragmas ...string) (*sql.DB, error) {
 // query runs one of the package's constant queries on a reader's connection, and scans row by row. Errors:
 // ports.ErrUnavailable, or what scan returns.
 func (db *DB) query(ctx context.Context, query string, args []any, scan func(*sql.Rows) error) error {
-	select {
-	case <-db.writer.closing:
+	if db.writer.isClosing() {
 		return closedError()
-	default:
 	}
 	statement, err := db.prepared(ctx, query)
 	if err != nil {
-		return readError(ctx, err)
+		return db.readError(ctx, err)
 	}
 	rows, err := statement.QueryContext(ctx, args...)
 	if err != nil {
-		return readError(ctx, err)
+		return db.readError(ctx, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -138,7 +138,7 @@ func (db *DB) query(ctx context.Context, query string, args []any, scan func(*sq
 			return err
 		}
 	}
-	return readError(ctx, rows.Err())
+	return db.readError(ctx, rows.Err())
 }
 
 // queryRow scans the first row into dest. Error: ports.ErrNotFound when there is none.
@@ -174,15 +174,14 @@ func (db *DB) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 // PRAGMA data_version would tell for 10 whether that is worth it, but only to one who always asks the same connection.
 const pollEvery = 50 * time.Millisecond
 
-// awaitCommit waits until there may be something new: rung was taken from the bell before the last look.
+// awaitCommit waits until there may be something new, or the next look would fail: rung was taken from the bell before
+// the last look.
 func (db *DB) awaitCommit(ctx context.Context, rung <-chan struct{}) error {
 	poll := time.NewTimer(pollEvery)
 	defer poll.Stop()
 	select {
 	case <-rung:
 	case <-poll.C:
-	case <-db.writer.closing:
-		return closedError()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -194,6 +194,15 @@ func answer(group []*job, err error) {
 	}
 }
 
+func (w *writer) isClosing() bool {
+	select {
+	case <-w.closing:
+		return true
+	default:
+		return false
+	}
+}
+
 // stop ends the writer once it has run the jobs that it was given.
 func (w *writer) stop() {
 	w.once.Do(func() { close(w.closing) })
@@ -341,17 +350,21 @@ func openWriter(ctx context.Context, path string, o options, committed func()) (
 	return w, nil
 }
 
-// prepareFile opens the file, in WAL mode and with today's tables.
-func (o options) prepareFile(ctx context.Context, pool *sql.DB) (conn *sql.Conn, err error) {
-	// The first connection may have to wait for another process, too.
-	if err := o.patiently(ctx, func() (err error) { conn, err = pool.Conn(ctx); return err }); err != nil {
+// prepareFile opens the file, in WAL mode and with today's tables. A file that is not ours is left as it is.
+func (o options) prepareFile(ctx context.Context, pool *sql.DB) (*sql.Conn, error) {
+	var conn *sql.Conn
+	err := o.patiently(ctx, func() (err error) { conn, err = pool.Conn(ctx); return err }) // the pragmas need the lock
+	if err != nil {
 		return nil, err
 	}
-	if err := o.useWAL(ctx, conn); err != nil {
-		_ = conn.Close()
-		return nil, err
+	err = o.patiently(ctx, func() error { _, err := inspect(ctx, conn); return err })
+	if err == nil {
+		err = o.useWAL(ctx, conn)
 	}
-	if err := o.migrate(ctx, conn); err != nil {
+	if err == nil {
+		err = o.migrate(ctx, conn)
+	}
+	if err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -371,13 +384,11 @@ func (o options) useWAL(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// close releases the file. The writer has been stopped.
+// close releases the file.
 func (w *writer) close() error {
 	w.stop()
 	for _, statement := range w.statements {
 		_ = statement.Close()
 	}
-	clear(w.statements)
-	_ = w.conn.Close()
-	return w.pool.Close()
+	return errors.Join(w.conn.Close(), w.pool.Close())
 }

@@ -138,8 +138,8 @@ func TestAGroupIsBounded(t *testing.T) {
 		commits func(int64) bool
 		want    string
 	}{
-		{"in jobs", 10, func(id string) *order.Order { return newOrder(t, id) }, options{maxBatch: 4},
-			func(n int64) bool { return n == 3 }, "3: the job that holds the writer and 3, then 4, then 3"},
+		{"in jobs", 4, func(id string) *order.Order { return newOrder(t, id) }, options{maxBatch: 4},
+			func(n int64) bool { return n == 2 }, "2: one of three beside the job that held the writer, one of the rest"},
 		{"in bytes", 120, big, options{},
 			func(n int64) bool { return n > 1 && n < 20 }, "a few of some 4 MB each"},
 	}
@@ -152,7 +152,7 @@ func TestAGroupIsBounded(t *testing.T) {
 			for n := range c.jobs {
 				all = append(all, saveAside(t.Context(), db, c.make(fmt.Sprintf("order-%d", n))))
 			}
-			waitUntil(t, "as many wait as may", func() bool { return len(db.writer.jobs) == min(c.jobs, cap(db.writer.jobs)) })
+			waitUntil(t, "all of them wait", func() bool { return len(db.writer.jobs) == c.jobs })
 			release()
 			for _, s := range all {
 				if <-s.ended; s.err != nil {
@@ -326,6 +326,24 @@ func TestCloseWaitsForWhatWasAccepted(t *testing.T) {
 	}
 }
 
+func TestCloseWaitsForMoreThanTheGroupThatIsUnderWay(t *testing.T) {
+	for range 20 { // what a writer without this promise does first is chance
+		db := openWith(t, filepath.Join(t.TempDir(), "orders.db"), options{maxBatch: 1})
+		release := hold(t, db)
+		waiting := saveBehind(t, db, newOrder(t, "order-1"))[0]
+		closed := make(chan error)
+		go func() { closed <- db.Close() }()
+		<-db.writer.closing
+		release()
+		if err := <-closed; err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if <-waiting.ended; waiting.err != nil {
+			t.Fatalf("save: %v", waiting.err)
+		}
+	}
+}
+
 func TestASaveBesideCloseIsEitherKeptOrRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "orders.db")
 	for round := range 20 {
@@ -367,8 +385,15 @@ func TestAfterCloseEverythingIsErrClosed(t *testing.T) {
 		read <- err
 	}()
 	<-following
-	closeNow(t, db)
-	closeNow(t, db) // again
+	var closing sync.WaitGroup
+	for range 3 { // one closes, the others wait for that
+		closing.Go(func() {
+			if err := db.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+	closing.Wait()
 
 	ctx, m := t.Context(), ports.Message{ID: "order-1/1", OrderID: "order-1", Version: 1}
 	calls := map[string]error{"Tail": <-tailed, "Read": <-read, "Save": NewStore(db).Save(ctx, newOrder(t, "order-2"))}
@@ -423,17 +448,22 @@ func TestAFullDiskIsAnErrorAndPasses(t *testing.T) {
 }
 
 func TestALockThatIsNotGivenUpIsAnErrorForAllWhoWait(t *testing.T) {
-	db := openWith(t, filepath.Join(t.TempDir(), "orders.db"), impatient)
+	const patience = 250 * time.Millisecond
+	db := openWith(t, filepath.Join(t.TempDir(), "orders.db"), options{patience: patience})
 	other := raw(t, db.path)
 	execute(t, other, "BEGIN IMMEDIATE")
+	begun := time.Now()
 	var all []*saving
-	for n := range 8 {
+	for n := range 10 {
 		all = append(all, saveAside(t.Context(), db, newOrder(t, fmt.Sprintf("order-%d", n))))
 	}
 	for _, s := range all {
 		if <-s.ended; !errors.Is(s.err, ErrLocked) || !errors.Is(s.err, ports.ErrUnavailable) {
 			t.Errorf("save: got error %v, want %v and %v", s.err, ErrLocked, ports.ErrUnavailable)
 		}
+	}
+	if took := time.Since(begun); took < patience || took > 6*patience {
+		t.Errorf("10 saves gave up after %v, want them to wait for %v together and not each in its turn", took, patience)
 	}
 	if _, err := NewStore(db).Get(t.Context(), "order-1"); !errors.Is(err, ports.ErrNotFound) {
 		t.Errorf("a reader beside the lock: got error %v, want %v", err, ports.ErrNotFound)
@@ -513,4 +543,35 @@ func TestOnlyWhatWasCommittedWakesThoseWhoWait(t *testing.T) {
 	if !isRung(rung) {
 		t.Error("a later commit did not ring")
 	}
+}
+
+func TestAnAnswerIsNotLostInAStop(t *testing.T) {
+	for range 20 { // whether the caller sees the answer or the stop first is chance
+		w := &writer{jobs: make(chan *job, 1), closing: make(chan struct{}), stopped: make(chan struct{})}
+		ctx := &eventful{Context: t.Context(), then: func() {
+			j := <-w.jobs
+			if j.claim() {
+				j.answer <- nil
+			}
+			close(w.stopped)
+		}}
+		if err := w.do(ctx, 0, nil); err != nil {
+			t.Fatalf("a job that was done: got error %v", err)
+		}
+	}
+}
+
+// eventful is a context in which something happens when it is asked for Done a second time: between handing over a
+// job and waiting for its answer.
+type eventful struct {
+	context.Context
+	asked int
+	then  func()
+}
+
+func (e *eventful) Done() <-chan struct{} {
+	if e.asked++; e.asked == 2 {
+		e.then()
+	}
+	return e.Context.Done()
 }
