@@ -3,9 +3,9 @@
 TOOL      := go tool -modfile=tools/go.mod
 # 20 minutes: one hanging test must not use up the time of a whole CI run. Add your own with `make test TESTFLAGS=...`,
 # for example TESTFLAGS='-run TestOrderStore -v'.
-# Four packages at a time: most of them wait for servers, not for a processor. And always anew: Go's test cache does not
+# Three packages at a time: most of them wait for servers, not for a processor. And always anew: Go's test cache does not
 # know that a test has built the program, or what a server answered.
-GOTEST    := -race -count=1 -p 4 -timeout 20m
+GOTEST    := -race -count=1 -p 3 -timeout 20m
 TESTFLAGS ?=
 PACKAGES  ?= ./...
 BENCH     ?= .

@@ -32,10 +32,10 @@ import (
 // lease, they stay under stopWithin, after which the process ends as it is.
 const (
 	graceTime       = time.Second     // with readiness at 503 and requests served, so that a load balancer turns away in time
-	requestsTimeout = 3 * time.Second // for the requests under way then
-	drainTimeout    = 2 * time.Second // for the broker's answers to the relay
-	flushTimeout    = time.Second     // for messages that the relay no longer waits for
-	closeTimeout    = time.Second     // for saying goodbye to the store
+	requestsTimeout = 2 * time.Second // for the requests under way then
+	drainTimeout    = 3 * time.Second // for the relay to send what it has read
+	flushTimeout    = time.Second / 2 // for messages that the relay no longer waits for
+	closeTimeout    = time.Second / 2 // for saying goodbye to the store
 	stopWithin      = 9500 * time.Millisecond
 )
 
