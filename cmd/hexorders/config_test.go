@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -206,6 +207,29 @@ func TestTheConfigCommandShowsEverySettingAndItsSource(t *testing.T) {
 	}
 	if code != exitUsage || !strings.Contains(errOut, "HEXORDERS_LOG_LEVEL=loud: must be") || !strings.Contains(errOut, "did you mean HEXORDERS_LOG_LEVEL?") {
 		t.Errorf("exit code %d, errors %s", code, errOut)
+	}
+}
+
+func TestTheConfigCommandNamesTheSourceOfEverySetting(t *testing.T) {
+	cleanEnvironment(t)
+	variables := (&Config{}).variables()
+	for _, from := range []string{"default", "environment"} {
+		out, errOut, code := runCommand(t, "config")
+		if code != exitOK || errOut != "" {
+			t.Errorf("exit code %d, errors %s", code, errOut)
+		}
+		lines := strings.Split(out, "\n")
+		for i, v := range variables {
+			c, _, _ := loadConfig()
+			fields := strings.Fields(lines[i+1])
+			if want := []string{v.name, valueOf(&c, v.name), from}; !slices.Equal(fields[:3], want) {
+				t.Errorf("line %q, want it to begin with %q", lines[i+1], want)
+			}
+			if about := strings.Join(fields[3:], " "); about != v.about {
+				t.Errorf("%s is about %q, want %q", v.name, about, v.about)
+			}
+			t.Setenv(v.name, valueOf(&c, v.name)) // the same value, and set
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -85,11 +86,14 @@ func checkAddress(ctx context.Context, c *Config) finding {
 	if err != nil {
 		return f
 	}
-	if answer, err := http.DefaultClient.Do(request); err == nil {
-		_ = answer.Body.Close()
-		if answer.StatusCode == http.StatusOK {
-			f.good, f.err = "a service is running at "+c.HTTP.Addr, nil
-		}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return f
+	}
+	defer func() { _ = answer.Body.Close() }()
+	var health struct{ Status string } // many a stranger answers 200 to every path
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<10)).Decode(&health); err == nil && health.Status == "ok" {
+		f.good, f.err = "a service is running at "+c.HTTP.Addr, nil
 	}
 	return f
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -126,9 +127,19 @@ const lookForTopicEvery = 200 * time.Millisecond
 
 // printLine is for people: when, which order, which version of it, what happened.
 func printLine(out io.Writer, m ports.Message) error {
-	_, err := fmt.Fprintf(out, "%s  %-36s  %3d  %-18s  %s\n",
+	line := fmt.Sprintf("%s  %-36s  %3d  %-18s  %s",
 		m.OccurredAt.Local().Format("2006-01-02 15:04:05.000"), m.OrderID, m.Version, m.Type, inWords(m))
+	_, err := fmt.Fprintln(out, strings.TrimRight(strings.Map(visible, line), " "))
 	return err
+}
+
+// visible keeps a line a line: a reason is a client's own words, and a line break or an escape sequence in it would be
+// the terminal's to obey.
+func visible(r rune) rune {
+	if unicode.IsGraphic(r) {
+		return r
+	}
+	return ' '
 }
 
 func inWords(m ports.Message) string {

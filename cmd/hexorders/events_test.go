@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"hexorders/ports"
+)
+
+const someOrder = "01a20439-6aa1-7b23-b815-43b70de36f06"
+
+func TestAnEventIsALineInColumns(t *testing.T) {
+	basket := `"buyerId":"9999","items":[{"productId":"1111","amount":3},{"productId":"2222","amount":8}]`
+	for _, x := range []struct{ typeName, fields, want string }{
+		{"OrderCreated", basket, "OrderCreated        buyer 9999  3 × 1111, 8 × 2222"},
+		{"OrderCreated", `"buyerId":"9999","items":[]`, "OrderCreated        buyer 9999"},
+		{"OrderItemAdded", `"productId":"2222","amount":8`, "OrderItemAdded      + 8 × 2222"},
+		{"OrderAmountChanged", `"productId":"2222","amount":1`, "OrderAmountChanged  1 × 2222"},
+		{"OrderItemRemoved", `"productId":"2222"`, "OrderItemRemoved    - 2222"},
+		{"OrderSubmitted", basket, "OrderSubmitted      buyer 9999  3 × 1111, 8 × 2222"},
+		{"OrderPaid", "", "OrderPaid"},
+		{"OrderCancelled", `"reason":"changed my mind"`, "OrderCancelled      changed my mind"},
+		{"OrderCancelled", `"reason":"one\r\ntwo\n\u001b[2K\u202e?"`, "OrderCancelled      one  two  [2K ?"},
+	} {
+		var out bytes.Buffer
+		if err := printLine(&out, message(x.typeName, x.fields)); err != nil {
+			t.Fatal(err)
+		}
+		if full := "2026-11-22 17:06:41.441  " + someOrder + "   12  " + x.want + "\n"; out.String() != full {
+			t.Errorf("got\n%swant\n%s", &out, full)
+		}
+	}
+}
+
+// A reader of today meets events of tomorrow.
+func TestAnEventOfANewerVersionIsALineToo(t *testing.T) {
+	var out bytes.Buffer
+	m := message("OrderFramed", "")
+	m.Payload = []byte("{\n \"frame\": 1\n}")
+	if err := printLine(&out, m); err != nil || strings.Count(out.String(), "\n") != 1 || !strings.HasSuffix(out.String(), "OrderFramed         {  \"frame\": 1 }\n") {
+		t.Errorf("error %v, got %q", err, &out)
+	}
+}
+
+func TestEveryEventIsACloudEventOnALine(t *testing.T) {
+	m := message("OrderCancelled", `"reason":"<a> & \"b\"\n"`)
+	m.OccurredAt = time.Date(2026, 11, 22, 17, 6, 41, 441e6, time.FixedZone("", 3600))
+	m.TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	var out bytes.Buffer
+	if err := printCloudEvent(&out, m); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"specversion":"1.0","id":"` + m.ID + `","source":"/hexorders","type":"OrderCancelled","time":"2026-11-22T16:06:41.441Z",` +
+		`"subject":"` + someOrder + `","aggregateversion":12,"traceparent":"` + m.TraceParent + `","datacontenttype":"application/json","data":` +
+		string(m.Payload) + "}\n"
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+	if !json.Valid(out.Bytes()) || !utf8.Valid(out.Bytes()) {
+		t.Error("it is not JSON")
+	}
+}
+
+// message is version 12 of some order.
+func message(typeName, fields string) ports.Message {
+	at := time.Date(2026, 11, 22, 17, 6, 41, 441e6, time.Local)
+	payload := `{"orderId":"` + someOrder + `","version":12,"occurredAt":"` + at.UTC().Format(time.RFC3339Nano) + `"`
+	if fields != "" {
+		payload += "," + fields
+	}
+	return ports.Message{ID: someOrder + "/12", OrderID: someOrder, Version: 12, Type: typeName, Payload: []byte(payload + "}"), OccurredAt: at}
+}
+
+func TestATailEndsWithItsReader(t *testing.T) {
+	reader, pipe, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = pipe.Close() }()
+	ctx, unwatch := untilReaderLeaves(t.Context(), pipe)
+	defer unwatch()
+	if err := ctx.Err(); err != nil {
+		t.Errorf("the reader is there: %v", err)
+	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("the reader has left, and after 10 s nobody has noticed")
+	}
+}
+
+// What cannot lose its reader is left alone, and unwatch returns.
+func TestATailIntoAFileHasNoReaderToLose(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "events"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, unwatch := untilReaderLeaves(t.Context(), file)
+	if err := file.Close(); err != nil { // that it can no longer be asked about is no news of a reader either
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(file.Name()); err != nil || ctx.Err() != nil {
+		t.Errorf("error %v, context %v", err, ctx.Err())
+	}
+	unwatch()
+	if ctx.Err() == nil {
+		t.Error("the context goes on after unwatch")
+	}
+}
