@@ -23,11 +23,11 @@ func untilReaderLeaves(ctx context.Context, pipe io.Writer) (_ context.Context, 
 	if !ok {
 		return ctx, cancel
 	}
-	done := make(chan struct{})
+	descriptor, done := int32(file.Fd()), make(chan struct{})
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			asked := []unix.PollFd{{Fd: int32(file.Fd())}} // for no event: errors and hang-ups are told unasked
+			asked := []unix.PollFd{{Fd: descriptor}} // for no event: errors and hang-ups are told unasked
 			_, err := unix.Poll(asked, lookForReaderEvery)
 			switch {
 			case errors.Is(err, unix.EINTR):
