@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"hexorders/ports"
@@ -40,7 +41,10 @@ func Tail(ctx context.Context, options Options, fromStart bool, handle func(port
 		return fmt.Errorf("read topic %s: %w", options.Topic, err)
 	}
 	defer func() { _ = consumer.Close() }()
-	if err := assign(consumer, options.Topic, fromStart); err != nil {
+	// A moment after a topic was created not every partition has its leader, so one answer is not enough.
+	if _, err := backoff.Retry(ctx, func() (any, error) {
+		return nil, assign(consumer, options.Topic, fromStart)
+	}, backoff.WithMaxElapsedTime(askFor)); err != nil {
 		return fmt.Errorf("read topic %s: %w", options.Topic, err)
 	}
 	for {
