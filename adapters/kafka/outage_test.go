@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -166,36 +165,45 @@ type privateBroker struct {
 
 func newPrivateBroker(t testing.TB) *privateBroker {
 	t.Helper()
-	free := listen(t)
-	_, port, err := net.SplitHostPort(free.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	free.Close()
 	downloads, err := filepath.Abs("../../.services/dist")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &privateBroker{address: "127.0.0.1:" + port}
+	b := &privateBroker{}
+	dir := t.TempDir()
 	// A server that the environment names is not one to stop.
 	b.env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "HEXORDERS_") })
-	b.env = append(b.env, "SERVICES_DIR="+t.TempDir(), "SERVICES_KAFKA_PORT="+port, "SERVICES_KAFKA_HEAP=256m",
-		"SERVICES_DIST="+cmp.Or(os.Getenv("SERVICES_DIST"), downloads))
+	b.env = append(b.env, "SERVICES_NATIVE=1", "SERVICES_DIR="+dir, "SERVICES_KAFKA_PORT=free",
+		"SERVICES_KAFKA_HEAP=256m", "SERVICES_DIST="+cmp.Or(os.Getenv("SERVICES_DIST"), downloads))
 	t.Cleanup(func() { b.services(t, "reset") })
+	b.services(t, "env") // chooses the port, on which nothing listens yet
+	port, err := os.ReadFile(filepath.Join(dir, "kafka.port"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.address = "127.0.0.1:" + strings.TrimSpace(string(port))
 	return b
 }
 
-func (b *privateBroker) up(t testing.TB)   { b.services(t, "up") }
+func (b *privateBroker) up(t testing.TB) {
+	t.Helper()
+	if !b.services(t, "up") {
+		t.FailNow() // what follows would wait for it in vain
+	}
+}
+
 func (b *privateBroker) down(t testing.TB) { b.services(t, "down") }
 
-func (b *privateBroker) services(t testing.TB, command string) {
+func (b *privateBroker) services(t testing.TB, command string) bool {
 	t.Helper()
 	// Not the test's context: the last of these runs when that has ended.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	services := exec.CommandContext(ctx, "../../scripts/services", command, "kafka")
 	services.Env = b.env
-	if output, err := services.CombinedOutput(); err != nil {
+	output, err := services.CombinedOutput()
+	if err != nil {
 		t.Errorf("scripts/services %s kafka: %v\n%s", command, err, output)
 	}
+	return err == nil
 }

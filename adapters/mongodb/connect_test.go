@@ -190,18 +190,21 @@ type server struct {
 // startServer starts one with scripts/services. replset "none" makes it a standalone server.
 func startServer(t *testing.T, replset string) *server {
 	t.Helper()
-	address := freeAddress(t)
-	_, port, _ := net.SplitHostPort(address)
-	s := &server{address: address, dir: t.TempDir()}
+	s := &server{dir: t.TempDir()}
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "HEXORDERS_") {
 			s.env = append(s.env, variable)
 		}
 	}
 	s.env = append(s.env, "SERVICES_NATIVE=1", "SERVICES_DIR="+s.dir, "SERVICES_DIST="+services(t, ".services", "dist"),
-		"SERVICES_MONGODB_PORT="+port, "SERVICES_MONGODB_REPLSET="+replset)
-	s.run(t, "up")
+		"SERVICES_MONGODB_PORT=free", "SERVICES_MONGODB_REPLSET="+replset)
 	t.Cleanup(func() { s.run(t, "down") })
+	s.run(t, "up")
+	port, err := os.ReadFile(filepath.Join(s.dir, "mongodb.port"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = "127.0.0.1:" + strings.TrimSpace(string(port))
 	return s
 }
 
