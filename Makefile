@@ -11,10 +11,10 @@ PACKAGES  ?= ./...
 BENCH     ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint vet bench up down reset clean
+.PHONY: help run build test check lint vet bench docs-in-chromium up down reset clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## start hexorders in the foreground
 	go run ./cmd/hexorders
@@ -35,6 +35,9 @@ vet: ## go vet
 
 bench: ## run the benchmarks, on servers of their own
 	scripts/with-services go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) $(PACKAGES)
+
+docs-in-chromium: ## watch a browser show /docs and ask nobody but the service (needs Chromium)
+	scripts/docs-in-chromium
 
 up: ## start MongoDB and Kafka for development (scripts/services help says more)
 	scripts/services up

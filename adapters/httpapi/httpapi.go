@@ -63,6 +63,9 @@ func New(o Options) http.Handler {
 	if o.Orders == nil {
 		return router
 	}
+	router.Match(read, "/openapi.yaml", a.answer(a.describe))
+	router.Match(read, "/docs", a.answer(a.showDescription))
+	router.Match(read, "/docs/:file", a.answer(a.showDescriptionPart))
 	router.POST("/orders", a.answer(a.create))
 	router.Match(read, "/orders", a.answer(a.list))
 	router.Match(read, "/orders/:id", a.answer(a.get))

@@ -61,9 +61,13 @@ func writeJSON(c *gin.Context, status int, mediaType string, body any) error {
 	if err := encoder.Encode(body); err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
-	c.Header("Content-Type", mediaType)
-	c.Header("Content-Length", strconv.Itoa(buffer.Len()))
-	c.Status(status)
-	_, _ = c.Writer.Write(buffer.Bytes()) // fails when the client is gone, and then nobody is left to tell
+	write(c, status, mediaType, buffer.Bytes())
 	return nil
+}
+
+func write(c *gin.Context, status int, mediaType string, body []byte) {
+	c.Header("Content-Type", mediaType)
+	c.Header("Content-Length", strconv.Itoa(len(body)))
+	c.Status(status)
+	_, _ = c.Writer.Write(body) // fails when the client is gone, and then nobody is left to tell
 }

@@ -3,5 +3,6 @@ package memory
 import (
 	_ "hexorders/adapters/mongodb"
 	_ "hexorders/app"
+	_ "hexorders/docs/api"
 	_ "hexorders/ports/porttest"
 )

@@ -1,0 +1,7 @@
+package api
+
+import (
+	_ "embed"
+	_ "fmt"
+	_ "hexorders/core/order"
+)
