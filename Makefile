@@ -9,6 +9,7 @@ GOTEST    := -race -count=1 -p 3 -timeout 20m
 TESTFLAGS ?=
 PACKAGES  ?= ./...
 BENCH     ?= .
+BENCHFLAGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test check lint vet bench docs-in-chromium up down reset clean
@@ -33,7 +34,10 @@ lint: ## golangci-lint, formatting included
 vet: ## go vet
 	go vet $(PACKAGES)
 
-bench: ## run the benchmarks, on servers of their own
+bench: ## measure hexorders beside raw loops (25 minutes), write docs/benchmarks.md; BENCHFLAGS='-rows post' only prints
+	scripts/with-services go run ./test/bench $(or $(BENCHFLAGS),-out docs/benchmarks.md)
+
+microbench: ## run the Go benchmarks of the packages, on servers of their own
 	scripts/with-services go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) $(PACKAGES)
 
 docs-in-chromium: ## watch a browser show /docs and ask nobody but the service (needs Chromium)

@@ -1,0 +1,19 @@
+//go:build !cgo
+
+package main
+
+import (
+	"context"
+	"errors"
+)
+
+// rawProducer needs librdkafka, as adapters/kafka does.
+type rawProducer struct{}
+
+func newRawProducer(string, string) (*rawProducer, error) {
+	return nil, errors.New("the benchmarks need cgo: build with CGO_ENABLED=1 and a C compiler")
+}
+
+func (*rawProducer) produce(context.Context, *messageDocument) error { return nil }
+func (*rawProducer) flush(context.Context) error                     { return nil }
+func (*rawProducer) close() error                                    { return nil }
