@@ -41,9 +41,10 @@ func (k key) before(other key) bool {
 	return k.order < other.order || k.order == other.order && k.version < other.version
 }
 
-func (p position) encode() ports.Position {
+func (p position) encode() ports.Position { return ports.Position(p.append(nil)) }
+
+func (p position) append(b []byte) []byte {
 	// Every message gets one of these, hence no fmt.
-	b := make([]byte, 0, len("stream|1763829382.1||")+len(p.token)+32+len(p.after.order))
 	if p.scanning {
 		b = append(b, "scan|"...)
 	} else {
@@ -54,13 +55,13 @@ func (p position) encode() ports.Position {
 	b = strconv.AppendUint(b, uint64(p.moment.I), 10)
 	b = append(b, '|')
 	if !p.scanning {
-		return ports.Position(append(b, p.token...))
+		return append(b, p.token...)
 	}
 	b = strconv.AppendInt(b, p.since, 10)
 	b = append(b, '|')
 	b = strconv.AppendInt(b, int64(p.after.version), 10)
 	b = append(b, '|')
-	return ports.Position(append(b, p.after.order...)) // last, because an id may contain anything
+	return append(b, p.after.order...) // last, because an id may contain anything
 }
 
 // parsePosition reads a position back; "" is a scan of everything that has not begun.

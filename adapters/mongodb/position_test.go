@@ -74,13 +74,13 @@ func TestWhatAScanHasEmittedIsKnownBySpanAndMoment(t *testing.T) {
 		{"in the second span, after its moment", "z", 1, 21, 1000, false},
 	}
 	for _, c := range cases {
-		d := messageDocument{AggregateID: c.order, Version: c.version, OccurredAt: time.UnixMilli(c.occurred)}
-		if got := fresh().has(d, bson.Timestamp{T: c.committed}); got != c.want {
+		m := ports.Message{OrderID: c.order, Version: c.version, OccurredAt: time.UnixMilli(c.occurred)}
+		if got := fresh().has(m, bson.Timestamp{T: c.committed}); got != c.want {
 			t.Errorf("%s: got %v, want %v", c.what, got, c.want)
 		}
 	}
 	s := fresh()
-	s.has(messageDocument{AggregateID: "a"}, bson.Timestamp{T: 21})
+	s.has(ports.Message{OrderID: "a"}, bson.Timestamp{T: 21})
 	if s.spans != nil {
 		t.Errorf("once the stream is past the scan, %d spans are still remembered", len(s.spans))
 	}

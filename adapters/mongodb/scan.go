@@ -36,23 +36,24 @@ func (o *Outbox) scan(ctx context.Context, p position, emit func(ports.Message, 
 	done := position{moment: p.moment}
 	known := &scanned{since: p.since}
 	var held ports.Message
+	var r reader
 	for tries := 0; ; tries++ {
 		known.add(p.after, moment)
 		var gone error
-		for d, err := range o.documents(ctx, p, moment) {
-			if hasCode(err, snapshotTooOld, snapshotUnavailable, cursorNotFound) && tries < 3 {
-				gone = err
-				break
-			}
+		for m, err := range o.documents(ctx, &r, p, moment) {
 			if err != nil {
+				if tries < 3 && hasCode(err, snapshotTooOld, snapshotUnavailable, cursorNotFound) {
+					gone = err
+					break
+				}
 				return p, nil, fail(ctx, doing, err)
 			}
 			if held.ID != "" {
-				if err := emit(held, p.encode()); err != nil {
+				if err := emit(held, r.position(p)); err != nil {
 					return p, nil, err
 				}
 			}
-			held, p.after, tries = d.message(), key{d.AggregateID, d.Version}, 0
+			held, p.after, tries = m, key{m.OrderID, m.Version}, 0
 		}
 		if gone == nil {
 			break
@@ -77,12 +78,12 @@ func (o *Outbox) scan(ctx context.Context, p position, emit func(ports.Message, 
 
 // documents reads the outbox as it was at a moment, after p. A snapshot is what keeps an order's messages whole: a plain
 // read along the index can pass by version 4 just before it is committed, and see version 5 just after.
-func (o *Outbox) documents(ctx context.Context, p position, moment bson.Timestamp) iter.Seq2[messageDocument, error] {
-	return func(yield func(messageDocument, error) bool) {
+func (o *Outbox) documents(ctx context.Context, r *reader, p position, moment bson.Timestamp) iter.Seq2[ports.Message, error] {
+	return func(yield func(ports.Message, error) bool) {
 		snapshot := options.Session().SetSnapshot(true).SetSnapshotTime(moment)
 		session, err := o.outbox.Database().Client().StartSession(snapshot)
 		if err != nil {
-			yield(messageDocument{}, err)
+			yield(ports.Message{}, err)
 			return
 		}
 		defer session.EndSession(ctx)
@@ -97,23 +98,20 @@ func (o *Outbox) documents(ctx context.Context, p position, moment bson.Timestam
 		}
 		cursor, err := o.outbox.Find(mongo.NewSessionContext(ctx, session), filter, find)
 		if err != nil {
-			yield(messageDocument{}, err)
+			yield(ports.Message{}, err)
 			return
 		}
-		defer func() {
-			steady, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-			defer cancel()
-			_ = cursor.Close(steady) // or else the server closes it in its own time
-		}()
-		for cursor.Next(ctx) {
-			var d messageDocument
-			err := bson.Unmarshal(cursor.Current, &d)
-			if !yield(d, err) || err != nil {
+		for batch, err := range ahead(ctx, cursor, &cursor.Current) {
+			if err != nil {
+				yield(ports.Message{}, err)
 				return
 			}
-		}
-		if err := cursor.Err(); err != nil {
-			yield(messageDocument{}, err)
+			for _, d := range batch {
+				m, err := r.message(d)
+				if !yield(m, err) || err != nil {
+					return
+				}
+			}
 		}
 	}
 }
@@ -157,17 +155,17 @@ func (s *scanned) add(after key, moment bson.Timestamp) {
 }
 
 // has tells whether a message of the stream, committed at some time, was emitted by the scan.
-func (s *scanned) has(d messageDocument, committed bson.Timestamp) bool {
+func (s *scanned) has(m ports.Message, committed bson.Timestamp) bool {
 	if n := len(s.spans); n == 0 || committed.After(s.spans[n-1].moment) {
 		s.spans = nil // the stream has overtaken the scan for good
 		return false
 	}
-	if d.OccurredAt.UnixMilli() < s.since {
+	if m.OccurredAt.UnixMilli() < s.since {
 		return false
 	}
 	var moment bson.Timestamp
 	for _, span := range s.spans {
-		if span.after.before(key{d.AggregateID, d.Version}) {
+		if span.after.before(key{m.OrderID, m.Version}) {
 			moment = span.moment
 		}
 	}
