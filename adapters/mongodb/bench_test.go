@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -19,13 +20,19 @@ import (
 
 // BenchmarkSave creates orders, as POST /orders does.
 func BenchmarkSave(b *testing.B) {
-	for _, clients := range []int{1, 16, 64} {
-		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			store := mongodb.NewStore(testDB(b), mongodb.Options{})
-			b.ReportAllocs()
-			fill(b, store, clients, b.N)
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "saves/s")
-		})
+	for _, clients := range []int{1, 16, 64, 128} {
+		for _, batch := range []int{1, 256} {
+			b.Run(fmt.Sprintf("clients=%d/batch=%d", clients, batch), func(b *testing.B) {
+				var transactions atomic.Int64
+				store := mongodb.NewStore(testDB(b), mongodb.Options{
+					MaxBatch: batch, Committed: func(int) { transactions.Add(1) },
+				})
+				b.ReportAllocs()
+				fill(b, store, clients, b.N)
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "saves/s")
+				b.ReportMetric(float64(b.N)/float64(transactions.Load()), "saves/commit")
+			})
+		}
 	}
 }
 

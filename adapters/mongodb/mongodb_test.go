@@ -80,14 +80,9 @@ func with(uri, option, value string) string {
 // failCommand a server, hence no t.Parallel in this package.
 func failCommand(t testing.TB, db *mongo.Database, mode any, command string, how bson.D) (heal func()) {
 	t.Helper()
-	data := append(bson.D{
-		{Key: "failCommands", Value: bson.A{command}},
-		{Key: "appName", Value: db.Name()},
-	}, how...)
 	set := func(ctx context.Context, mode any) error {
-		return db.Client().Database("admin").RunCommand(ctx, bson.D{
-			{Key: "configureFailPoint", Value: "failCommand"}, {Key: "mode", Value: mode}, {Key: "data", Value: data},
-		}).Err()
+		_, err := setFailPoint(ctx, db.Client(), db.Name(), mode, command, how)
+		return err
 	}
 	if err := set(t.Context(), mode); err != nil {
 		t.Fatalf("set the fail point (mongod needs --setParameter enableTestCommands=1): %v", err)
@@ -99,6 +94,39 @@ func failCommand(t testing.TB, db *mongo.Database, mode any, command string, how
 	})
 	t.Cleanup(heal)
 	return heal
+}
+
+// setFailPoint answers with how often the fail point has struck so far.
+func setFailPoint(ctx context.Context, by *mongo.Client, app string, mode any, command string, how bson.D) (struck int, err error) {
+	data := append(bson.D{
+		{Key: "failCommands", Value: bson.A{command}},
+		{Key: "appName", Value: app},
+	}, how...)
+	var answer struct{ Count int }
+	err = by.Database("admin").RunCommand(ctx, bson.D{
+		{Key: "configureFailPoint", Value: "failCommand"}, {Key: "mode", Value: mode}, {Key: "data", Value: data},
+	}).Decode(&answer)
+	return answer.Count, err
+}
+
+// holdUp makes the server hold the next such command of this test's client for a while. held waits until it does.
+func holdUp(t testing.TB, db *mongo.Database, command string, d time.Duration) (held func()) {
+	t.Helper()
+	struck, err := setFailPoint(t.Context(), db.Client(), db.Name(), times(1), command, bson.D{
+		{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: d.Milliseconds()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		wait := bson.D{
+			{Key: "waitForFailPoint", Value: "failCommand"}, {Key: "timesEntered", Value: struck + 1}, {Key: "maxTimeMS", Value: 30_000},
+		}
+		if err := db.Client().Database("admin").RunCommand(t.Context(), wait).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // refuseCommits makes the server answer every commit of this test's client with an error. A server that really refuses

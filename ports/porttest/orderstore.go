@@ -34,6 +34,7 @@ var orderStoreChecks = []check[Storage]{
 	{"a new order with an id that is taken is ErrConflict", takenID},
 	{"a changed order that is not in the store is ErrConflict", changedButNeverSaved},
 	{"a refused save hurts no other", refusedSaveHurtsNoOther},
+	{"of 500 savers of 400 orders at once, each saves or is told why not", crowdOfSavers},
 
 	{"each change of a Save becomes a message, in order, with consecutive versions", messagePerChange},
 	{"a message says what happened to which order and when", messageFields},
@@ -334,6 +335,60 @@ func refusedSaveHurtsNoOther(t testing.TB, s Storage) {
 			wantError(t, fmt.Sprintf("Save of stale order %d", i), err, ports.ErrConflict)
 		} else if err != nil {
 			t.Errorf("Save of order %d beside stale ones: %v", i, err)
+		}
+	}
+	wantLogged(t, s, want)
+}
+
+// crowdOfSavers is 300 new orders, one of them with an id that is taken, and 100 orders that two savers change at once.
+func crowdOfSavers(t testing.TB, s Storage) {
+	const orders, contested, taken = 400, 100, 250
+	var savers []*order.Order
+	want := map[string]int{}
+	for i := range orders {
+		id := orderID(i)
+		want[id] = 1
+		switch {
+		case i < contested:
+			save(t, s, newOrder(t, id, 1))
+			first, second := load(t, s, id), load(t, s, id)
+			change(t, first, 1)
+			change(t, second, 2) // so that one can tell who has won
+			savers = append(savers, first, second)
+		case i == taken:
+			save(t, s, newOrder(t, id, 1))
+			savers = append(savers, newOrder(t, id, 3))
+		default:
+			savers = append(savers, newOrder(t, id, 1))
+		}
+	}
+	var all sync.WaitGroup
+	results := make([]error, len(savers))
+	start, ctx := make(chan struct{}), bounded(t)
+	for i, o := range savers {
+		all.Go(func() {
+			<-start
+			results[i] = s.Orders.Save(ctx, o)
+		})
+	}
+	close(start)
+	all.Wait()
+	for i, o := range savers {
+		switch rival := i ^ 1; {
+		case results[i] == nil:
+			want[o.ID()] = o.Version()
+			if i < 2*contested && results[rival] == nil && i < rival {
+				t.Errorf("both savers of order %s have saved it", o.ID())
+			}
+		case i < 2*contested && results[rival] == nil, o.ID() == orderID(taken):
+			wantError(t, "Save of order "+o.ID(), results[i], ports.ErrConflict)
+		default:
+			t.Errorf("Save of order %s: %v", o.ID(), results[i])
+		}
+	}
+	for id, version := range want {
+		if got := load(t, s, id).Version(); got != version {
+			t.Errorf("order %s is at version %d, want %d", id, got, version)
 		}
 	}
 	wantLogged(t, s, want)

@@ -40,10 +40,15 @@ var storeFlaws = []flaw[porttest.Storage]{
 
 	storageFlaw("accepts a stale version",
 		"of 20 writers on one version exactly one wins",
+		"of 500 savers of 400 orders at once, each saves or is told why not",
 		"a stale order is ErrConflict and keeps its changes"),
-	storageFlaw("overwrites an order whose id is taken", "a new order with an id that is taken is ErrConflict"),
+	storageFlaw("overwrites an order whose id is taken",
+		"of 500 savers of 400 orders at once, each saves or is told why not",
+		"a new order with an id that is taken is ErrConflict"),
 	storageFlaw("inserts what it never had", "a changed order that is not in the store is ErrConflict"),
-	storageFlaw("fails the save beside a refused one", "a refused save hurts no other"),
+	storageFlaw("fails the save beside a refused one",
+		"of 500 savers of 400 orders at once, each saves or is told why not",
+		"a refused save hurts no other"),
 
 	storageFlaw("loses the second of two messages",
 		"each change of a Save becomes a message, in order, with consecutive versions",

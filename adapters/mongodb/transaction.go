@@ -1,0 +1,211 @@
+package mongodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// write is what one Save wants to have committed, encoded by whoever saves: what cannot be encoded, or is larger than a
+// document may be, is an error of that save before anybody else is concerned.
+type write struct {
+	id       string
+	loaded   int // the version that the store must still have; 0 for a new order
+	version  int // the version that it has then
+	order    bson.Raw
+	messages []bson.Raw
+	size     int // bytes
+}
+
+// maxDocument is the server's limit, less what it and the driver add.
+const maxDocument = 16<<20 - 16<<10
+
+func newWrite(o *order.Order, messages []ports.Message) (*write, error) {
+	w := &write{id: o.ID(), loaded: o.Version() - len(messages), version: o.Version()}
+	var err error
+	if w.order, err = w.encode(newOrderDocument(o)); err != nil {
+		return nil, err
+	}
+	for _, m := range messages {
+		raw, err := w.encode(newMessageDocument(m))
+		if err != nil {
+			return nil, err
+		}
+		w.messages = append(w.messages, raw)
+	}
+	return w, nil
+}
+
+func (w *write) encode(document any) (bson.Raw, error) {
+	raw, err := bson.Marshal(document)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxDocument {
+		return nil, fmt.Errorf("a document of %d bytes is too large for MongoDB, which takes %d", len(raw), maxDocument)
+	}
+	w.size += len(raw)
+	return raw, nil
+}
+
+// commit is one save in a transaction of its own.
+func (s *Store) commit(ctx context.Context, w *write) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	err := s.transaction(ctx, untilDeadline, func(ctx context.Context) error { return s.put(ctx, w) })
+	if err == nil {
+		s.committed(1)
+	}
+	return err
+}
+
+// put writes the orders and their messages. Error: ErrConflict when an order is not at the version that it was loaded
+// with. The server does not say which one, so that only who puts a single order knows.
+func (s *Store) put(ctx context.Context, writes ...*write) error {
+	var inserts, messages []bson.Raw
+	var replaces []mongo.WriteModel
+	for _, w := range writes {
+		messages = append(messages, w.messages...)
+		if w.loaded == 0 {
+			inserts = append(inserts, w.order)
+			continue
+		}
+		guard := bson.D{{Key: "_id", Value: w.id}, {Key: "version", Value: w.loaded}}
+		replaces = append(replaces, mongo.NewReplaceOneModel().SetFilter(guard).SetReplacement(w.order))
+	}
+	if len(inserts) > 0 {
+		if _, err := s.orders.InsertMany(ctx, inserts); mongo.IsDuplicateKeyError(err) {
+			return ports.ErrConflict
+		} else if err != nil {
+			return err
+		}
+	}
+	if len(replaces) > 0 {
+		result, err := s.orders.BulkWrite(ctx, replaces)
+		if err != nil {
+			return err
+		}
+		if result.MatchedCount < int64(len(replaces)) {
+			return ports.ErrConflict
+		}
+	}
+	_, err := s.outbox.InsertMany(ctx, messages)
+	return err
+}
+
+// grace is how long a transaction may go on after its caller has left, and how long it may take to be given up. It is far
+// more than a server that works needs.
+const grace = time.Second
+
+// untilDeadline is a number of tries that no deadline leaves room for.
+const untilDeadline = 1 << 30
+
+// transaction runs work in a transaction until it is committed or refused, at most so many times and until the deadline
+// of ctx, which must have one. It takes the place of the driver's WithTransaction, which tries again for two minutes and
+// commits under a context without an end, while there is a client waiting here.
+//
+// Trying again is what makes a lost race an ErrConflict: whoever comes second first gets a WriteConflict, which is
+// transient, and then, once the other has committed, sees the newer version.
+//
+// A caller who leaves ends it between two commands, not inside one. A command that is broken off may still reach the
+// server after the abort and lock the order for a minute, and a commit that is broken off has an outcome that nobody
+// knows. Only when a command takes longer than grace is it broken off.
+func (s *Store) transaction(ctx context.Context, tries int, work func(context.Context) error) error {
+	session, err := s.client.StartSession()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// There is something left to end only when the commit took too long.
+		steady, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		session.EndSession(steady)
+	}()
+	deadline, _ := ctx.Deadline()
+	steady, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
+
+	waits := shortBackoff()
+	for try := 1; ; try++ {
+		err := attempt(ctx, mongo.NewSessionContext(steady, session), work)
+		if err == nil || !hasLabel(err, transientTransaction) || try == tries || !pause(ctx, waits) {
+			return err
+		}
+	}
+}
+
+// attempt runs a transaction once. Every error of work aborts it: an error that work swallowed would have aborted it on
+// the server already, without the driver's knowledge.
+func attempt(caller, steady context.Context, work func(context.Context) error) error {
+	session := mongo.SessionFromContext(steady)
+	if err := session.StartTransaction(); err != nil {
+		return err
+	}
+	err := caller.Err()
+	if err == nil {
+		err = work(steady)
+	}
+	if err == nil {
+		err = caller.Err()
+	}
+	if err != nil {
+		abort, cancel := context.WithTimeout(context.WithoutCancel(steady), grace)
+		defer cancel()
+		// When even that fails, the server aborts what is left open in its own time.
+		_ = session.AbortTransaction(abort)
+		return err
+	}
+	return commitKnown(steady, session)
+}
+
+// commitKnown commits, and when the answer is lost or leaves the outcome open, it asks what became of the transaction. To
+// ask is to send the same commit again: the server keeps a record of each session's last transaction, through restarts
+// and elections, and answers from that, changing nothing (Driver Transactions Specification, "commitTransaction is a
+// retryable write command"). The documents could not tell as much, because what they hold may be somebody else's equal
+// save. Only when there is no answer until the deadline does the outcome stay unknown.
+func commitKnown(ctx context.Context, session *mongo.Session) error {
+	waits := shortBackoff()
+	for {
+		err := session.CommitTransaction(ctx)
+		if err == nil {
+			return nil
+		}
+		if !hasLabel(err, unknownCommit) || !pause(ctx, waits) {
+			return commitError{err}
+		}
+	}
+}
+
+// commitError is one that work had no part in.
+type commitError struct{ error }
+
+func (e commitError) Unwrap() error { return e.error }
+
+func isCommitError(err error) bool { return errors.As(err, new(commitError)) }
+
+func shortBackoff() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{
+		InitialInterval: 2 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: 200 * time.Millisecond,
+	}
+}
+
+// pause reports whether it came to its end before ctx did.
+func pause(ctx context.Context, waits *backoff.ExponentialBackOff) bool {
+	timer := time.NewTimer(waits.NextBackOff())
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
