@@ -36,6 +36,7 @@ type Config struct {
 	MongoDB struct {
 		URI      string `default:"mongodb://127.0.0.1:27017/?replicaSet=rs0"`
 		Database string `default:"hexorders"`
+		MaxBatch string `default:"256" split_words:"true"`
 	}
 	Kafka struct {
 		Brokers string `default:"127.0.0.1:9092"`
@@ -63,6 +64,7 @@ func (c *Config) variables() []variable {
 		{"HEXORDERS_SQLITE_PATH", &c.SQLite.Path, "the file, created when it is not there", filePath},
 		{"HEXORDERS_MONGODB_URI", &c.MongoDB.URI, "a replica set", mongodbURI},
 		{"HEXORDERS_MONGODB_DATABASE", &c.MongoDB.Database, "its database", databaseName},
+		{"HEXORDERS_MONGODB_MAX_BATCH", &c.MongoDB.MaxBatch, "saves that may share a transaction; 1: none", wholeNumber(1, 10_000)},
 		{"HEXORDERS_KAFKA_BROKERS", &c.Kafka.Brokers, "host:port, several with commas", brokerList},
 		{"HEXORDERS_KAFKA_TOPIC", &c.Kafka.Topic, "created when it is not there", topicName},
 		{"HEXORDERS_LOG_LEVEL", &c.Log.Level, "debug, info, warn, error", oneOf("debug", "info", "warn", "error")},
@@ -208,6 +210,15 @@ func oneOf(values ...string) func(string) string {
 		}
 		last := len(values) - 1
 		return "must be " + strings.Join(values[:last], ", ") + " or " + values[last]
+	}
+}
+
+func wholeNumber(least, most int) func(string) string {
+	return func(value string) string {
+		if n, err := strconv.Atoi(value); err != nil || n < least || n > most {
+			return fmt.Sprintf("must be a whole number from %d to %d", least, most)
+		}
+		return ""
 	}
 }
 

@@ -33,7 +33,7 @@ func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 		"HEXORDERS_STORE": "sqlite", "HEXORDERS_BROKER": "inproc", "HEXORDERS_HTTP_ADDR": "127.0.0.1:8080",
 		"HEXORDERS_SQLITE_PATH":      "hexorders.db",
 		"HEXORDERS_MONGODB_URI":      "mongodb://127.0.0.1:27017/?replicaSet=rs0",
-		"HEXORDERS_MONGODB_DATABASE": "hexorders", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
+		"HEXORDERS_MONGODB_DATABASE": "hexorders", "HEXORDERS_MONGODB_MAX_BATCH": "256", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
 		"HEXORDERS_KAFKA_TOPIC": "orders.events", "HEXORDERS_LOG_LEVEL": "info", "HEXORDERS_LOG_FORMAT": "auto",
 	} {
 		if got := valueOf(&c, name); got != want {
@@ -75,18 +75,19 @@ func TestAVariableWithoutThePrefixIsNotOurs(t *testing.T) {
 
 func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 	cleanEnvironment(t)
-	want := []string{"10 settings are wrong:"}
+	want := []string{"11 settings are wrong:"}
 	for name, x := range map[string][2]string{
-		"HEXORDERS_STORE":            {"mongo", "must be sqlite, memory or mongodb"},
-		"HEXORDERS_BROKER":           {"memory", "must be inproc or kafka"},
-		"HEXORDERS_SQLITE_PATH":      {"data/", "must be the path of a file"},
-		"HEXORDERS_HTTP_ADDR":        {"8080", "must be host:port"},
-		"HEXORDERS_MONGODB_URI":      {"localhost:27017", "must look like mongodb://"},
-		"HEXORDERS_MONGODB_DATABASE": {"my.orders", "must be a name"},
-		"HEXORDERS_KAFKA_BROKERS":    {"kafka", "must be host:port"},
-		"HEXORDERS_KAFKA_TOPIC":      {"orders events", "must have 1 to 249 of the characters"},
-		"HEXORDERS_LOG_LEVEL":        {"verbose", "must be debug, info, warn or error"},
-		"HEXORDERS_LOG_FORMAT":       {"xml", "must be auto, text or json"},
+		"HEXORDERS_STORE":             {"mongo", "must be sqlite, memory or mongodb"},
+		"HEXORDERS_BROKER":            {"memory", "must be inproc or kafka"},
+		"HEXORDERS_SQLITE_PATH":       {"data/", "must be the path of a file"},
+		"HEXORDERS_HTTP_ADDR":         {"8080", "must be host:port"},
+		"HEXORDERS_MONGODB_URI":       {"localhost:27017", "must look like mongodb://"},
+		"HEXORDERS_MONGODB_DATABASE":  {"my.orders", "must be a name"},
+		"HEXORDERS_MONGODB_MAX_BATCH": {"0", "must be a whole number from 1 to 10000"},
+		"HEXORDERS_KAFKA_BROKERS":     {"kafka", "must be host:port"},
+		"HEXORDERS_KAFKA_TOPIC":       {"orders events", "must have 1 to 249 of the characters"},
+		"HEXORDERS_LOG_LEVEL":         {"verbose", "must be debug, info, warn or error"},
+		"HEXORDERS_LOG_FORMAT":        {"xml", "must be auto, text or json"},
 	} {
 		t.Setenv(name, x[0])
 		want = append(want, name+"="+x[0]+": "+x[1])

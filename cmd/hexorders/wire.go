@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,14 +62,18 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger) (*storage, er
 		if err != nil {
 			return nil, err
 		}
+		maxBatch, _ := strconv.Atoi(c.MongoDB.MaxBatch) // check has seen that it is a number
+		store := mongodb.NewStore(db, mongodb.Options{MaxBatch: maxBatch})
 		return &storage{
-			orders:  mongodb.NewStore(db, mongodb.Options{}),
+			orders:  store,
 			outbox:  mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log}),
 			parking: mongodb.NewParking(db),
 			lease:   mongodb.NewLease(db, "relay"),
 			topic:   memory.NewTopic(),
 			ready:   func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // of the primary
-			close:   db.Client().Disconnect,
+			close: func(ctx context.Context) error {
+				return errors.Join(store.Close(ctx), db.Client().Disconnect(ctx))
+			},
 		}, nil
 	}
 	return nil, fmt.Errorf("no store is called %q", c.Store)
