@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"hexorders/core/order"
@@ -17,15 +18,20 @@ const maxAttempts = 3
 
 // Orders carries out commands: load the order, ask it, save it. The rules are the order's own.
 type Orders struct {
-	store ports.OrderStore
-	now   func() time.Time
-	newID func() string
+	store    ports.OrderStore
+	receipts ports.Receipts
+	inFlight sync.Map // the keys of the requests that are being carried out
+	now      func() time.Time
+	newID    func() string
 }
 
 // OrdersOptions are the parts of the world that the core may not reach for itself.
 type OrdersOptions struct {
 	NewID func() string    // required; ids must grow with time (UUIDv7), because lists are in their order
 	Now   func() time.Time // time.Now when nil
+
+	// Receipts are those that the store leaves; nil when it leaves none, and requests with a key are refused.
+	Receipts ports.Receipts
 }
 
 var _ ports.Orders = (*Orders)(nil)
@@ -34,18 +40,20 @@ func NewOrders(store ports.OrderStore, options OrdersOptions) *Orders {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Orders{store: store, now: options.Now, newID: options.NewID}
+	return &Orders{store: store, receipts: options.Receipts, now: options.Now, newID: options.NewID}
 }
 
 func (s *Orders) Create(ctx context.Context, buyer string, items []order.Item) (*order.Order, error) {
-	o, err := order.New(s.newID(), buyer, items, s.at())
-	if err != nil {
-		return nil, err
-	}
-	if err := s.store.Save(ctx, o); err != nil {
-		return nil, fmt.Errorf("create order: %w", err)
-	}
-	return o, nil
+	return s.once(ctx, func() (*order.Order, error) {
+		o, err := order.New(s.newID(), buyer, items, s.at())
+		if err != nil {
+			return nil, err
+		}
+		if err := s.store.Save(ctx, o); err != nil {
+			return nil, fmt.Errorf("create order: %w", err)
+		}
+		return o, nil
+	})
 }
 
 func (s *Orders) AddItem(ctx context.Context, at ports.Target, product string, amount int) (*order.Order, error) {
@@ -80,9 +88,14 @@ func (s *Orders) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]
 	return s.store.ByBuyer(ctx, buyer, page)
 }
 
-// change is every command on an existing order. A lost race is no answer: the command is checked again on what the
-// winner left behind, where a caller who named a version hears that it is gone.
+// change is every command on an existing order.
 func (s *Orders) change(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
+	return s.once(ctx, func() (*order.Order, error) { return s.tryChange(ctx, at, command) })
+}
+
+// tryChange does not take a lost race for an answer: the command is checked again on what the winner left behind, where
+// a caller who named a version hears that it is gone.
+func (s *Orders) tryChange(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
 	for attempt := 1; ; attempt++ {
 		o, err := s.store.Get(ctx, at.ID)
 		if err != nil {
@@ -104,6 +117,37 @@ func (s *Orders) change(ctx context.Context, at ports.Target, command func(*orde
 			return nil, fmt.Errorf("order %s, %d attempts: %w", at.ID, maxAttempts, err)
 		}
 	}
+}
+
+// once gives a request that is sent again the answer it got the first time. It looks for that only after the command
+// has failed, and fail it does: the store refuses a key that it knows, if the order has not refused the command before,
+// for being paid already, say. So a request that comes once, as nearly all do, costs no look, and an answer that was
+// lost between here and the store is found as well.
+func (s *Orders) once(ctx context.Context, command func() (*order.Order, error)) (*order.Order, error) {
+	request := ports.RequestOf(ctx)
+	if request.Key == "" {
+		return command()
+	}
+	if s.receipts == nil {
+		return nil, ports.ErrNoReceipts
+	}
+	if _, busy := s.inFlight.LoadOrStore(request.Key, nil); busy {
+		return nil, ports.ErrRepeated
+	}
+	defer s.inFlight.Delete(request.Key)
+
+	o, failure := command()
+	if failure == nil {
+		return o, nil
+	}
+	receipt, err := s.receipts.Receipt(ctx, request.Key)
+	switch {
+	case err != nil:
+		return nil, failure
+	case receipt.Fingerprint != request.Fingerprint:
+		return nil, ports.ErrKeyReused
+	}
+	return receipt.Order, nil
 }
 
 // at is the time of a command in the precision that every store and the published language keep, so that an order

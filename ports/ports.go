@@ -16,6 +16,10 @@ import (
 // version and the order has another; ErrConflict when others kept changing the order at the same moment;
 // ErrUnavailable when the store cannot be reached. After an error nothing has changed, with one exception: after
 // ErrUnavailable the command may have been carried out, for the answer may be what was lost.
+//
+// A command under a context with a Request can be sent again: if it was carried out within ReceiptsKept, it is answered
+// as it was then. Errors: ErrRepeated while it is being carried out; ErrKeyReused when its key was another request's;
+// ErrNoReceipts when the store keeps none.
 type Orders interface {
 	Create(ctx context.Context, buyer string, items []order.Item) (*order.Order, error)
 	AddItem(ctx context.Context, at Target, product string, amount int) (*order.Order, error)
@@ -41,6 +45,15 @@ type OrderStore interface {
 	// made one that can. next is the cursor of the following page, "" after the last. Errors: ErrBadCursor,
 	// ErrUnavailable.
 	ByBuyer(ctx context.Context, buyer string, page Page) (orders []*order.Order, next string, err error)
+}
+
+// Receipts remember the requests that were carried out. A Save under a context with a Request commits its receipt
+// together with the order and the messages, all or none; while a receipt with the same key is kept, it fails with
+// ErrRepeated and commits nothing.
+type Receipts interface {
+	// Receipt is what is kept under a key, for ReceiptsKept from the Save by the store's clock. Then the key is as
+	// new. Errors: ErrNotFound, ErrUnavailable.
+	Receipt(ctx context.Context, key string) (Receipt, error)
 }
 
 // Outbox is the log that committed saves leave behind. It has two promises: every committed message is in it, and an

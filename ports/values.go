@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"hexorders/core/order"
 )
 
 // What a port may answer with. Errors carry detail: compare with errors.Is.
@@ -13,6 +15,9 @@ var (
 	ErrVersionMismatch = errors.New("the order is not at the version that was asked for")
 	ErrBadCursor       = errors.New("the cursor is not one that this list has given out")
 	ErrUnavailable     = errors.New("the store cannot be reached")
+	ErrRepeated        = errors.New("a request with this key is being or was carried out")
+	ErrKeyReused       = errors.New("the key was used for another request")
+	ErrNoReceipts      = errors.New("the store keeps no receipts of requests")
 	ErrFenced          = errors.New("a later lease holder has taken over")
 	ErrLeaseHeld       = errors.New("the lease is held by another")
 	ErrRefused         = errors.New("the broker refuses this message for good")
@@ -57,6 +62,34 @@ type ParkedOrder struct {
 	Reason   string    // why the first of them is parked
 	Since    time.Time // when the first of them was parked
 	Retry    bool      // an operator has asked for another try
+}
+
+// ReceiptsKept is for how long a request may be sent again.
+const ReceiptsKept = 24 * time.Hour
+
+// Request identifies a request, so that whoever got no answer can send it again.
+type Request struct {
+	Key         string // given by the sender, another one for each request; "" when the sender gave none
+	Fingerprint string // of what is asked for: the same for the same, another for anything else
+}
+
+// Receipt is what is kept of a request that was carried out.
+type Receipt struct {
+	Request
+	Order *order.Order // as it stood then, in a copy of the caller's own
+}
+
+type requestKey struct{}
+
+// WithRequest makes what is saved under ctx the outcome of a request.
+func WithRequest(ctx context.Context, r Request) context.Context {
+	return context.WithValue(ctx, requestKey{}, r)
+}
+
+// RequestOf is what WithRequest put there, or none.
+func RequestOf(ctx context.Context) Request {
+	r, _ := ctx.Value(requestKey{}).(Request)
+	return r
 }
 
 type traceParentKey struct{}

@@ -77,25 +77,25 @@ const (
 	optional presence = false
 )
 
-// readBody reads a request's body into whatever want points to.
-func (a *api) readBody(c *gin.Context, want value, p presence) error {
+// readBody reads a request's body into whatever want points to, and returns it as it came.
+func (a *api) readBody(c *gin.Context, want value, p presence) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, a.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return &inputError{is: errBodyTooLarge, detail: fmt.Sprintf("A body may have at most %d bytes.", a.MaxBody)}
+		return nil, &inputError{is: errBodyTooLarge, detail: fmt.Sprintf("A body may have at most %d bytes.", a.MaxBody)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return errBodyTimeout
+		return nil, errBodyTimeout
 	case err != nil:
-		return &inputError{is: errMalformedJSON, detail: "The body ended before it was complete."}
+		return nil, &inputError{is: errMalformedJSON, detail: "The body ended before it was complete."}
 	case len(body) == 0 && p == optional:
-		return nil
+		return nil, nil
 	case len(body) == 0:
-		return &inputError{is: errMalformedJSON, detail: "The body is empty; a JSON object is needed."}
+		return nil, &inputError{is: errMalformedJSON, detail: "The body is empty; a JSON object is needed."}
 	case !declaredJSON(c.Request.Header):
-		return errNotJSON
+		return nil, errNotJSON
 	}
-	return decode(body, want)
+	return body, decode(body, want)
 }
 
 // declaredJSON tells whether the body is plain JSON in UTF-8, the only encoding that JSON between systems has

@@ -38,10 +38,14 @@ func (a *api) target(c *gin.Context, id string) (ports.Target, error) {
 		return ports.Target{}, err
 	}
 	if !slices.Contains(versions, o.Version()) {
-		return ports.Target{}, ports.ErrVersionMismatch
+		return ports.Target{ID: id, Version: noVersion}, nil
 	}
 	return ports.Target{ID: id, Version: o.Version()}, nil
 }
+
+// noVersion is one that no order has. That the order is not at it is for Orders to find out: it may be because this
+// request comes a second time.
+const noVersion = -1
 
 // parseIfMatch reads the header's value: "*", or a list of entity tags (RFC 9110, 13.1.1). versions are those that
 // the tags name; a weak tag names none, because If-Match compares strongly, and neither does a tag that etag would

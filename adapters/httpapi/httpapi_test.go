@@ -423,6 +423,17 @@ var exchanges = []exchange{
 		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
 	},
 
+	// Idempotency-Key
+	{
+		name: "a key has a form", when: "POST /orders " + basket, header: map[string]string{"Idempotency-Key": `"a" "b"`},
+		status: 400, sent: map[string]string{"Content-Type": "application/problem+json"},
+		want: problem(400, "bad-idempotency-key", "Malformed Idempotency-Key", `Idempotency-Key takes one string of 1 to 255 visible ASCII characters, none of them a quote or a backslash, such as \"8e03978e-40d5-43dd-bc93-6894a57f9324\"; its quotes may be left out.`, ""),
+	},
+	{
+		name: "a command may come with a key", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"Idempotency-Key": `"key-1"`},
+		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("paid", 2, `{"productId":"1111","amount":3}`),
+	},
+
 	// Paths and methods
 	{
 		name: "an unknown path is a problem too", when: "GET /order",
@@ -544,10 +555,11 @@ func TestPagesFollowTheirLinks(t *testing.T) {
 }
 
 func newAPI() http.Handler {
-	made := 0
-	orders := app.NewOrders(memory.NewStore(), app.OrdersOptions{
-		Now:   func() time.Time { return mustTime(noon) },
-		NewID: func() string { made++; return fmt.Sprintf("order-%d", made) },
+	made, store := 0, memory.NewStore()
+	orders := app.NewOrders(store, app.OrdersOptions{
+		Now:      func() time.Time { return mustTime(noon) },
+		NewID:    func() string { made++; return fmt.Sprintf("order-%d", made) },
+		Receipts: store,
 	})
 	return newHandler(orders, nil)
 }

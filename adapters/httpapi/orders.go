@@ -17,7 +17,7 @@ import (
 
 func (a *api) create(c *gin.Context) error {
 	var body newOrder
-	if err := a.readBody(c, body.json(), required); err != nil {
+	if err := a.input(c, body.json(), required); err != nil {
 		return err
 	}
 	o, err := a.Orders.Create(c.Request.Context(), body.buyer, body.items)
@@ -131,10 +131,19 @@ func (a *api) command(c *gin.Context, body value, p presence) (ports.Target, err
 	if err != nil {
 		return ports.Target{}, err
 	}
-	if err := a.readBody(c, body, p); err != nil {
+	if err := a.input(c, body, p); err != nil {
 		return ports.Target{}, err
 	}
 	return a.target(c, id)
+}
+
+// input reads the body and, now that it is known what the request asks for, its Idempotency-Key.
+func (a *api) input(c *gin.Context, want value, p presence) error {
+	body, err := a.readBody(c, want, p)
+	if err != nil {
+		return err
+	}
+	return takeKey(c, body)
 }
 
 func writeChanged(c *gin.Context, o *order.Order, err error) error {

@@ -38,6 +38,9 @@ var problems = []problemKind{
 	{ports.ErrNotFound, 404, "order-not-found", "Order not found", "There is no order with this id.", 0},
 	{ports.ErrConflict, 409, "version-conflict", "Order changed meanwhile", "Others kept changing the order at the same moment. Nothing was changed by this request: send it again.", 0},
 	{ports.ErrVersionMismatch, 412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", 0},
+	{ports.ErrRepeated, 409, "request-in-flight", "Request in flight", "A request with this Idempotency-Key is being carried out. Send it again for its answer.", 1},
+	{ports.ErrKeyReused, 422, "idempotency-key-reused", "Idempotency-Key reused", "This Idempotency-Key was given to another request, which was carried out. A new request takes a new key.", 0},
+	{ports.ErrNoReceipts, 501, "no-idempotency", "No Idempotency-Key here", "The store of this service does not keep Idempotency-Keys: send the request without one, and look before you send it again.", 0},
 	{ports.ErrBadCursor, 400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, with the same buyerId.", 0},
 	{ports.ErrUnavailable, 503, "unavailable", "Store unavailable", "The store cannot be reached. " + mayHaveTakenEffect, 1},
 
@@ -48,6 +51,7 @@ var problems = []problemKind{
 	{errMissingField, 422, "missing-field", "Missing field", "The body lacks a field.", 0},
 	{errInvalidQuery, 400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", 0},
 	{errBadIfMatch, 400, "bad-if-match", "Malformed If-Match", `If-Match takes the ETag of an order as it was given, such as "7" with its quotes, or *.`, 0},
+	{errBadKey, 400, "bad-idempotency-key", "Malformed Idempotency-Key", `Idempotency-Key takes one string of 1 to 255 visible ASCII characters, none of them a quote or a backslash, such as "8e03978e-40d5-43dd-bc93-6894a57f9324"; its quotes may be left out.`, 0},
 	{errBodyTimeout, 408, "body-timeout", "Body too slow", "The body did not arrive in time.", 0},
 	{errBodyTooLarge, 413, "body-too-large", "Body too large", "", 0},
 	{errNotJSON, 415, "not-json", "Not JSON", "Send the body as Content-Type: application/json, in UTF-8 and not compressed.", 0},

@@ -45,6 +45,9 @@ var sentinels = map[string]struct {
 	"ports.ErrConflict":         {ports.ErrConflict, 409, "version-conflict"},
 	"ports.ErrVersionMismatch":  {ports.ErrVersionMismatch, 412, "version-mismatch"},
 	"ports.ErrBadCursor":        {ports.ErrBadCursor, 400, "bad-cursor"},
+	"ports.ErrRepeated":         {ports.ErrRepeated, 409, "request-in-flight"},
+	"ports.ErrKeyReused":        {ports.ErrKeyReused, 422, "idempotency-key-reused"},
+	"ports.ErrNoReceipts":       {ports.ErrNoReceipts, 501, "no-idempotency"},
 	"ports.ErrUnavailable":      {ports.ErrUnavailable, 503, "unavailable"},
 }
 
@@ -107,7 +110,7 @@ func TestEverySentinelIsAnsweredWithItsRow(t *testing.T) {
 			if strings.Contains(answer.Body.String(), "hunter2") {
 				t.Errorf("the inside leaks out: %s", answer.Body)
 			}
-			if retry := answer.Header().Get("Retry-After"); (retry == "1") != (want.status == 503) {
+			if retry := answer.Header().Get("Retry-After"); (retry == "1") != (want.status == 503 || want.code == "request-in-flight") {
 				t.Errorf("Retry-After %q with status %d", retry, want.status)
 			}
 		})
@@ -182,10 +185,11 @@ type fakeOrders struct {
 	order      *order.Order
 	target     ports.Target
 	trace      string
+	request    ports.Request
 }
 
 func (f *fakeOrders) answer(ctx context.Context, at ports.Target) (*order.Order, error) {
-	f.target, f.trace = at, ports.TraceParent(ctx)
+	f.target, f.trace, f.request = at, ports.TraceParent(ctx), ports.RequestOf(ctx)
 	switch {
 	case f.panicsWith != nil:
 		panic(f.panicsWith)

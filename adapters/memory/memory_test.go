@@ -2,10 +2,13 @@ package memory
 
 import (
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
+	"hexorders/core/order"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
 )
@@ -15,6 +18,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestOrderStore(t *testing.T) { porttest.OrderStore(t, open) }
 
 func TestOutbox(t *testing.T) { porttest.Outbox(t, open) }
+
+func TestReceipts(t *testing.T) { porttest.Receipts(t, open) }
 
 func TestParking(t *testing.T) {
 	porttest.Parking(t, func(testing.TB) ports.Parking { return NewParking() })
@@ -31,10 +36,45 @@ func open(testing.TB) porttest.Storage {
 		defer s.mu.Unlock()
 		s.failCommit = err
 	}
-	return porttest.Storage{Orders: s, Outbox: NewOutbox(s), FailCommits: func(testing.TB) func() {
-		setFailure(errors.New("the disk is full"))
-		return func() { setFailure(nil) }
-	}}
+	return porttest.Storage{
+		Orders: s, Outbox: NewOutbox(s), Receipts: s,
+		FailCommits: func(testing.TB) func() {
+			setFailure(errors.New("the disk is full"))
+			return func() { setFailure(nil) }
+		},
+		Age: func(_ testing.TB, by time.Duration) { age(s, by) },
+	}
+}
+
+func age(s *Store, by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, r := range s.receipts {
+		r.at = r.at.Add(-by)
+		s.receipts[key] = r
+	}
+}
+
+func TestOldReceiptsAreForgotten(t *testing.T) {
+	s := NewStore()
+	save := func(id string) {
+		t.Helper()
+		o, err := order.New(id, "9999", nil, time.Now())
+		if err == nil {
+			err = s.Save(ports.WithRequest(t.Context(), ports.Request{Key: "key of " + id}), o)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 10 {
+		save(fmt.Sprintf("order-%d", i))
+	}
+	age(s, ports.ReceiptsKept+time.Minute)
+	save("order-10")
+	if len(s.receipts) != 1 || len(s.keys) != 1 {
+		t.Errorf("%d receipts under %d keys are kept, want the newest alone", len(s.receipts), len(s.keys))
+	}
 }
 
 func TestTwoOutboxesOfOneStoreShareTheCheckpoint(t *testing.T) {

@@ -10,13 +10,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"hexorders/adapters/eventjson"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
 
-// Store is a ports.OrderStore. It keeps states and messages as values: a live order handed in or out would let its
+// Store is a ports.OrderStore and its ports.Receipts. It keeps states and messages as values: a live order handed in or out would let its
 // caller change the store without Save.
 //
 // The log of messages is never cut, because an outbox must be able to start from the first message again. That makes
@@ -27,6 +28,9 @@ type Store struct {
 	log    []ports.Message
 	grown  chan struct{} // closed, and replaced, when the log grows
 
+	receipts map[string]receipt // by key
+	keys     []string           // of the receipts, oldest first
+
 	position ports.Position // the outbox's checkpoint, and the term that made it
 	term     int64
 
@@ -34,7 +38,7 @@ type Store struct {
 }
 
 func NewStore() *Store {
-	return &Store{orders: map[string]order.Snapshot{}, grown: make(chan struct{})}
+	return &Store{orders: map[string]order.Snapshot{}, grown: make(chan struct{}), receipts: map[string]receipt{}}
 }
 
 func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
@@ -62,18 +66,22 @@ func (s *Store) Save(ctx context.Context, o *order.Order) error {
 	if err != nil {
 		return err
 	}
-	if err := s.commit(o.Snapshot(), o.Version()-changes, messages); err != nil {
+	if err := s.commit(o.Snapshot(), o.Version()-changes, messages, ports.RequestOf(ctx)); err != nil {
 		return fmt.Errorf("save order %q: %w", o.ID(), err)
 	}
 	o.Committed()
 	return nil
 }
 
-// commit is the transaction: under one lock the order is still as it was loaded, and both writes happen, or neither.
-// An order that is not there has version 0, which is where a new one starts from.
-func (s *Store) commit(state order.Snapshot, loaded int, messages []ports.Message) error {
+// commit is the transaction: under one lock the key is free, the order is still as it was loaded, and all is written, or
+// nothing. An order that is not there has version 0, which is where a new one starts from.
+func (s *Store) commit(state order.Snapshot, loaded int, messages []ports.Message, request ports.Request) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forget()
+	if _, taken := s.receipts[request.Key]; taken {
+		return ports.ErrRepeated
+	}
 	if s.orders[state.ID].Version != loaded {
 		return ports.ErrConflict
 	}
@@ -82,6 +90,10 @@ func (s *Store) commit(state order.Snapshot, loaded int, messages []ports.Messag
 	}
 	s.orders[state.ID] = state
 	s.log = append(s.log, messages...)
+	if request.Key != "" {
+		s.receipts[request.Key] = receipt{request, state, time.Now()}
+		s.keys = append(s.keys, request.Key)
+	}
 	close(s.grown)
 	s.grown = make(chan struct{})
 	return nil

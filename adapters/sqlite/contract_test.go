@@ -1,12 +1,17 @@
 package sqlite
 
 import (
+	"database/sql"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	driver "modernc.org/sqlite"
 
+	"hexorders/core/order"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
 )
@@ -17,6 +22,8 @@ func TestOutbox(t *testing.T) { porttest.Outbox(t, openStorage(options{})) }
 
 // Without groups the promises are the same.
 func TestOrderStoreOneByOne(t *testing.T) { porttest.OrderStore(t, openStorage(options{maxBatch: 1})) }
+
+func TestReceipts(t *testing.T) { porttest.Receipts(t, openStorage(options{})) }
 
 func TestParking(t *testing.T) {
 	porttest.Parking(t, func(t testing.TB) ports.Parking { return NewParking(openNew(t)) })
@@ -33,9 +40,61 @@ func TestTopic(t *testing.T) {
 func openStorage(o options) func(testing.TB) porttest.Storage {
 	return func(t testing.TB) porttest.Storage {
 		db := openWith(t, filepath.Join(t.TempDir(), "orders.db"), o)
-		return porttest.Storage{Orders: NewStore(db), Outbox: NewOutbox(db), FailCommits: func(t testing.TB) func() {
-			return failCommits(t, db)
-		}}
+		store := NewStore(db)
+		return porttest.Storage{
+			Orders: store, Outbox: NewOutbox(db), Receipts: store,
+			FailCommits: func(t testing.TB) func() { return failCommits(t, db) },
+			Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
+		}
+	}
+}
+
+func age(t testing.TB, db *DB, by time.Duration) {
+	t.Helper()
+	err := db.writer.do(t.Context(), 0, func(tx *tx) error {
+		_, err := tx.exec(`UPDATE receipts SET kept_since = strftime('%Y-%m-%dT%H:%M:%fZ', kept_since, ?)`,
+			fmt.Sprintf("-%d seconds", int(by.Seconds())))
+		return err
+	})
+	if err != nil {
+		t.Fatalf("make the receipts older: %v", err)
+	}
+}
+
+func TestOldReceiptsGoAFewAtATime(t *testing.T) {
+	db := openNew(t)
+	store := NewStore(db)
+	saved := 0
+	save := func() {
+		t.Helper()
+		saved++
+		o, err := order.New(fmt.Sprintf("order-%03d", saved), "9999", nil, time.Now())
+		if err == nil {
+			err = store.Save(ports.WithRequest(t.Context(), ports.Request{Key: "key of " + o.ID()}), o)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		save()
+	}
+	age(t, db, ports.ReceiptsKept+time.Minute)
+	for _, want := range []int{7, 4, 3} { // one comes, up to four go
+		save()
+		var kept int
+		if err := db.queryRow(t.Context(), "SELECT count(*) FROM receipts", nil, &kept); err != nil || kept != want {
+			t.Errorf("%d receipts are kept, error %v, want %d", kept, err, want)
+		}
+	}
+	var plan string
+	err := db.query(t.Context(), `EXPLAIN QUERY PLAN SELECT key FROM receipts WHERE kept_since <= ? ORDER BY kept_since LIMIT 4`, []any{""},
+		func(rows *sql.Rows) error {
+			var id, parent, unused int
+			return rows.Scan(&id, &parent, &unused, &plan)
+		})
+	if err != nil || !strings.Contains(plan, "receipts_by_age") {
+		t.Errorf("old receipts are looked for by %q, error %v, want by the index receipts_by_age", plan, err)
 	}
 }
 

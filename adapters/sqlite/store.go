@@ -14,10 +14,13 @@ import (
 	"hexorders/ports"
 )
 
-// Store is a ports.OrderStore: a row an order, with its items as JSON.
+// Store is a ports.OrderStore, a row an order, with its items as JSON, and its ports.Receipts.
 type Store struct{ db *DB }
 
-var _ ports.OrderStore = (*Store)(nil)
+var (
+	_ ports.OrderStore = (*Store)(nil)
+	_ ports.Receipts   = (*Store)(nil)
+)
 
 func NewStore(db *DB) *Store { return &Store{db} }
 
@@ -33,7 +36,8 @@ func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
 	return nil, fmt.Errorf("get order %.80q: %w", id, err)
 }
 
-// Save writes the order where it still has the version it was loaded with, and a row in the outbox for each change.
+// Save writes the order where it still has the version it was loaded with, a row in the outbox for each change, and the
+// receipt of the request, if there is one.
 func (s *Store) Save(ctx context.Context, o *order.Order) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("save order %q: %w", o.ID(), err)
@@ -53,7 +57,11 @@ func (s *Store) Save(ctx context.Context, o *order.Order) error {
 		log[i] = messageColumns(m)
 		size += len(m.Payload)
 	}
+	request := ports.RequestOf(ctx)
 	err = s.db.writer.do(ctx, size, func(t *tx) error {
+		if err := checkKey(t, request.Key); err != nil {
+			return err
+		}
 		var changed int64
 		var err error
 		if loaded == 0 {
@@ -74,7 +82,7 @@ func (s *Store) Save(ctx context.Context, o *order.Order) error {
 				return err
 			}
 		}
-		return nil
+		return keepReceipt(t, request, state.ID)
 	})
 	if err != nil {
 		return fmt.Errorf("save order %q: %w", o.ID(), err)

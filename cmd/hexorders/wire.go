@@ -26,14 +26,15 @@ import (
 
 // storage is what one store brings.
 type storage struct {
-	orders  ports.OrderStore
-	outbox  ports.Outbox
-	parking ports.Parking
-	lease   ports.Lease
-	topic   ports.Topic                 // for the in-process broker
-	shared  bool                        // other processes see it too, topic included
-	ready   func(context.Context) error // nil when it can be reached
-	close   func(context.Context) error
+	orders   ports.OrderStore
+	receipts ports.Receipts // of requests; nil: those with an Idempotency-Key are refused
+	outbox   ports.Outbox
+	parking  ports.Parking
+	lease    ports.Lease
+	topic    ports.Topic                 // for the in-process broker
+	shared   bool                        // other processes see it too, topic included
+	ready    func(context.Context) error // nil when it can be reached
+	close    func(context.Context) error
 }
 
 func openStorage(ctx context.Context, c *Config, log *slog.Logger) (*storage, error) {
@@ -43,8 +44,9 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger) (*storage, er
 		if err != nil {
 			return nil, fmt.Errorf("%w (HEXORDERS_SQLITE_PATH)", err)
 		}
+		store := sqlite.NewStore(db)
 		return &storage{
-			orders: sqlite.NewStore(db), outbox: sqlite.NewOutbox(db), parking: sqlite.NewParking(db),
+			orders: store, receipts: store, outbox: sqlite.NewOutbox(db), parking: sqlite.NewParking(db),
 			lease: sqlite.NewLease(db, "relay"), topic: sqlite.NewTopic(db), shared: true,
 			ready: db.Ping,
 			close: func(context.Context) error { return db.Close() },
@@ -52,8 +54,8 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger) (*storage, er
 	case "memory":
 		store := memory.NewStore()
 		return &storage{
-			orders: store, outbox: memory.NewOutbox(store), parking: memory.NewParking(), lease: memory.NewLease(),
-			topic: memory.NewTopic(),
+			orders: store, receipts: store, outbox: memory.NewOutbox(store), parking: memory.NewParking(),
+			lease: memory.NewLease(), topic: memory.NewTopic(),
 			ready: func(context.Context) error { return nil },
 			close: func(context.Context) error { return nil },
 		}, nil
@@ -102,7 +104,7 @@ func openBroker(c *Config, s *storage, log *slog.Logger) (publisher ports.Publis
 
 func newAPI(s *storage, ready func(context.Context) error, log *slog.Logger) httpapi.Options {
 	return httpapi.Options{
-		Orders: app.NewOrders(s.orders, app.OrdersOptions{Now: time.Now, NewID: newID}),
+		Orders: app.NewOrders(s.orders, app.OrdersOptions{Now: time.Now, NewID: newID, Receipts: s.receipts}),
 		Ready:  ready,
 		Logger: log,
 	}

@@ -16,13 +16,17 @@ import (
 	"hexorders/ports"
 )
 
-// Storage is what the OrderStore and Outbox suites run against: a fresh, empty store with its outbox. Whatever has to
+// Storage is what the OrderStore, Outbox and Receipts suites run against: a fresh, empty store with what it leaves behind. Whatever has to
 // be closed afterwards belongs into t.Cleanup of open.
 type Storage struct {
 	Orders ports.OrderStore
 	Outbox ports.Outbox
 	// FailCommits makes every commit of Save fail until heal is called: the writes happen, the commit does not.
 	FailCommits func(t testing.TB) (heal func())
+
+	// For the Receipts suite alone: the receipts, and a way to make all that are kept older.
+	Receipts ports.Receipts
+	Age      func(t testing.TB, by time.Duration)
 }
 
 // OrderStore checks the promises of ports.OrderStore. open is called once per check.
@@ -30,6 +34,9 @@ func OrderStore(t *testing.T, open func(t testing.TB) Storage) { run(t, orderSto
 
 // Outbox checks the promises of ports.Outbox, with messages that the store's Save has left behind.
 func Outbox(t *testing.T, open func(t testing.TB) Storage) { run(t, outboxChecks, open) }
+
+// Receipts checks the promises of ports.Receipts, with what the store's Save has left behind.
+func Receipts(t *testing.T, open func(t testing.TB) Storage) { run(t, receiptsChecks, open) }
 
 // Parking checks the promises of ports.Parking, on one that is empty.
 func Parking(t *testing.T, open func(t testing.TB) ports.Parking) { run(t, parkingChecks, open) }

@@ -129,13 +129,16 @@ func storageFlaw(name string, red ...string) flaw[porttest.Storage] {
 }
 
 func openStorage(flaw string) porttest.Storage {
-	s := &store{flaw: flaw, orders: map[string]order.Snapshot{}, live: map[string]*order.Order{}, grown: make(chan struct{})}
+	s := &store{
+		flaw: flaw, orders: map[string]order.Snapshot{}, live: map[string]*order.Order{}, grown: make(chan struct{}),
+		receipts: map[string]*receipt{},
+	}
 	setFailing := func(failing bool) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.failing = failing
 	}
-	return porttest.Storage{Orders: s, Outbox: s, FailCommits: func(testing.TB) func() {
+	return porttest.Storage{Orders: s, Outbox: s, Receipts: s, Age: s.age, FailCommits: func(testing.TB) func() {
 		setFailing(true)
 		return func() { setFailing(false) }
 	}}
@@ -149,6 +152,8 @@ type store struct {
 	orders map[string]order.Snapshot
 	log    []ports.Message
 	grown  chan struct{}
+
+	receipts map[string]*receipt
 
 	position ports.Position
 	term     int64
@@ -205,7 +210,7 @@ func (s *store) save(ctx context.Context, o *order.Order) error {
 	if err := s.ended(ctx); err != nil {
 		return err
 	}
-	if len(o.Changes()) == 0 && !s.has("saves what has no changes") {
+	if len(o.Changes()) == 0 && !s.has("saves what has no changes") && !s.has("keeps a receipt of what has no changes") {
 		return nil
 	}
 	messages, err := eventjson.Messages(ctx, o)
@@ -221,8 +226,25 @@ func (s *store) save(ctx context.Context, o *order.Order) error {
 		state.Status = order.StatusPending
 	}
 
+	request := ports.RequestOf(ctx)
+	if s.has("keeps a receipt of what has no changes") && len(o.Changes()) == 0 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.keep(request, state)
+		return nil
+	}
+	if s.has("looks for the key before its transaction") && s.repeated(request) {
+		return ports.ErrRepeated
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.has("takes the key before it is sure") {
+		defer s.keep(request, state)
+	}
+	if !s.has("looks for the key before its transaction") && s.hasKey(request) {
+		s.poisoned = s.has("fails the save beside a repeated one")
+		return ports.ErrRepeated
+	}
 	if s.stale(o) {
 		s.poisoned = s.has("fails the save beside a refused one")
 		return ports.ErrConflict
@@ -245,6 +267,7 @@ func (s *store) save(ctx context.Context, o *order.Order) error {
 	}
 	if keepOrder {
 		s.orders[state.ID] = state
+		s.keep(request, state)
 	}
 	if s.has("shares its live object") {
 		s.live[state.ID] = o

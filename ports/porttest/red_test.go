@@ -34,6 +34,10 @@ func TestOutboxSuiteGoesRed(t *testing.T) {
 	goesRed(t, porttest.OutboxChecks(), outboxFlaws, func() porttest.Storage { return openStorage("") })
 }
 
+func TestReceiptsSuiteGoesRed(t *testing.T) {
+	goesRed(t, porttest.ReceiptsChecks(), receiptsFlaws, func() porttest.Storage { return openStorage("") })
+}
+
 func TestParkingSuiteGoesRed(t *testing.T) {
 	goesRed(t, porttest.ParkingChecks(), parkingFlaws, soundParking)
 }

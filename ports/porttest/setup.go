@@ -115,7 +115,7 @@ func named(err error) string {
 	for name, sentinel := range map[string]error{
 		"ports.ErrNotFound": ports.ErrNotFound, "ports.ErrConflict": ports.ErrConflict, "ports.ErrBadCursor": ports.ErrBadCursor,
 		"ports.ErrFenced": ports.ErrFenced, "ports.ErrLeaseHeld": ports.ErrLeaseHeld, "ports.ErrRefused": ports.ErrRefused,
-		"ports.ErrUnavailable": ports.ErrUnavailable, "context.Canceled": context.Canceled,
+		"ports.ErrRepeated": ports.ErrRepeated, "ports.ErrUnavailable": ports.ErrUnavailable, "context.Canceled": context.Canceled,
 	} {
 		if errors.Is(err, sentinel) {
 			return fmt.Sprintf("%s (%v)", name, err)

@@ -1,0 +1,130 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"hexorders/adapters/memory"
+	"hexorders/app"
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// under is the context of a request.
+func under(t *testing.T, key, fingerprint string) context.Context {
+	return ports.WithRequest(t.Context(), ports.Request{Key: key, Fingerprint: fingerprint})
+}
+
+func ordersOver(store interface {
+	ports.OrderStore
+	ports.Receipts
+}) *app.Orders {
+	return app.NewOrders(store, app.OrdersOptions{NewID: func() string { return "order-1" }, Receipts: store})
+}
+
+func wantVersion(t *testing.T, orders *app.Orders, want int) {
+	t.Helper()
+	o, err := orders.Get(t.Context(), "order-1")
+	if err != nil || o.Version() != want {
+		t.Errorf("stored order: %v, error %v, want version %d", o, err, want)
+	}
+}
+
+// Two processes have nothing in common but the store. The second gets the same request while the first is between its
+// load and its save, and the order refuses what it would have to do: to pay an order that is paid.
+func TestARequestToTwoProcessesIsCarriedOutOnce(t *testing.T) {
+	store := memory.NewStore()
+	other := ordersOver(store)
+	create(t, other)
+	target := ports.Target{ID: "order-1", Version: 1}
+	var first *order.Order
+	one := ordersOver(&interrupted{Store: store, beforeSave: func() {
+		var err error
+		if first, err = other.Pay(under(t, "key-1", "pay"), target); err != nil {
+			t.Fatal(err)
+		}
+	}})
+	second, err := one.Pay(under(t, "key-1", "pay"), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Version() != 2 || second.Version() != 2 || second.Status() != order.StatusPaid {
+		t.Errorf("answers %+v and %+v, want the same", first.Snapshot(), second.Snapshot())
+	}
+	wantVersion(t, one, 2)
+}
+
+// The commit went well and the store's answer was lost. Where the store can be asked again, nobody has to know.
+func TestAnAnswerLostOnTheWayFromTheStoreIsFound(t *testing.T) {
+	store := &interrupted{Store: memory.NewStore(), afterSave: func() error { return ports.ErrUnavailable }}
+	orders := ordersOver(store)
+	o, err := orders.Create(under(t, "key-1", "create"), "9999", nil)
+	if err != nil || o.ID() != "order-1" || o.Version() != 1 {
+		t.Fatalf("create: %v, error %v", o, err)
+	}
+	if _, err := orders.Cancel(t.Context(), ports.Target{ID: "order-1"}, ""); !errors.Is(err, ports.ErrUnavailable) {
+		t.Errorf("without a key: error %v, want ErrUnavailable", err)
+	}
+}
+
+// A store that is away has nothing to say about receipts either: the command's own error is the answer.
+func TestAReceiptThatCannotBeReadHidesNoError(t *testing.T) {
+	store := &interrupted{Store: memory.NewStore()}
+	orders := ordersOver(store)
+	create(t, orders)
+	store.away = true
+	_, err := orders.AddItem(under(t, "key-1", "add"), ports.Target{ID: "order-1"}, "q", 0)
+	if !errors.Is(err, order.ErrInvalidAmount) {
+		t.Errorf("error %v, want ErrInvalidAmount", err)
+	}
+	_, err = orders.Create(under(t, "key-2", "create"), "9999", nil)
+	if !errors.Is(err, ports.ErrConflict) { // the id is taken
+		t.Errorf("error %v, want ErrConflict", err)
+	}
+}
+
+func TestAKeyIsFreeOnceItsRequestHasEnded(t *testing.T) {
+	orders := ordersOver(memory.NewStore())
+	create(t, orders)
+	target := ports.Target{ID: "order-1"}
+	for range 2 {
+		if _, err := orders.AddItem(under(t, "key-1", "add"), target, "q", 0); !errors.Is(err, order.ErrInvalidAmount) {
+			t.Errorf("error %v, want ErrInvalidAmount", err)
+		}
+	}
+	if _, err := orders.AddItem(under(t, "key-1", "add"), target, "q", 1); err != nil {
+		t.Error(err)
+	}
+	if _, err := orders.AddItem(under(t, "key-1", "add another"), target, "q", 2); !errors.Is(err, ports.ErrKeyReused) {
+		t.Errorf("error %v, want ErrKeyReused", err)
+	}
+	wantVersion(t, orders, 2)
+}
+
+// interrupted is a store where things happen at a bad moment.
+type interrupted struct {
+	*memory.Store
+	beforeSave func()
+	afterSave  func() error
+	away       bool // for whoever wants a receipt
+}
+
+func (s *interrupted) Save(ctx context.Context, o *order.Order) error {
+	if s.beforeSave != nil {
+		s.beforeSave()
+		s.beforeSave = nil
+	}
+	err := s.Store.Save(ctx, o)
+	if s.afterSave != nil {
+		return s.afterSave()
+	}
+	return err
+}
+
+func (s *interrupted) Receipt(ctx context.Context, key string) (ports.Receipt, error) {
+	if s.away {
+		return ports.Receipt{}, ports.ErrUnavailable
+	}
+	return s.Store.Receipt(ctx, key)
+}
