@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +39,11 @@ const (
 	closeTimeout    = time.Second / 2 // for saying goodbye to the store
 	stopWithin      = 9500 * time.Millisecond
 )
+
+// gcPercent lets the heap grow to five times what is live before it is collected; GOGC in the environment wins. What is
+// live is a few MB, and to collect them as often as Go does by itself costs a quarter of the processor time of an order
+// and saves 10 MB.
+const gcPercent = 400
 
 // connectTimeout is for the store at start, with the time to find out why it does not answer.
 const connectTimeout = 15 * time.Second
@@ -82,6 +88,10 @@ func serve(ctx context.Context, roles []string, logTo io.Writer) error {
 	slog.SetDefault(log) // for libraries that have not been told
 	for _, warning := range warnings {
 		log.Warn(warning)
+	}
+
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 
 	ctx, ended := untilSignal(ctx, log)
