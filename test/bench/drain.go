@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,20 +15,21 @@ import (
 )
 
 // backlog is an outbox that filled up while nobody relayed. Every round drains it anew: the relay's checkpoint is put
-// back to what it was, and the topic is another.
+// back to what it was, and the topic is another. Nobody may write meanwhile, to this database or another: a change
+// stream reads the whole oplog, and would be timed reading what is not for it.
 type backlog struct {
 	lab        *lab
 	db         *mongo.Database
 	raw        *rawStore
 	messages   int
+	each       int      // messages of an order
 	checkpoint bson.D   // of hexorders, before the first of the messages
-	token      bson.Raw // the change stream's, the same
+	token      bson.Raw // of the change stream, the same
 	close      func()
 }
 
-// newBacklog fills an outbox with messages of orders that have so many each, a thousand orders at a time
-// in turn.
-func (l *lab) newBacklog(ctx context.Context, messages, each int) (b *backlog, err error) {
+// newBacklog is an empty one that the relay has a checkpoint for.
+func (l *lab) newBacklog(ctx context.Context, each int) (b *backlog, err error) {
 	db, drop, err := l.database(ctx)
 	if err != nil {
 		return nil, err
@@ -37,67 +39,73 @@ func (l *lab) newBacklog(ctx context.Context, messages, each int) (b *backlog, e
 		drop()
 		return nil, err
 	}
-	b = &backlog{lab: l, db: db, raw: raw, messages: messages, close: func() { raw.close(); drop() }}
-	defer func() {
-		if err != nil {
-			b.close()
-		}
-	}()
-	if err := b.takePositions(ctx); err != nil {
+	b = &backlog{lab: l, db: db, raw: raw, each: each, close: func() { raw.close(); drop() }}
+	_, first := newDocuments(time.Now())
+	_, err = raw.outbox.InsertOne(ctx, first)
+	if err == nil {
+		err = b.catchUp(ctx, 1)
+	}
+	if err != nil {
+		b.close()
 		return nil, err
 	}
-	const open = 1000 // orders that change in turn
+	return b, nil
+}
+
+// grow adds messages, those of a thousand orders at a time in turn.
+func (b *backlog) grow(ctx context.Context, into *mongo.Collection, messages int) error {
+	const open = 1000
 	ids := make([]string, open)
 	now := time.Now()
-	return b, fill(ctx, raw.outbox, messages, func(i int) messageDocument {
+	return fill(ctx, into, messages, func(i int) messageDocument {
 		turn := i / open
-		if turn%each == 0 {
+		if turn%b.each == 0 {
 			ids[i%open] = uuid.Must(uuid.NewV7()).String()
 		}
-		return newMessage(ids[i%open], turn%each+1, "OrderCreated", now, `,"buyerId":"9999","items":[{"productId":"1111","amount":3}]`)
+		return newMessage(ids[i%open], turn%b.each+1, "OrderCreated", now, `,"buyerId":"9999","items":[{"productId":"1111","amount":3}]`)
 	})
 }
 
-// takePositions has the relay publish one message, so that it has a checkpoint to go on from.
-func (b *backlog) takePositions(ctx context.Context) error {
-	stream, err := b.raw.outbox.Watch(ctx, mongo.Pipeline{})
-	if err != nil {
-		return err
-	}
-	b.token = stream.ResumeToken()
-	if err := stream.Close(ctx); err != nil {
-		return err
-	}
-	_, first := newDocuments(time.Now())
-	if _, err := b.raw.outbox.InsertOne(ctx, first); err != nil {
-		return err
-	}
-	topic := b.lab.newName()
-	if err := b.lab.createTopic(ctx, topic); err != nil {
-		return err
-	}
-	defer b.lab.deleteTopic(ctx, topic)
-	relay, err := b.lab.serve(ctx, b.db.Name(), topic, "relay")
-	if err != nil {
-		return err
-	}
-	err = await(ctx, time.Minute, func() (bool, error) {
-		err := b.db.Collection("relay").FindOne(ctx, bson.D{{Key: "_id", Value: "outbox"}}).Decode(&b.checkpoint)
-		if errors.Is(err, mongo.ErrNoDocuments) {
-			return false, nil
+// catchUp has the relay publish what there is, so many messages, and notes where it and a change stream go on.
+func (b *backlog) catchUp(ctx context.Context, messages int) error {
+	_, err := b.into(ctx, messages, func(topic string) (s sample, err error) {
+		relay, err := b.lab.serve(ctx, b.db.Name(), topic, "relay")
+		if err != nil {
+			return s, err
 		}
-		return err == nil, err
+		_, err = b.lab.appended(ctx, topic, 0, time.Time{}, messages)
+		return s, errors.Join(err, relay.stop())
 	})
-	return errors.Join(err, relay.stop())
+	if err != nil {
+		return err
+	}
+	b.checkpoint = nil
+	if err := b.db.Collection("relay").FindOne(ctx, checkpointID).Decode(&b.checkpoint); err != nil {
+		return err
+	}
+	b.token, err = b.raw.position(ctx)
+	return err
+}
+
+var checkpointID = bson.D{{Key: "_id", Value: "outbox"}}
+
+// fresh drains with the relay messages that were written just before.
+func (b *backlog) fresh(ctx context.Context) (sample, error) {
+	b.checkpoint = nil // it goes on where it is
+	if err := b.grow(ctx, b.raw.outbox, b.messages); err != nil {
+		return sample{}, err
+	}
+	return b.ours(ctx)
 }
 
 // ours drains it with the relay, as a process.
 func (b *backlog) ours(ctx context.Context) (s sample, err error) {
-	byID := bson.D{{Key: "_id", Value: "outbox"}}
-	if _, err := b.db.Collection("relay").ReplaceOne(ctx, byID, b.checkpoint, options.Replace().SetUpsert(true)); err != nil {
-		return s, err
+	if b.checkpoint != nil {
+		if _, err := b.db.Collection("relay").ReplaceOne(ctx, checkpointID, b.checkpoint); err != nil {
+			return s, err
+		}
 	}
-	return b.into(ctx, b.messages, func(topic string, began time.Time) (s sample, err error) {
+	return b.into(ctx, b.messages, func(topic string) (s sample, err error) {
 		relay, err := b.lab.serve(ctx, b.db.Name(), topic, "relay")
 		if err != nil {
 			return s, err
@@ -107,7 +115,7 @@ func (b *backlog) ours(ctx context.Context) (s sample, err error) {
 		if err != nil {
 			return s, err
 		}
-		if s.rate, err = b.lab.appended(ctx, topic, 0, began, b.messages); err != nil {
+		if s.rate, err = b.lab.appended(ctx, topic, 0, time.Time{}, b.messages); err != nil {
 			return s, err
 		}
 		if s.rss, err = peakMemory(relay.command.Process.Pid); err != nil {
@@ -119,7 +127,7 @@ func (b *backlog) ours(ctx context.Context) (s sample, err error) {
 
 // stream drains it with rawTail.
 func (b *backlog) stream(ctx context.Context) (sample, error) {
-	return b.into(ctx, b.messages+1, func(topic string, began time.Time) (s sample, err error) {
+	return b.into(ctx, b.messages, func(topic string) (s sample, err error) {
 		meter, err := b.lab.startMeter(ctx, os.Getpid(), ownMallocs)
 		if err != nil {
 			return s, err
@@ -128,11 +136,11 @@ func (b *backlog) stream(ctx context.Context) (sample, error) {
 		if err != nil {
 			return s, err
 		}
-		s.rate, err = b.lab.appended(ctx, topic, 0, began, b.messages+1)
+		s.rate, err = b.lab.appended(ctx, topic, 0, time.Time{}, b.messages)
 		if err := errors.Join(err, tail.stop()); err != nil {
 			return s, err
 		}
-		return s, meter.read(ctx, &s, b.messages+1)
+		return s, meter.read(ctx, &s, b.messages)
 	})
 }
 
@@ -141,17 +149,17 @@ func (b *backlog) stream(ctx context.Context) (sample, error) {
 func (b *backlog) poll(ctx context.Context) (sample, error) {
 	unmarked := bson.D{{Key: "published", Value: nil}}
 	mark := bson.D{{Key: "$set", Value: bson.D{{Key: "published", Value: true}}}}
-	if err := b.unmark(ctx); err != nil {
+	outbox, err := b.unmarked(ctx)
+	if err != nil {
 		return sample{}, err
 	}
-	return b.into(ctx, b.messages+1, func(topic string, began time.Time) (s sample, err error) {
+	return b.into(ctx, b.messages, func(topic string) (s sample, err error) {
 		producer, err := newRawProducer(b.lab.brokers, topic)
 		if err != nil {
 			return s, err
 		}
 		defer func() { err = errors.Join(err, producer.close()) }()
 		find := options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetLimit(chunk)
-		outbox := b.db.Collection("polled")
 		for {
 			cursor, err := outbox.Find(ctx, unmarked, find)
 			if err != nil {
@@ -178,36 +186,32 @@ func (b *backlog) poll(ctx context.Context) (sample, error) {
 				return s, err
 			}
 		}
-		s.rate, err = b.lab.appended(ctx, topic, 0, began, b.messages+1)
+		s.rate, err = b.lab.appended(ctx, topic, 0, time.Time{}, b.messages)
 		return s, err
 	})
 }
 
-// unmark copies the messages to a collection of their own, none of them marked, with the index that the search needs.
-func (b *backlog) unmark(ctx context.Context) error {
+// unmarked is a new collection of messages, none of them marked, with the index that the search needs.
+func (b *backlog) unmarked(ctx context.Context) (*mongo.Collection, error) {
 	polled := b.db.Collection("polled")
 	if err := polled.Drop(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	index := mongo.IndexModel{Keys: bson.D{{Key: "published", Value: 1}, {Key: "_id", Value: 1}}}
 	if _, err := polled.Indexes().CreateOne(ctx, index); err != nil {
-		return err
+		return nil, err
 	}
-	cursor, err := b.raw.outbox.Aggregate(ctx, mongo.Pipeline{{{Key: "$merge", Value: bson.D{{Key: "into", Value: "polled"}}}}})
-	if err != nil {
-		return err
-	}
-	return cursor.Close(ctx)
+	return polled, b.grow(ctx, polled, b.messages)
 }
 
 // into gives work a new topic.
-func (b *backlog) into(ctx context.Context, messages int, work func(topic string, began time.Time) (sample, error)) (sample, error) {
+func (b *backlog) into(ctx context.Context, messages int, work func(topic string) (sample, error)) (sample, error) {
 	topic := b.lab.newName()
 	if err := b.lab.createTopic(ctx, topic); err != nil {
 		return sample{}, err
 	}
 	defer b.lab.deleteTopic(ctx, topic)
-	s, err := work(topic, time.Now())
+	s, err := work(topic)
 	if err != nil {
 		return s, err
 	}
@@ -221,54 +225,90 @@ func (b *backlog) into(ctx context.Context, messages int, work func(topic string
 // drain is the relay against its peers.
 func drain(ctx context.Context, l *lab) (results []result, err error) {
 	for _, each := range []int{1, 5} {
-		b, err := l.newBacklog(ctx, l.messages, each)
+		r, err := l.drainStream(ctx, each)
 		if err != nil {
 			return results, err
 		}
-		title := fmt.Sprintf("relay of %s messages, an order each", thousands(float64(l.messages)))
-		if each > 1 {
-			title = fmt.Sprintf("relay of %s messages, %d an order", thousands(float64(l.messages)), each)
-		}
-		sides := []side{{ours, b.ours}, {raw, b.stream}}
-		lines := []line{{title, ours, raw, rate, "messages/s", atLeast(0.85)}}
-		if each == 1 {
-			sides = append(sides, side{polling, b.poll})
-			lines = append(lines,
-				line{title, ours, polling, rate, "messages/s", aim{}},
-				line{title + ": processor time of the process, a message", ours, raw, cpu, "µs", aim{}},
-				line{title + ": allocations a message", ours, raw, mallocs, "", aim{}})
-		}
-		r, err := l.compare(ctx, title, sides, lines...)
-		b.close()
-		if err != nil {
-			return results, err
-		}
-		r.group, r.charts = fmt.Sprintf("%d an order", each), []chart{{"drain", "Relay: messages a second", rate}}
 		results = append(results, r)
 	}
-	return results, nil
+	b, err := l.newBacklog(ctx, 1)
+	if err != nil {
+		return results, err
+	}
+	defer b.close()
+	b.messages = l.messages
+	title := fmt.Sprintf("relay of %s new messages", thousands(float64(l.messages)))
+	r, err := l.compare(ctx, title, []side{{ours, b.fresh}, {polling, b.poll}},
+		line{title, ours, polling, rate, "messages/s", aim{}})
+	r.group, r.charts = "new messages", drainCharts
+	return append(results, r), err
 }
 
-// backlogs is the relay on longer and longer backlogs.
+var drainCharts = []chart{{"drain", "Relay: messages a second", rate}}
+
+func (l *lab) drainStream(ctx context.Context, each int) (r result, err error) {
+	b, err := l.newBacklog(ctx, each)
+	if err != nil {
+		return r, err
+	}
+	defer b.close()
+	b.messages = l.messages
+	if err := b.grow(ctx, b.raw.outbox, b.messages); err != nil {
+		return r, err
+	}
+	group := "an order each"
+	if each > 1 {
+		group = fmt.Sprintf("%d an order", each)
+	}
+	title := fmt.Sprintf("relay of %s messages, %s", thousands(float64(l.messages)), group)
+	lines := []line{{title, ours, raw, rate, "messages/s", atLeast(0.85)}}
+	if each == 1 {
+		lines = append(lines,
+			line{title + ": processor time of the process, a message", ours, raw, cpu, "µs", aim{}},
+			line{title + ": allocations a message", ours, raw, mallocs, "", aim{}})
+	}
+	r, err = l.compare(ctx, title, []side{{ours, b.ours}, {raw, b.stream}}, lines...)
+	r.group, r.charts = group, drainCharts
+	return r, err
+}
+
+// backlogs is the relay on longer and longer backlogs. They all end where the outbox does, and begin further back.
 func backlogs(ctx context.Context, l *lab) ([]result, error) {
-	var sides []side
-	var lines []line
 	name := func(n int) string { return thousands(float64(n)) + " messages" }
-	for i, n := range l.backlogs {
-		b, err := l.newBacklog(ctx, n, 1)
-		if err != nil {
+	b, err := l.newBacklog(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	var sides []side
+	for i, n := range slices.Backward(l.backlogs) {
+		from := *b
+		from.messages = n
+		sides = slices.Insert(sides, 0, side{name(n), from.ours})
+		shorter := 0
+		if i > 0 {
+			shorter = l.backlogs[i-1]
+		}
+		if err := b.grow(ctx, b.raw.outbox, n-shorter); err != nil {
 			return nil, err
 		}
-		defer b.close()
-		sides = append(sides, side{name(n), b.ours})
-		lines = append(lines, line{"relay of a backlog of " + name(n) + ": peak memory", name(n), "", rss, "MiB", below(150, "MiB")})
+		if shorter > 0 {
+			if err := b.catchUp(ctx, n-shorter); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var lines []line
+	for i, n := range l.backlogs {
+		title := "relay of a backlog of " + name(n)
 		if i > 0 {
-			speed := line{"relay of a backlog of " + name(n), name(n), name(l.backlogs[0]), rate, "messages/s", aim{}}
+			speed := line{title, name(n), name(l.backlogs[0]), rate, "messages/s", aim{}}
 			if i == len(l.backlogs)-1 {
 				speed.aim = atLeast(0.9)
 			}
 			lines = append(lines, speed)
 		}
+		lines = append(lines, line{title + ": peak memory", name(n), "", rss, "MiB", below(150, "MiB")})
 	}
 	r, err := l.compare(ctx, "backlog", sides, lines...)
 	r.group, r.charts = "messages in the backlog", []chart{{"backlog", "Relay: messages a second, by the length of the backlog", rate}}

@@ -84,12 +84,8 @@ func (l *lab) watch(ctx context.Context, s *stand, topic string, perSecond int) 
 	if err := c.wait(ctx, 1); err != nil {
 		return sample{}, err
 	}
-	stream, err := s.raw.outbox.Watch(ctx, mongo.Pipeline{})
+	before, err := s.raw.position(ctx)
 	if err != nil {
-		return sample{}, err
-	}
-	before := stream.ResumeToken()
-	if err := stream.Close(ctx); err != nil {
 		return sample{}, err
 	}
 

@@ -145,6 +145,15 @@ func (r *rawStore) transaction(ctx context.Context, work func(context.Context) e
 	return err
 }
 
+// position is where a change stream of the outbox is now.
+func (r *rawStore) position(ctx context.Context) (bson.Raw, error) {
+	stream, err := r.outbox.Watch(ctx, mongo.Pipeline{})
+	if err != nil {
+		return nil, err
+	}
+	return stream.ResumeToken(), stream.Close(ctx)
+}
+
 // chunk is how many documents go into one insert.
 const chunk = 1000
 

@@ -49,7 +49,7 @@ func (l *lab) appended(ctx context.Context, topic string, base int64, since time
 	if err != nil {
 		return 0, err
 	}
-	firsts, err := l.admin.ListOffsetsAfterMilli(ctx, since.UnixMilli(), topic)
+	firsts, err := l.admin.ListOffsetsAfterMilli(ctx, max(since.UnixMilli(), 0), topic)
 	if err != nil {
 		return 0, err
 	}
