@@ -42,6 +42,14 @@ func newFlow(window int, start ports.Position) *flow {
 	return &flow{window: make([]entry, window), position: start, lanes: make(map[string]*lane)}
 }
 
+// first is the oldest message that is not settled, nil when all are.
+func (f *flow) first() *entry {
+	if f.accepted == f.settled {
+		return nil
+	}
+	return &f.window[f.settled%uint64(len(f.window))]
+}
+
 func (f *flow) full() bool { return f.accepted-f.settled == uint64(len(f.window)) }
 
 // accept takes the next message of the outbox; the caller has made sure that the window is not full.
@@ -64,11 +72,7 @@ func (f *flow) settle(l *lane) {
 	e := l.head
 	l.head = e.behind
 	e.done, e.behind = true, nil
-	for f.settled < f.accepted {
-		first := &f.window[f.settled%uint64(len(f.window))]
-		if !first.done {
-			break
-		}
+	for first := f.first(); first != nil && first.done; first = f.first() {
 		f.position = first.position
 		*first = entry{} // lets go of the payload
 		f.settled++

@@ -20,6 +20,7 @@ import (
 // and what the broker refuses for good parks its order while the others flow on.
 type Relay struct {
 	RelayOptions
+	status
 }
 
 // RelayOptions wire a relay. The ports and the owner are required; zero values of the rest mean the defaults.
@@ -60,7 +61,7 @@ func NewRelay(o RelayOptions) *Relay {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Relay{o}
+	return &Relay{RelayOptions: o}
 }
 
 // Run relays until ctx ends. Then it takes no new message, sends what it has read and waits for the broker's answers, up
@@ -72,7 +73,9 @@ func (r *Relay) Run(ctx context.Context) error {
 			return nil // only the end of ctx ends a campaign
 		}
 		r.Logger.Info("relay holds the lease", "owner", r.Owner, "term", number)
+		r.leading.Store(true)
 		err = r.serve(ctx, number, began)
+		r.leading.Store(false)
 		if ctx.Err() == nil {
 			r.Logger.Warn("relay lost the lease and stands by", "owner", r.Owner, "term", number, "err", err)
 			continue

@@ -123,9 +123,14 @@ func (w *world) options(owner string) app.RelayOptions {
 // start runs a relay; the returned stop ends it and waits for it.
 func (w *world) start(options app.RelayOptions) (stop func()) {
 	w.t.Helper()
+	return w.run(app.NewRelay(options))
+}
+
+func (w *world) run(relay *app.Relay) (stop func()) {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- app.NewRelay(options).Run(ctx) }()
+	go func() { ended <- relay.Run(ctx) }()
 	return sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {

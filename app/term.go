@@ -111,6 +111,8 @@ func (t *term) begin(ctx context.Context) error {
 		return err
 	}
 	t.flow = newFlow(t.Window, t.last)
+	t.window(t.flow)
+	t.parked(parked)
 	for _, p := range parked {
 		t.flow.lane(p.OrderID).parkedFrom = p.First
 	}
@@ -159,7 +161,9 @@ func (t *term) loop(ctx context.Context, stop <-chan struct{}) error {
 		}
 		select {
 		case d := <-incoming:
-			t.next(ctx, t.flow.accept(d.message, d.position))
+			l := t.flow.accept(d.message, d.position)
+			t.window(t.flow) // now, because next may wait for the broker
+			t.next(ctx, l)
 		case r := <-t.results:
 			t.react(ctx, r)
 		case <-checkpoints.C:
@@ -231,6 +235,7 @@ func (t *term) next(ctx context.Context, l *lane) {
 		l.busy = true
 		t.underWay++
 		t.Publisher.Publish(ctx, l.head.message, func(err error) {
+			t.answered(err)
 			t.results <- result{l, publishing, err} // never waits: a lane has one result at a time
 		})
 	}
@@ -271,6 +276,7 @@ func (t *term) react(ctx context.Context, r result) {
 func (t *term) settled(l *lane, how operation) {
 	l.backoff = nil
 	t.flow.settle(l)
+	t.window(t.flow)
 	if how == publishing && t.outage {
 		t.outage = false
 		t.Logger.Info("the broker takes messages again")
@@ -322,6 +328,9 @@ func (t *term) lookForRetry(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			t.Logger.Warn("relay could not look for parked orders to send again", "err", err)
 		}
+		if err == nil {
+			t.parked(parked)
+		}
 		for _, p := range parked {
 			if p.Retry {
 				t.found <- p.OrderID
@@ -366,6 +375,7 @@ func (t *term) redeliver(ctx context.Context, orderID string) error {
 		if err != nil {
 			return err
 		}
+		t.redelivered.Add(1)
 		if err := t.persist(ctx, "forget parked message "+m.ID, func(ctx context.Context) error {
 			return t.Parking.Unpark(ctx, m)
 		}); err != nil {
@@ -380,7 +390,10 @@ func (t *term) redeliver(ctx context.Context, orderID string) error {
 func (t *term) persistUnlessRefused(ctx context.Context, m ports.Message) (refused error) {
 	err := t.persist(ctx, "publish parked message "+m.ID, func(ctx context.Context) error {
 		answer := make(chan error, 1)
-		t.Publisher.Publish(ctx, m, func(err error) { answer <- err })
+		t.Publisher.Publish(ctx, m, func(err error) {
+			t.answered(err)
+			answer <- err
+		})
 		select {
 		case err := <-answer:
 			if errors.Is(err, ports.ErrRefused) {

@@ -71,6 +71,13 @@ type Outbox interface {
 	Checkpoint(ctx context.Context, term int64, p Position) error
 }
 
+// Backlog is what an outbox may know besides, for those who watch it.
+type Backlog interface {
+	// Unread estimates how many committed messages Tail has not handed out, and says when the oldest of them occurred,
+	// zero when there is none or that is not known. Before the first Tail it may be an error.
+	Unread(ctx context.Context) (messages int, oldest time.Time, err error)
+}
+
 // Parking holds the messages that the broker refused for good, and the later messages of the same orders, until an
 // operator sends them again.
 type Parking interface {

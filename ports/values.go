@@ -92,6 +92,20 @@ func RequestOf(ctx context.Context) Request {
 	return r
 }
 
+// RelayStatus is what a relay says of itself to whoever watches it. The totals count since the process began.
+type RelayStatus struct {
+	Leading        bool      // it holds the lease; without it the next four say nothing
+	Open           int       // messages taken from the outbox that are neither acknowledged nor parked
+	Oldest         time.Time // when the oldest of them occurred; zero when none is open
+	ParkedOrders   int       // when it last looked, about a second ago
+	ParkedMessages int
+
+	Published   int64 // acknowledged by the broker, repeats included
+	Redelivered int64 // of these, parked messages that were sent again
+	Failed      int64 // tries that the broker did not take, each followed by another
+	Refused     int64 // tries that the broker refused for good
+}
+
 type traceParentKey struct{}
 
 // WithTraceParent makes the messages of whatever is saved under ctx carry a W3C traceparent.

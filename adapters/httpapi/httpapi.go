@@ -23,6 +23,11 @@ type Options struct {
 	Logger  *slog.Logger                // nil: slog.Default()
 	MaxBody int64                       // the longest body that is read, in bytes; 0: 64 KiB
 	Timeout time.Duration               // how long the work on one request may take; 0: 10 s
+	Metrics http.Handler                // served at /metrics; nil: nothing is
+	// Observe is asked once for each route when the API is made; what it returns is called after each request of that
+	// route. What fits no route, and a wrong method, count as the route "other" with the method "other". nil: nobody
+	// observes.
+	Observe func(method, route string) func(status int, took time.Duration)
 }
 
 // readyTimeout is shorter than a probe's own patience, so that a hanging store is an answer and not a silence.
@@ -30,7 +35,11 @@ const readyTimeout = 2 * time.Second
 
 type api struct {
 	Options
+	observers map[route]func(status int, took time.Duration) // complete before the first request, then only read
 }
+
+// route is a method and a pattern; the zero value is for what fits none.
+type route struct{ method, pattern string }
 
 // New is the API as a handler. How long a client may take to send and to read is the server's business.
 func New(o Options) http.Handler {
@@ -43,7 +52,7 @@ func New(o Options) http.Handler {
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
 	}
-	a := &api{o}
+	a := &api{Options: o}
 
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
@@ -53,6 +62,8 @@ func New(o Options) http.Handler {
 	// query, where a plus is a space.
 	router.UseEscapedPath, router.UnescapePathValues = true, false
 
+	defer a.observe(router) // once it has every route
+
 	router.Use(a.identify, a.log, a.rescue, a.bound)
 	router.NoRoute(a.answer(func(*gin.Context) error { return errNoSuchPath }))
 	router.NoMethod(a.answer(func(*gin.Context) error { return errMethodNotAllowed }))
@@ -60,6 +71,9 @@ func New(o Options) http.Handler {
 	read := []string{http.MethodGet, http.MethodHead}
 	router.Match(read, "/livez", a.answer(a.live))
 	router.Match(read, "/readyz", a.answer(a.ready))
+	if o.Metrics != nil {
+		router.Match(read, metricsPath, gin.WrapH(o.Metrics))
+	}
 	if o.Orders == nil {
 		return router
 	}
@@ -76,6 +90,30 @@ func New(o Options) http.Handler {
 	router.POST("/orders/:id/pay", a.answer(a.pay))
 	router.POST("/orders/:id/cancel", a.answer(a.cancel))
 	return router
+}
+
+const metricsPath = "/metrics"
+
+func (a *api) observe(router *gin.Engine) {
+	if a.Observe == nil {
+		return
+	}
+	a.observers = map[route]func(int, time.Duration){{}: a.Observe("other", "other")}
+	for _, r := range router.Routes() {
+		a.observers[route{r.Method, r.Path}] = a.Observe(r.Method, r.Path)
+	}
+}
+
+// observed tells whoever observes about a request that has been answered.
+func (a *api) observed(c *gin.Context, took time.Duration) {
+	if a.Observe == nil {
+		return
+	}
+	observer, known := a.observers[route{c.Request.Method, c.FullPath()}]
+	if !known {
+		observer = a.observers[route{}]
+	}
+	observer(c.Writer.Status(), took)
 }
 
 // answer makes a handler of a function that either has answered or returns why not.

@@ -67,18 +67,19 @@ func note(c *gin.Context, code string, err error) {
 	c.Set(keyErr, err)
 }
 
-// log writes one line a request, errors included. Probes are many and say little: they are for debugging.
+// log writes one line a request, errors included. Probes and scrapes are many and say little: they are for debugging.
 func (a *api) log(c *gin.Context) {
 	start := time.Now()
 	client := c.Request.Context()
 	defer func() {
-		status := c.Writer.Status()
+		status, took := c.Writer.Status(), time.Since(start)
+		a.observed(c, took)
 		attributes := []slog.Attr{
 			slog.String("requestId", requestID(c)),
 			slog.String("method", c.Request.Method),
 			slog.String("path", c.Request.URL.Path),
 			slog.Int("status", status),
-			slog.Float64("ms", float64(time.Since(start).Microseconds())/1000), // JSON would show a duration as a bare number
+			slog.Float64("ms", float64(took.Microseconds())/1000), // JSON would show a duration as a bare number
 			slog.Int("bytes", max(c.Writer.Size(), 0)),
 		}
 		if id := c.Param("id"); id != "" {
@@ -100,7 +101,7 @@ func (a *api) log(c *gin.Context) {
 			level = slog.LevelError
 		case status >= 500:
 			level = slog.LevelWarn
-		case c.FullPath() == "/livez" || c.FullPath() == "/readyz":
+		case c.FullPath() == "/livez" || c.FullPath() == "/readyz" || c.FullPath() == metricsPath:
 			level = slog.LevelDebug
 		}
 		a.Logger.LogAttrs(context.WithoutCancel(client), level, "request", attributes...)

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -83,6 +86,63 @@ func TestTheLogHasOneLineARequest(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryRequestIsObservedByItsRoute(t *testing.T) {
+	orders := &fakeOrders{err: ports.ErrNotFound}
+	asked, seen := map[string]bool{}, ""
+	h := httpapi.New(httpapi.Options{
+		Orders: orders, Logger: slog.New(slog.DiscardHandler),
+		Metrics: oneMetric,
+		Observe: func(method, route string) func(int, time.Duration) {
+			if asked[method+" "+route] {
+				t.Errorf("%s %s is asked for twice", method, route)
+			}
+			asked[method+" "+route] = true
+			return func(status int, took time.Duration) {
+				if took < 0 || took > time.Minute {
+					t.Errorf("%s %s took %s", method, route, took)
+				}
+				seen += fmt.Sprintf("%s %s %d", method, route, status)
+			}
+		},
+	})
+	for line, want := range map[string]string{
+		"GET /livez":                             "GET /livez 200",
+		"GET /metrics":                           "GET /metrics 200",
+		"GET /orders/a%2Fb":                      "GET /orders/:id 404",
+		"HEAD /orders/1":                         "HEAD /orders/:id 404",
+		"DELETE /orders/1/items/2":               "DELETE /orders/:id/items/:productId 404",
+		"GET /nothing/0197f5d2":                  "other other 404",
+		"DELETE /orders/1":                       "other other 405",
+		"BREW /orders/1":                         "other other 405",
+		"POST /orders/1/pay?how=with_what_i_owe": "POST /orders/:id/pay 404",
+	} {
+		seen = ""
+		do(h, line, nil)
+		if seen != want {
+			t.Errorf("%s is observed as %q, want %q", line, seen, want)
+		}
+	}
+	orders.panics, seen = "a bug", ""
+	if do(h, "GET /orders/1", nil); seen != "GET /orders/:id 500" {
+		t.Errorf("a panic is observed as %q, want a 500", seen)
+	}
+}
+
+func TestMetricsAreServedWithoutOrdersAndOnlyIfThereAreAny(t *testing.T) {
+	if answer := do(newAPI(), "GET /metrics", nil); answer.Code != 404 {
+		t.Errorf("without metrics: %d, want 404", answer.Code)
+	}
+	h := httpapi.New(httpapi.Options{Metrics: oneMetric})
+	if answer := do(h, "GET /metrics", nil); answer.Code != 200 || answer.Body.String() != "up 1" {
+		t.Errorf("with metrics: %d %s", answer.Code, answer.Body)
+	}
+}
+
+var oneMetric = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+	_, _ = io.WriteString(w, "up 1")
+})
 
 func TestAStoreOutageIsAWarningThatSaysWhy(t *testing.T) {
 	var log bytes.Buffer

@@ -21,6 +21,8 @@ func TestOutbox(t *testing.T) { porttest.Outbox(t, open) }
 
 func TestReceipts(t *testing.T) { porttest.Receipts(t, open) }
 
+func TestBacklog(t *testing.T) { porttest.Backlog(t, open) }
+
 func TestParking(t *testing.T) {
 	porttest.Parking(t, func(testing.TB) ports.Parking { return NewParking() })
 }

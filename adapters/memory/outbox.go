@@ -4,15 +4,20 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"hexorders/ports"
 )
 
 // Outbox is a ports.Outbox: the log that a Store's saves leave behind. A position is how many messages of the log
 // have been read. All outboxes of one store share the checkpoint, which stands in the store.
-type Outbox struct{ store *Store }
+type Outbox struct {
+	store  *Store
+	handed atomic.Int64 // how many messages of the log Tail has handed out
+}
 
-func NewOutbox(s *Store) *Outbox { return &Outbox{s} }
+func NewOutbox(s *Store) *Outbox { return &Outbox{store: s} }
 
 func (b *Outbox) Position(ctx context.Context) (ports.Position, error) {
 	if err := ctx.Err(); err != nil {
@@ -41,6 +46,7 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 	if err != nil {
 		return err
 	}
+	b.handed.Store(int64(read))
 	for {
 		messages, grown, err := b.store.since(read)
 		if err != nil {
@@ -54,6 +60,7 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 			if err := emit(m, ports.Position(strconv.Itoa(read))); err != nil {
 				return err
 			}
+			b.handed.Store(int64(read))
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("tail outbox: %w", err)
@@ -63,6 +70,18 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 		case <-ctx.Done():
 		}
 	}
+}
+
+// Unread counts the messages that Tail has not handed out yet, and says when the first of them occurred.
+func (b *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, time.Time{}, fmt.Errorf("count unread messages: %w", err)
+	}
+	unread, _, err := b.store.since(int(b.handed.Load()))
+	if err != nil || len(unread) == 0 {
+		return 0, time.Time{}, err
+	}
+	return len(unread), unread[0].OccurredAt, nil
 }
 
 // since returns the log after the first n messages, and a channel that is closed when more has come. The slice stays

@@ -132,9 +132,11 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 }
 
 func prepareOutbox(ctx context.Context, outbox *mongo.Collection) error {
-	index := mongo.IndexModel{Keys: byVersion, Options: options.Index().SetUnique(true)}
-	_, err := outbox.Indexes().CreateOne(ctx, index)
-	return fail(ctx, "create the index of the outbox", err)
+	_, err := outbox.Indexes().CreateMany(ctx, []mongo.IndexModel{
+		{Keys: byVersion, Options: options.Index().SetUnique(true)},
+		{Keys: byTime},
+	})
+	return fail(ctx, "create the indexes of the outbox", err)
 }
 
 // hello is what a server says of itself.

@@ -12,6 +12,8 @@ func TestOrderStoreContract(t *testing.T) { porttest.OrderStore(t, openStorage) 
 
 func TestOutboxContract(t *testing.T) { porttest.Outbox(t, openStorage) }
 
+func TestBacklogContract(t *testing.T) { porttest.Backlog(t, openStorage) }
+
 func TestParkingContract(t *testing.T) {
 	porttest.Parking(t, func(t testing.TB) ports.Parking { return mongodb.NewParking(testDB(t)) })
 }

@@ -54,6 +54,7 @@ type Outbox struct {
 	log    *slog.Logger
 	page   int32
 	margin time.Duration
+	handed handed
 }
 
 var _ ports.Outbox = (*Outbox)(nil)
@@ -119,6 +120,7 @@ func (o *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 	if err != nil {
 		return err
 	}
+	emit = o.handed.from(after, p, emit)
 	for rescanned := false; ; rescanned = true {
 		known := &scanned{}
 		if p.scanning {

@@ -68,7 +68,7 @@ func TestTheCollectionsHaveTheirIndexes(t *testing.T) {
 	db := testDB(t)
 	for collection, want := range map[string][]string{
 		"orders": {"_id_", "buyerId_1__id_1"},
-		"outbox": {"_id_", "aggregateid_1_version_1 unique"},
+		"outbox": {"_id_", "aggregateid_1_version_1 unique", "occurredAt_1"},
 		"parked": {"_id_", "aggregateid_1_version_1"},
 	} {
 		specifications, err := db.Collection(collection).Indexes().ListSpecifications(t.Context())

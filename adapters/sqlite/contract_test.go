@@ -20,6 +20,8 @@ func TestOrderStore(t *testing.T) { porttest.OrderStore(t, openStorage(options{}
 
 func TestOutbox(t *testing.T) { porttest.Outbox(t, openStorage(options{})) }
 
+func TestBacklog(t *testing.T) { porttest.Backlog(t, openStorage(options{})) }
+
 // Without groups the promises are the same.
 func TestOrderStoreOneByOne(t *testing.T) { porttest.OrderStore(t, openStorage(options{maxBatch: 1})) }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"hexorders/ports"
 )
@@ -16,11 +18,14 @@ import (
 // The order of seq is the order of commits, also when several processes write: BEGIN IMMEDIATE takes the only write
 // lock a file has, the seqs are drawn under it, and it is held until they are committed or given back. So whoever sees
 // a seq sees all that will ever stand before it, and a reader that goes on after the last seq it saw misses nothing.
-type Outbox struct{ db *DB }
+type Outbox struct {
+	db     *DB
+	handed atomic.Int64 // the last seq that Tail has handed out
+}
 
 var _ ports.Outbox = (*Outbox)(nil)
 
-func NewOutbox(db *DB) *Outbox { return &Outbox{db} }
+func NewOutbox(db *DB) *Outbox { return &Outbox{db: db} }
 
 func (b *Outbox) Position(ctx context.Context) (ports.Position, error) {
 	var seq int64
@@ -59,6 +64,7 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 	if err != nil {
 		return fmt.Errorf("tail outbox: %w", err)
 	}
+	b.handed.Store(seq)
 	for {
 		rung := b.db.commits.next()
 		page, err := b.db.messagesAfter(ctx, selectFromOutbox, seq, tailPage)
@@ -73,6 +79,7 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 				return err
 			}
 			seq = m.seq
+			b.handed.Store(seq)
 		}
 		if len(page) > 0 {
 			continue
@@ -81,6 +88,25 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 			return fmt.Errorf("tail outbox: %w", err)
 		}
 	}
+}
+
+// Unread counts the messages that Tail has not handed out yet, and says when the first of them occurred.
+func (b *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, err error) {
+	var newest int64
+	var occurredAt string
+	handed := b.handed.Load()
+	err = b.db.queryRow(ctx, `SELECT seq, (SELECT occurred_at FROM outbox WHERE seq > ? ORDER BY seq LIMIT 1)
+		FROM outbox WHERE seq > ? ORDER BY seq DESC LIMIT 1`, []any{handed, handed}, &newest, &occurredAt)
+	if err == nil {
+		oldest, err = parseTime(occurredAt)
+	}
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return 0, time.Time{}, nil
+	case err != nil:
+		return 0, time.Time{}, fmt.Errorf("count unread messages: %w", err)
+	}
+	return int(newest - handed), oldest, nil // seqs have no gaps: one that was given back is drawn again
 }
 
 func position(seq int64) ports.Position {

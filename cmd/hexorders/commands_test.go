@@ -165,7 +165,7 @@ func (p brokenParking) Retry(context.Context, string) error                 { re
 
 func memoryStorage(t *testing.T) *storage {
 	t.Helper()
-	s, err := openStorage(t.Context(), &Config{Store: "memory"}, slog.New(slog.DiscardHandler))
+	s, err := openStorage(t.Context(), &Config{Store: "memory"}, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

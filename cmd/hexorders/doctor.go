@@ -127,7 +127,7 @@ func checkStore(ctx context.Context, c *Config) []finding {
 		}
 		return []finding{f, {what: "replicas", good: "a replica set, as transactions and change streams need it"}, clock}
 	}
-	s, err := openStorage(connecting, c, slog.New(slog.DiscardHandler))
+	s, err := openStorage(connecting, c, slog.New(slog.DiscardHandler), nil)
 	if err == nil {
 		err = errors.Join(s.ready(connecting), s.close(connecting))
 	}

@@ -87,7 +87,7 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 		return usagef("the in-process broker keeps its events in the memory of the process that serves, where no other can " +
 			"see them: use HEXORDERS_BROKER=kafka, or HEXORDERS_STORE=sqlite, here and there")
 	}
-	s, err := openStorage(ctx, &c, slog.New(slog.DiscardHandler))
+	s, err := openStorage(ctx, &c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err
 	}

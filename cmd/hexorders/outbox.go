@@ -85,7 +85,7 @@ func withStorage(cmd *cobra.Command, do func(context.Context, *storage) error) (
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), connectTimeout)
 	defer cancel()
-	s, err := openStorage(ctx, &c, slog.New(slog.DiscardHandler)) // what goes wrong comes back as an error
+	s, err := openStorage(ctx, &c, slog.New(slog.DiscardHandler), nil) // what goes wrong comes back as an error
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hexorders/adapters/httpapi"
+	"hexorders/adapters/prometheus"
 	"hexorders/app"
 	"hexorders/ports"
 )
@@ -63,7 +64,7 @@ func serveCommand() *cobra.Command {
 		Long: `Serves the HTTP API (role api) and publishes committed events (role relay), until SIGINT or SIGTERM: then requests
 finish, the relay notes how far it came, and the exit code is 0. A second signal ends it at once.
 
-A process without the role api still answers /livez and /readyz, so that whoever runs it can ask how it is. Any number
+A process without the role api still answers /livez, /readyz and /metrics, so that whoever runs it can ask how it is. Any number
 of relays may run; one works, the others stand by.`,
 		Example: `  hexorders serve
   hexorders serve --roles api
@@ -162,12 +163,16 @@ type Service struct {
 	publisher   ports.Publisher             // nil without the role relay, and so are the next two
 	checkBroker func(context.Context) error // says what is wrong with the broker
 	relay       *app.Relay
+	metrics     *prometheus.Metrics
 	draining    atomic.Bool // the process is about to end
 	grace       func()      // waits for graceTime
 }
 
 func newService(config Config, roles []string, log *slog.Logger) *Service {
-	return &Service{config: config, roles: roles, log: log, grace: func() { <-time.After(graceTime) }}
+	return &Service{
+		config: config, roles: roles, log: log, metrics: prometheus.New(log),
+		grace: func() { <-time.After(graceTime) },
+	}
 }
 
 // Open takes the port, connects the store and wires everything. What it opened before an error it closes again.
@@ -184,7 +189,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 	}()
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	s.storage, err = openStorage(connecting, &s.config, s.log)
+	s.storage, err = openStorage(connecting, &s.config, s.log, s.metrics.Committed)
 	if err != nil {
 		return err
 	}
@@ -195,6 +200,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 			return err
 		}
 		s.relay = newRelay(s.storage, s.publisher, s.log)
+		s.metrics.Watch(prometheus.Relay{Status: s.relay.Status, Unread: s.storage.outbox.Unread})
 	}
 	s.server = newServer(s.handler(), s.log)
 	s.server.ConnState = s.silent.track
@@ -278,7 +284,7 @@ func (s *Service) closeStorage() {
 }
 
 func (s *Service) handler() http.Handler {
-	options := newAPI(s.storage, s.ready, s.log)
+	options := newAPI(s.storage, s.ready, s.metrics, s.log)
 	if !s.has(roleAPI) {
 		options.Orders = nil
 	}

@@ -168,13 +168,16 @@ func TestRolesDivideTheWork(t *testing.T) {
 			if got := s.do(t, "POST", "/orders", `{"buyerId":"9999"}`, nil).status; got != x.create {
 				t.Errorf("POST /orders: %d, want %d", got, x.create)
 			}
-			for _, path := range []string{"/livez", "/readyz"} {
+			for _, path := range []string{"/livez", "/readyz", "/metrics"} {
 				if got := s.do(t, "GET", path, "", nil).status; got != http.StatusOK {
 					t.Errorf("%s: %d", path, got)
 				}
 			}
 			if relays := s.relay != nil; relays != (name != "api") {
 				t.Errorf("a relay runs: %v", relays)
+			}
+			if watched := strings.Contains(s.do(t, "GET", "/metrics", "", nil).body, "hexorders_relay_"); watched != (name != "api") {
+				t.Errorf("a relay is watched: %v", watched)
 			}
 		})
 	}

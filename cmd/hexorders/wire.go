@@ -16,6 +16,7 @@ import (
 	"hexorders/adapters/kafka"
 	"hexorders/adapters/memory"
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/prometheus"
 	"hexorders/adapters/sqlite"
 	"hexorders/app"
 	"hexorders/ports"
@@ -28,16 +29,20 @@ import (
 type storage struct {
 	orders   ports.OrderStore
 	receipts ports.Receipts // of requests; nil: those with an Idempotency-Key are refused
-	outbox   ports.Outbox
-	parking  ports.Parking
-	lease    ports.Lease
-	topic    ports.Topic                 // for the in-process broker
-	shared   bool                        // other processes see it too, topic included
-	ready    func(context.Context) error // nil when it can be reached
-	close    func(context.Context) error
+	outbox   interface {
+		ports.Outbox
+		ports.Backlog
+	}
+	parking ports.Parking
+	lease   ports.Lease
+	topic   ports.Topic                 // for the in-process broker
+	shared  bool                        // other processes see it too, topic included
+	ready   func(context.Context) error // nil when it can be reached
+	close   func(context.Context) error
 }
 
-func openStorage(ctx context.Context, c *Config, log *slog.Logger) (*storage, error) {
+// openStorage connects a store, which calls committed after each transaction with the number of saves in it, if it can.
+func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed func(saves int)) (*storage, error) {
 	switch c.Store {
 	case "sqlite":
 		db, err := sqlite.Open(ctx, c.SQLite.Path)
@@ -65,7 +70,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger) (*storage, er
 			return nil, err
 		}
 		maxBatch, _ := strconv.Atoi(c.MongoDB.MaxBatch) // check has seen that it is a number
-		store := mongodb.NewStore(db, mongodb.Options{MaxBatch: maxBatch})
+		store := mongodb.NewStore(db, mongodb.Options{MaxBatch: maxBatch, Committed: committed})
 		return &storage{
 			orders:  store,
 			outbox:  mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log}),
@@ -102,11 +107,14 @@ func openBroker(c *Config, s *storage, log *slog.Logger) (publisher ports.Publis
 	return nil, nil, fmt.Errorf("no broker is called %q", c.Broker)
 }
 
-func newAPI(s *storage, ready func(context.Context) error, log *slog.Logger) httpapi.Options {
+func newAPI(s *storage, ready func(context.Context) error, metrics *prometheus.Metrics, log *slog.Logger) httpapi.Options {
 	return httpapi.Options{
-		Orders: app.NewOrders(s.orders, app.OrdersOptions{Now: time.Now, NewID: newID, Receipts: s.receipts}),
+		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{Now: time.Now, NewID: newID, Receipts: s.receipts}),
 		Ready:  ready,
 		Logger: log,
+
+		Metrics: metrics.Handler(),
+		Observe: metrics.Requests,
 	}
 }
 

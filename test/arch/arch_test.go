@@ -44,6 +44,7 @@ var rooms = []room{
 	{packages: "adapters/eventjson", own: []string{"core/...", "ports"}, std: anything, others: anything},
 	{packages: "docs/api", std: []string{"embed"}}, // the description of the API, which is text
 	{packages: "adapters/httpapi/...", own: []string{"core/...", "ports", "docs/api"}, std: anything, others: anything},
+	{packages: "adapters/prometheus/...", own: []string{"core/...", "ports"}, std: anything, others: anything},
 	{packages: "adapters/...", own: []string{"core/...", "ports", "adapters/eventjson"}, std: anything, others: anything},
 	{packages: "docs/...", own: []string{"core/...", "ports", "adapters/eventjson"}, std: anything}, // an exercise is an adapter
 	{packages: "cmd/...", own: []string{"core/...", "ports", "app/...", "adapters/..."}, std: anything, others: anything},
@@ -80,6 +81,9 @@ func TestEveryBreachIsFound(t *testing.T) {
 		"adapters/memory may not import docs/api",
 		"adapters/memory may not import app",
 		"adapters/memory may not import ports/porttest",
+		"adapters/prometheus may not import adapters/eventjson",
+		"adapters/prometheus may not import adapters/memory",
+		"adapters/prometheus may not import app",
 		"app may not import adapters/inproc",
 		"app may not import github.com/gin-gonic/gin",
 		"cmd/hexorders may not import test/e2e",

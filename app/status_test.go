@@ -1,0 +1,100 @@
+package app_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"hexorders/app"
+	"hexorders/ports"
+)
+
+func TestTheStatusOfARelayIsWhatItDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		relay := app.NewRelay(w.options("a"))
+		wantStatus(t, "before it runs", relay, ports.RelayStatus{})
+		stop := w.run(relay)
+		defer stop()
+		w.save("a", 3)
+		time.Sleep(time.Second)
+		want := ports.RelayStatus{Leading: true, Published: 3}
+		wantStatus(t, "after three messages", relay, want)
+
+		w.broker.behave(func(ports.Message) error { return errDown })
+		began := time.Now()
+		w.save("b", 2)
+		synctest.Wait()
+		want.Open, want.Oldest, want.Failed = 2, began, 1
+		wantStatus(t, "after a try that failed", relay, want)
+
+		w.broker.behave(func(m ports.Message) error {
+			if m.ID == "b/2" {
+				return ports.ErrRefused
+			}
+			return nil
+		})
+		w.save("c", 1)
+		time.Sleep(10 * time.Second)
+		want = ports.RelayStatus{Leading: true, Published: 5, Failed: 1, Refused: 1, ParkedOrders: 1, ParkedMessages: 1}
+		wantStatus(t, "with a parked order", relay, want)
+
+		w.broker.behave(nil)
+		w.add("b")
+		w.retry("b")
+		time.Sleep(2 * time.Second)
+		want.ParkedOrders, want.ParkedMessages, want.Redelivered, want.Published = 0, 0, 2, 7
+		wantStatus(t, "when it was sent again", relay, want)
+
+		stop()
+		want.Leading = false
+		wantStatus(t, "after the stop", relay, want)
+	})
+}
+
+// A broker that takes nothing stops the relay in the middle of its work; whoever watches must not have to wait.
+func TestTheStatusOfARelayThatIsStuckSaysSinceWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		options := w.options("a")
+		options.Publisher = stuckBroker{}
+		relay := app.NewRelay(options)
+		stop := w.run(relay)
+		defer stop()
+		time.Sleep(time.Second)
+		began := time.Now()
+		w.save("a", 1)
+		time.Sleep(3 * time.Second)
+		wantStatus(t, "with a broker that takes nothing", relay, ports.RelayStatus{Leading: true, Open: 1, Oldest: began})
+	})
+}
+
+func TestTheStatusOfARelayThatStandsBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start(w.options("first"))
+		defer stop()
+		synctest.Wait()
+		second := app.NewRelay(w.options("second"))
+		defer w.run(second)()
+		w.save("a", 1)
+		time.Sleep(time.Minute)
+		wantStatus(t, "while another holds the lease", second, ports.RelayStatus{})
+		stop()
+		w.save("b", 1)
+		time.Sleep(10 * time.Second)
+		wantStatus(t, "after the other has left", second, ports.RelayStatus{Leading: true, Published: 1})
+	})
+}
+
+func wantStatus(t *testing.T, when string, relay *app.Relay, want ports.RelayStatus) {
+	t.Helper()
+	got := relay.Status()
+	if !got.Oldest.Equal(want.Oldest) {
+		t.Errorf("%s: the oldest message is from %s, want %s", when, got.Oldest, want.Oldest)
+	}
+	got.Oldest, want.Oldest = time.Time{}, time.Time{}
+	if got != want {
+		t.Errorf("%s: got %+v, want %+v", when, got, want)
+	}
+}

@@ -1,0 +1,76 @@
+package porttest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"hexorders/ports"
+)
+
+// Backlog checks the promises of ports.Backlog, which the storage's Outbox has to implement. In a store at rest the
+// estimate has to be right.
+func Backlog(t *testing.T, open func(t testing.TB) Storage) { run(t, backlogChecks, open) }
+
+var backlogChecks = []check[Storage]{
+	{"what a first Tail has not handed out is unread", func(t testing.TB, s Storage) {
+		save(t, s, newOrder(t, orderID(1), 2))
+		save(t, s, newOrder(t, orderID(2), 6))
+		f := follow(t, s.Outbox, "")
+		wantUnread(t, s, 8, 0)
+		f.take(t, 5)
+		wantUnread(t, s, 3, 3)
+		f.take(t, 3)
+		wantUnread(t, s, 0, 0)
+	}},
+	{"what was committed while nobody took it is unread", func(t testing.TB, s Storage) {
+		f := follow(t, s.Outbox, "")
+		save(t, s, newOrder(t, orderID(1), 1))
+		f.next(t)
+		wantUnread(t, s, 0, 0)
+		o := load(t, s, orderID(1))
+		change(t, o, 5)
+		save(t, s, o)
+		wantUnread(t, s, 5, 1)
+		f.take(t, 5)
+		wantUnread(t, s, 0, 0)
+	}},
+	{"a resumed Tail has handed out what was before its position", func(t testing.TB, s Storage) {
+		f := follow(t, s.Outbox, "")
+		save(t, s, newOrder(t, orderID(1), 6))
+		third := f.take(t, 3)[2]
+		f.stop(t)
+		f = follow(t, s.Outbox, third.at)
+		f.next(t)
+		wantUnread(t, s, 2, 4)
+	}},
+	{"a cancelled context ends every call", func(t testing.TB, s Storage) {
+		save(t, s, newOrder(t, orderID(1), 1))
+		follow(t, s.Outbox, "").next(t)
+		wantCancelled(t, "Unread", func(ctx context.Context) error {
+			_, _, err := s.Outbox.(ports.Backlog).Unread(ctx)
+			return err
+		})
+	}},
+}
+
+// wantUnread waits until that many messages are unread: a message counts as handed out a moment after it was taken. The
+// oldest of them, if it is known, is from so many seconds after the first of its order.
+func wantUnread(t testing.TB, s Storage, want, second int) {
+	t.Helper()
+	var got int
+	var oldest time.Time
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		var err error
+		if got, oldest, err = s.Outbox.(ports.Backlog).Unread(bounded(t)); err == nil && got == want {
+			break
+		}
+	}
+	if got != want {
+		t.Fatalf("unread: got %d messages, want %d", got, want)
+	}
+	wanted := morning.Add(time.Duration(second) * time.Second)
+	if !oldest.IsZero() && (want == 0 || !sameTime(oldest, wanted)) {
+		t.Errorf("the oldest of %d unread messages is from %s, want %s", want, oldest, wanted)
+	}
+}

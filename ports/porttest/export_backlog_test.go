@@ -1,0 +1,3 @@
+package porttest
+
+func BacklogChecks() []Check[Storage] { return export(backlogChecks) }
