@@ -10,9 +10,10 @@ TESTFLAGS ?=
 PACKAGES  ?= ./...
 BENCH     ?= .
 BENCHFLAGS ?=
+FUZZTIME  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check lint vet bench docs-in-chromium up down reset clean
+.PHONY: help run build test check fuzz lint vet bench docs-in-chromium up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +27,15 @@ build: ## build bin/hexorders
 test: ## run all tests, on a MongoDB and a Kafka of their own that are stopped afterwards
 	scripts/with-services $(TOOL) gotestsum --format pkgname-and-test-fails -- $(GOTEST) $(TESTFLAGS) $(PACKAGES)
 
-check: lint vet test ## everything that must be green before a commit
+check: lint vet test fuzz ## everything that must be green before a commit
+
+fuzz: ## run every fuzz target, each for FUZZTIME
+	@found=$$(grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z]+' adapters app cmd core ports | sed 's|/[^/]*:func |:|' | sort); \
+	test -n "$$found" || { echo 'no fuzz target found' >&2; exit 1; }; \
+	for target in $$found; do \
+		echo "$$target for $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(FUZZTIME) "./$${target%:*}" || exit 1; \
+	done
 
 lint: ## golangci-lint, formatting included
 	$(TOOL) golangci-lint run $(PACKAGES)

@@ -193,9 +193,10 @@ func parseCursor(cursor string) (after string, err error) {
 	if cursor == "" {
 		return "", nil
 	}
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	after, ok := strings.CutPrefix(string(text), cursorPrefix)
-	if err != nil || !ok || !utf8.ValidString(after) {
+	text, _ := base64.RawURLEncoding.DecodeString(cursor)
+	after, _ = strings.CutPrefix(string(text), cursorPrefix)
+	// Decoding forgives more than encoding makes, so only what encodes to the same text was given out.
+	if !utf8.ValidString(after) || cursorAfter(after) != cursor {
 		return "", fmt.Errorf("cursor %.80q: %w", cursor, ports.ErrBadCursor)
 	}
 	return after, nil
