@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
@@ -115,11 +116,15 @@ func declaredJSON(h http.Header) bool {
 }
 
 // decode reads one JSON value and nothing after it. Unlike encoding/json by itself it takes no unknown fields, no
-// field twice, no other spelling of a name, no null for a value and no invalid UTF-8, and it says where the fault is.
+// field twice, no other spelling of a name, no null for a value and nothing that is no Unicode, and it says where the
+// fault is.
 // It builds nothing but what want asks for and does not follow what is nested deeper. Every error is an *inputError.
 func decode(body []byte, want value) error {
 	if !utf8.Valid(body) {
 		return &inputError{is: errMalformedJSON, detail: "The body is not valid UTF-8."}
+	}
+	if loneSurrogate(body) {
+		return &inputError{is: errMalformedJSON, detail: "The body has half a surrogate pair, which is no text."}
 	}
 	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body))}
 	d.UseNumber()
@@ -133,6 +138,36 @@ func decode(body []byte, want value) error {
 		return &inputError{is: errMissingField, errors: d.missing}
 	}
 	return nil
+}
+
+// loneSurrogate finds an escape such as \ud800 without its other half. It is JSON in form, but no text (RFC 8259, 8.2), and
+// would be read as U+FFFD.
+func loneSurrogate(body []byte) bool {
+	for {
+		at := bytes.IndexByte(body, '\\')
+		if at < 0 || at+1 == len(body) {
+			return false
+		}
+		body = body[at:]
+		first, ok := unicodeEscape(body)
+		if !ok || !utf16.IsSurrogate(first) {
+			body = body[2:]
+			continue
+		}
+		second, ok := unicodeEscape(body[6:])
+		if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
+			return true
+		}
+		body = body[12:]
+	}
+}
+
+func unicodeEscape(text []byte) (rune, bool) {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	return rune(n), err == nil
 }
 
 type decoder struct {

@@ -28,6 +28,8 @@ type Options struct {
 	// route. What fits no route, and a wrong method, count as the route "other" with the method "other". nil: nobody
 	// observes.
 	Observe func(method, route string) func(status int, took time.Duration)
+
+	RequireIfMatch bool // commands on an order must say which version they are for; without If-Match they get 428
 }
 
 // readyTimeout is shorter than a probe's own patience, so that a hanging store is an answer and not a silence.

@@ -12,19 +12,19 @@ import (
 	"hexorders/core/order"
 )
 
-func TestIfMatchIsReadByTheBook(t *testing.T) {
+func TestEntityTagsAreReadByTheBook(t *testing.T) {
 	for header, want := range map[string]struct {
-		versions []int
-		any      bool
-		bad      bool
+		strong, weak []int
+		any, bad     bool
 	}{
-		`"7"`:                    {versions: []int{7}},
-		`"7","8"`:                {versions: []int{7, 8}},
-		` "7" ,	"8" `:            {versions: []int{7, 8}},
-		`,"7",,`:                 {versions: []int{7}},
-		`W/"7", "8"`:             {versions: []int{8}},
-		`W/"7"`:                  {},
-		`"a,b", "7"`:             {versions: []int{7}},
+		`"7"`:                    {strong: []int{7}},
+		`"7","8"`:                {strong: []int{7, 8}},
+		` "7" ,	"8" `:            {strong: []int{7, 8}},
+		`,"7",,`:                 {strong: []int{7}},
+		`W/"7", "8"`:             {strong: []int{8}, weak: []int{7}},
+		`W/"7"`:                  {weak: []int{7}},
+		`W/"07"`:                 {},
+		`"a,b", "7"`:             {strong: []int{7}},
 		`""`:                     {},
 		`"07"`:                   {},
 		`"+7"`:                   {},
@@ -48,17 +48,17 @@ func TestIfMatchIsReadByTheBook(t *testing.T) {
 		`"a b"`:                  {bad: true},
 		"\"a\x7f\"":              {bad: true},
 	} {
-		versions, anyVersion, err := parseIfMatch(header)
-		if !slices.Equal(versions, want.versions) || anyVersion != want.any || errors.Is(err, errBadIfMatch) != want.bad {
-			t.Errorf("%q: %v %v %v, want %v", header, versions, anyVersion, err, want)
+		got, ok := parseTags(header)
+		if !slices.Equal(got.strong, want.strong) || !slices.Equal(got.weak, want.weak) || got.any != want.any || ok == want.bad {
+			t.Errorf("%q: %v %v, want %v", header, got, ok, want)
 		}
 	}
 }
 
 func TestETagsAreReadBack(t *testing.T) {
 	for _, version := range []int{1, 7, 123456789} {
-		if got, _, err := parseIfMatch(etag(version)); err != nil || !slices.Equal(got, []int{version}) {
-			t.Errorf("%s: %v, %v", etag(version), got, err)
+		if got, ok := parseTags(etag(version)); !ok || !slices.Equal(got.strong, []int{version}) {
+			t.Errorf("%s: %v, %v", etag(version), got, ok)
 		}
 	}
 }
@@ -81,7 +81,7 @@ func TestWholeNumbers(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`, `{"buyerId":"9999"} `, `{"buyerId":"a","buyerId":"b"}`,
-		`{"items":[{"amount":1e3},{}]}`, `{"buyerId":"\ud800"}`, `{"x":[[[[]]]]}`, `[]`, `null`, ``, `{"buyerId":"1"}}`, `{"buyerId":1,}`, "{\"buyerId\":\"\xff\"}",
+		`{"items":[{"amount":1e3},{}]}`, `{"buyerId":"\ud800"}`, `{"buyerId":"\ud83d\uDED2\\ud800"}`, `{"x":[[[[]]]]}`, `[]`, `null`, ``, `{"buyerId":"1"}}`, `{"buyerId":1,}`, "{\"buyerId\":\"\xff\"}",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -122,19 +122,32 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func FuzzIfMatch(f *testing.F) {
-	for _, seed := range []string{`"7"`, `*`, `W/"7", "8"`, `,"a,b",`, `"`, `""""`, `W/`} {
+// What If-Match and If-None-Match have in common is their value.
+func FuzzEntityTags(f *testing.F) {
+	for _, seed := range []string{`"7"`, `*`, `W/"7", "8"`, `,"a,b",`, `"`, `""""`, `W/`, "\"7\" \t, W/\"7\""} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		versions, anyVersion, err := parseIfMatch(header)
-		if err != nil && !errors.Is(err, errBadIfMatch) || anyVersion && len(versions) > 0 {
-			t.Fatalf("%q: %v %v %v", header, versions, anyVersion, err)
+		tags, ok := parseTags(header)
+		if !ok && !reflect.DeepEqual(tags, entityTags{}) || tags.any && len(tags.strong)+len(tags.weak) > 0 {
+			t.Fatalf("%q: %v %v", header, tags, ok)
 		}
-		for _, version := range versions {
+		var written []string
+		for _, version := range tags.strong {
 			if version < 1 || !strings.Contains(header, etag(version)) {
 				t.Fatalf("%q does not name version %d", header, version)
 			}
+			written = append(written, etag(version))
+		}
+		for _, version := range tags.weak {
+			if version < 1 || !strings.Contains(header, "W/"+etag(version)) {
+				t.Fatalf("%q does not name version %d weakly", header, version)
+			}
+			written = append(written, "W/"+etag(version))
+		}
+		// What it was taken for is taken for the same.
+		if again, ok := parseTags(strings.Join(written, ", ")); len(written) > 0 && (!ok || !reflect.DeepEqual(again, tags)) {
+			t.Fatalf("%q is %v, and %v is %v", header, tags, written, again)
 		}
 	})
 }

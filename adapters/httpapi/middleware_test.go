@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"hexorders/adapters/httpapi"
+	"hexorders/adapters/memory"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -210,6 +211,22 @@ func TestIfMatchReachesTheUseCase(t *testing.T) {
 			t.Errorf("%s: %d with target %v, want 200 with %v", line, answer.Code, orders.target, want)
 		}
 	}
+}
+
+func TestIfMatchCanBeRequired(t *testing.T) {
+	api := newAPIOver(memory.NewStore(), httpapi.Options{RequireIfMatch: true})
+	wantAnswer(t, do(api, "POST /orders "+basket, nil), 201, orderJSON("pending", 1, `{"productId":"1111","amount":3}`)) // there is no version yet
+	required := problem(428, "if-match-required", "If-Match required", "Send If-Match with the ETag of the order as you read it, or with * for any version.", "")
+	for _, line := range []string{
+		`POST /orders/order-1/items {"productId":"1","amount":1}`, `PUT /orders/order-1/items/1111 {"amount":1}`, "DELETE /orders/order-1/items/1111",
+		"POST /orders/order-1/submit", "POST /orders/order-1/pay", "POST /orders/order-1/cancel",
+	} {
+		wantAnswer(t, do(api, line, nil), 428, required)
+		wantAnswer(t, do(api, line, map[string]string{"If-None-Match": `"7"`}), 428, required)
+	}
+	wantAnswer(t, do(api, "GET /orders/order-1", nil), 200, orderJSON("pending", 1, `{"productId":"1111","amount":3}`))
+	wantAnswer(t, do(api, "POST /orders/order-1/submit", map[string]string{"If-Match": `"1"`}), 200, orderJSON("submitted", 2, `{"productId":"1111","amount":3}`))
+	wantAnswer(t, do(api, "POST /orders/order-1/pay", map[string]string{"If-Match": "*"}), 200, orderJSON("paid", 3, `{"productId":"1111","amount":3}`))
 }
 
 // What no order can be called is not worth a question, and a store need not know how to be asked it.

@@ -33,9 +33,22 @@ func (a *api) get(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	conditions, err := readConditions(c.Request.Header)
+	if err != nil {
+		return err
+	}
 	o, err := a.Orders.Get(c.Request.Context(), id)
 	if err != nil {
 		return err
+	}
+	if !conditions.matches(o.Version()) {
+		return ports.ErrVersionMismatch
+	}
+	c.Header("Cache-Control", "private, no-cache") // may be kept, and must be asked for again: that is what the ETag is for
+	if conditions.excludes(o.Version()) {          // looked at second (RFC 9110, 13.2.2)
+		c.Header("ETag", etag(o.Version()))
+		c.Status(http.StatusNotModified)
+		return nil
 	}
 	return writeOrder(c, http.StatusOK, o)
 }
@@ -124,7 +137,7 @@ func (a *api) cancel(c *gin.Context) error {
 	return writeChanged(c, o, err)
 }
 
-// command reads what all commands on an existing order have: its id, perhaps a body, perhaps If-Match, looked at in
+// command reads what all commands on an existing order have: its id, perhaps a body, perhaps conditions, looked at in
 // this order, because a precondition counts only for a request that is otherwise right (RFC 9110, 13.2.1).
 func (a *api) command(c *gin.Context, body value, p presence) (ports.Target, error) {
 	id, err := orderID(c)

@@ -51,6 +51,8 @@ var problems = []problemKind{
 	{errMissingField, 422, "missing-field", "Missing field", "The body lacks a field.", 0},
 	{errInvalidQuery, 400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", 0},
 	{errBadIfMatch, 400, "bad-if-match", "Malformed If-Match", `If-Match takes the ETag of an order as it was given, such as "7" with its quotes, or *.`, 0},
+	{errBadIfNoneMatch, 400, "bad-if-none-match", "Malformed If-None-Match", `If-None-Match takes the ETag of an order as it was given, such as "7" with its quotes, or *.`, 0},
+	{errIfMatchRequired, 428, "if-match-required", "If-Match required", "Send If-Match with the ETag of the order as you read it, or with * for any version.", 0},
 	{errBadKey, 400, "bad-idempotency-key", "Malformed Idempotency-Key", `Idempotency-Key takes one string of 1 to 255 visible ASCII characters, none of them a quote or a backslash, such as "8e03978e-40d5-43dd-bc93-6894a57f9324"; its quotes may be left out.`, 0},
 	{errBodyTimeout, 408, "body-timeout", "Body too slow", "The body did not arrive in time.", 0},
 	{errBodyTooLarge, 413, "body-too-large", "Body too large", "", 0},

@@ -1,0 +1,235 @@
+package httpapi_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"hexorders/adapters/httpapi"
+	"hexorders/adapters/memory"
+	"hexorders/adapters/mongodb"
+	"hexorders/adapters/sqlite"
+	"hexorders/app"
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// opened is an empty store.
+type opened struct {
+	ports.OrderStore
+	lose func(*testing.T) // makes it unreachable; nil for memory, which cannot be
+}
+
+// overEachStore runs a test over every store that the service has. fresh may be called many times, for one store after
+// the other.
+func overEachStore(t *testing.T, test func(t *testing.T, fresh func(*testing.T) opened)) {
+	t.Run("memory", func(t *testing.T) {
+		test(t, func(*testing.T) opened { return opened{OrderStore: memory.NewStore()} })
+	})
+	t.Run("sqlite", func(t *testing.T) {
+		test(t, func(t *testing.T) opened {
+			db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "orders.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = db.Close() }) // again, where a test has lost it
+			return opened{sqlite.NewStore(db), func(t *testing.T) {
+				if err := db.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}}
+		})
+	})
+	t.Run("mongodb", func(t *testing.T) {
+		name := "hexorders_test_" + strings.ToLower(rand.Text()[:12])
+		own, db := connect(t, name), connect(t, name) // the second may be lost
+		t.Cleanup(func() {
+			if err := own.Drop(context.Background()); err != nil {
+				t.Errorf("drop %s: %v", name, err)
+			}
+		})
+		test(t, func(t *testing.T) opened {
+			for _, collection := range []string{"orders", "outbox"} {
+				if _, err := own.Collection(collection).DeleteMany(t.Context(), bson.D{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return opened{mongodb.NewStore(db, mongodb.Options{}), func(t *testing.T) {
+				if err := db.Client().Disconnect(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}}
+		})
+	})
+}
+
+// newAPIOver is the real use cases over a store. Ids are order-1, order-2, ..., and the clock stands still at noon.
+func newAPIOver(store ports.OrderStore, o httpapi.Options) http.Handler {
+	var made atomic.Int64
+	receipts, _ := store.(ports.Receipts)
+	o.Orders = app.NewOrders(store, app.OrdersOptions{
+		Now:      func() time.Time { return mustTime(noon) },
+		NewID:    func() string { return fmt.Sprintf("order-%d", made.Add(1)) },
+		Receipts: receipts,
+	})
+	o.Logger = slog.New(slog.DiscardHandler)
+	return httpapi.New(o)
+}
+
+// connect fails the test without a server: what is not tested over MongoDB is not tested.
+func connect(t *testing.T, database string) *mongo.Database {
+	t.Helper()
+	uri := os.Getenv("HEXORDERS_TEST_MONGODB_URI")
+	if uri == "" {
+		uri = "mongodb://127.0.0.1:27017/?replicaSet=rs0"
+	}
+	uri += "&heartbeatFrequencyMS=500" // closing a client may take as long as a heartbeat
+	db, err := mongodb.Connect(t.Context(), uri, database)
+	if err != nil {
+		t.Fatalf("%v\nThese tests need MongoDB: run scripts/services up", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		_ = db.Client().Disconnect(ctx) // again, where a test has lost it
+	})
+	return db
+}
+
+// overtaken is a store in which somebody else is always a little faster.
+type overtaken struct{ ports.OrderStore }
+
+func (s overtaken) Save(ctx context.Context, o *order.Order) error {
+	if o.Version() > len(o.Changes()) { // there already
+		rival, err := s.Get(ctx, o.ID())
+		if err == nil {
+			err = rival.AddItem("rival", 1, mustTime(noon))
+		}
+		if err == nil {
+			err = s.OrderStore.Save(ctx, rival)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return s.OrderStore.Save(ctx, o)
+}
+
+func TestALostRaceIsAConflict(t *testing.T) {
+	overEachStore(t, func(t *testing.T, fresh func(*testing.T) opened) {
+		api := newAPIOver(overtaken{fresh(t).OrderStore}, httpapi.Options{})
+		do(api, "POST /orders "+basket, nil)
+		wantAnswer(t, do(api, "POST /orders/order-1/pay", nil), 409, problem(409, "version-conflict", "Order changed meanwhile",
+			"Others kept changing the order at the same moment. Nothing was changed by this request: send it again.", ""))
+		if got := do(api, "GET /orders/order-1", nil).Body.String(); !strings.Contains(got, `"status":"pending","version":4,`) {
+			t.Errorf("after three lost races the order is %s", got)
+		}
+		// Whoever named a version hears what became of it.
+		wantAnswer(t, do(api, "POST /orders/order-1/pay", map[string]string{"If-Match": `"4"`}), 412, problem(412, "version-mismatch", "Order is at another version",
+			"The order is not at the version that If-Match asks for. Read it again and decide anew.", ""))
+	})
+}
+
+func TestAStoreThatCannotBeReachedIsUnavailable(t *testing.T) {
+	overEachStore(t, func(t *testing.T, fresh func(*testing.T) opened) {
+		store := fresh(t)
+		api := newAPIOver(store.OrderStore, httpapi.Options{})
+		do(api, "POST /orders "+basket, nil)
+		if store.lose == nil {
+			wantAnswer(t, do(api, "GET /orders/order-1", nil), 200, orderJSON("pending", 1, `{"productId":"1111","amount":3}`))
+			return
+		}
+		store.lose(t)
+		for _, line := range []string{"POST /orders " + basket, "GET /orders/order-1", "GET /orders?buyerId=9999", "POST /orders/order-1/pay"} {
+			answer := do(api, line, nil)
+			wantAnswer(t, answer, 503, problem(503, "unavailable", "Store unavailable",
+				"The store cannot be reached. The request may or may not have taken effect: read before you send it again.", ""))
+			if got := answer.Header().Get("Retry-After"); got != "1" {
+				t.Errorf("%s: Retry-After %q, want 1", line, got)
+			}
+		}
+	})
+}
+
+// Whoever reads page after page sees every order that was there when it began, once and in order, however many are
+// added meanwhile.
+func TestPagesAreStableWhileOrdersAreAdded(t *testing.T) {
+	overEachStore(t, func(t *testing.T, fresh func(*testing.T) opened) {
+		var made atomic.Int64
+		orders := app.NewOrders(fresh(t), app.OrdersOptions{NewID: func() string { return fmt.Sprintf("order-%06d", made.Add(1)) }})
+		api := newHandler(orders, nil)
+		const before = 40
+		for range before {
+			do(api, "POST /orders "+basket, nil)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var writers sync.WaitGroup
+		defer writers.Wait()
+		defer stop()
+		for range 4 {
+			writers.Go(func() {
+				for ctx.Err() == nil {
+					if _, err := orders.Create(ctx, "9999", nil); err != nil && !errors.Is(err, context.Canceled) {
+						t.Errorf("create: %v", err)
+						return
+					}
+				}
+			})
+		}
+		var seen []string
+		for path := "/orders?buyerId=9999&limit=3"; path != "" && len(seen) < 2*before; {
+			answer := do(api, "GET "+path, nil)
+			var page struct{ Orders []struct{ ID string } }
+			unmarshal(t, answer.Body.Bytes(), &page)
+			if answer.Code != 200 || len(page.Orders) > 3 {
+				t.Fatalf("%d %s", answer.Code, answer.Body)
+			}
+			for _, o := range page.Orders {
+				seen = append(seen, o.ID)
+			}
+			path = nextPath(answer)
+		}
+		if !slices.IsSorted(seen) || len(slices.Compact(slices.Clone(seen))) != len(seen) {
+			t.Errorf("not in order, or not once: %v", seen)
+		}
+		for i := range before {
+			if want := fmt.Sprintf("order-%06d", i+1); seen[i] != want {
+				t.Fatalf("%s is missing from %v", want, seen)
+			}
+		}
+		if made.Load() <= before {
+			t.Error("nothing was added meanwhile: this proves nothing")
+		}
+	})
+}
+
+func wantAnswer(t *testing.T, answer *httptest.ResponseRecorder, status int, body string) {
+	t.Helper()
+	if answer.Code != status {
+		t.Errorf("status %d, want %d", answer.Code, status)
+	}
+	if got := strings.TrimSuffix(answer.Body.String(), "\n"); got != body {
+		t.Errorf("body\n%s\nwant\n%s", got, body)
+	}
+}
+
+// nextPath is where the answer's Link leads to, "" on the last page.
+func nextPath(answer *httptest.ResponseRecorder) string {
+	path, _ := strings.CutSuffix(strings.TrimPrefix(answer.Header().Get("Link"), "<"), `>; rel="next"`)
+	return path
+}
