@@ -29,7 +29,10 @@ type Options struct {
 	// observes.
 	Observe func(method, route string) func(status int, took time.Duration)
 
-	RequireIfMatch bool // commands on an order must say which version they are for; without If-Match they get 428
+	RequireIfMatch bool     // commands on an order must say which version they are for; without If-Match they get 428
+	CORSOrigins    []string // whose pages may call the API from a browser: scheme://host[:port], or "*"; none: nobody's
+	Rate           float64  // requests a second that one client may send; 0: as many as it likes
+	Burst          int      // how many of them may come at once; 0: 1
 }
 
 // readyTimeout is shorter than a probe's own patience, so that a hanging store is an answer and not a silence.
@@ -38,6 +41,7 @@ const readyTimeout = 2 * time.Second
 type api struct {
 	Options
 	observers map[route]func(status int, took time.Duration) // complete before the first request, then only read
+	limiter   *limiter
 }
 
 // route is a method and a pattern; the zero value is for what fits none.
@@ -66,7 +70,15 @@ func New(o Options) http.Handler {
 
 	defer a.observe(router) // once it has every route
 
-	router.Use(a.identify, a.log, a.rescue, a.bound)
+	router.Use(a.identify, a.log, a.rescue, protect)
+	if len(o.CORSOrigins) > 0 {
+		router.Use(a.crossOrigin())
+	}
+	if o.Rate > 0 {
+		a.limiter = newLimiter(o.Rate, max(o.Burst, 1))
+		router.Use(a.limit)
+	}
+	router.Use(a.bound)
 	router.NoRoute(a.answer(func(*gin.Context) error { return errNoSuchPath }))
 	router.NoMethod(a.answer(func(*gin.Context) error { return errMethodNotAllowed }))
 

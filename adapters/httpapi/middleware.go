@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/gin-contrib/cors"
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
@@ -101,12 +103,46 @@ func (a *api) log(c *gin.Context) {
 			level = slog.LevelError
 		case status >= 500:
 			level = slog.LevelWarn
-		case c.FullPath() == "/livez" || c.FullPath() == "/readyz" || c.FullPath() == metricsPath:
+		case isProbe(c):
 			level = slog.LevelDebug
 		}
 		a.Logger.LogAttrs(context.WithoutCancel(client), level, "request", attributes...)
 	}()
 	c.Next()
+}
+
+// isProbe tells the requests of whatever watches over the service from those of its clients.
+func isProbe(c *gin.Context) bool {
+	return slices.Contains([]string{"/livez", "/readyz", metricsPath}, c.FullPath())
+}
+
+// protect tells browsers what the answers are: data, to be neither run, nor framed, nor taken for another type, nor kept.
+// A handler whose answer is more than that says so itself.
+func protect(c *gin.Context) {
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	c.Header("Cache-Control", "no-store")
+}
+
+// crossOrigin lets pages of the configured origins call the API and read what it answers (Fetch, "CORS protocol").
+// Cookies play no part in it.
+func (a *api) crossOrigin() gin.HandlerFunc {
+	allow := cors.New(cors.Config{
+		AllowOrigins:  a.CORSOrigins,
+		AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowHeaders:  []string{"Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", headerRequestID, "Traceparent"},
+		ExposeHeaders: []string{"ETag", "Link", "Location", "Retry-After", headerRequestID},
+		MaxAge:        time.Hour,
+	})
+	return func(c *gin.Context) {
+		if slices.Contains(a.CORSOrigins, "*") || slices.Contains(a.CORSOrigins, c.GetHeader("Origin")) {
+			allow(c)
+			return
+		}
+		// Without the headers a browser keeps the answer from the page; nobody else asks for them. The library would
+		// refuse the request.
+		c.Header("Vary", "Origin")
+	}
 }
 
 // rescue turns a panic into a problem; the stack goes to the log and nowhere else.

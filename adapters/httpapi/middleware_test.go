@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -227,6 +229,133 @@ func TestIfMatchCanBeRequired(t *testing.T) {
 	wantAnswer(t, do(api, "GET /orders/order-1", nil), 200, orderJSON("pending", 1, `{"productId":"1111","amount":3}`))
 	wantAnswer(t, do(api, "POST /orders/order-1/submit", map[string]string{"If-Match": `"1"`}), 200, orderJSON("submitted", 2, `{"productId":"1111","amount":3}`))
 	wantAnswer(t, do(api, "POST /orders/order-1/pay", map[string]string{"If-Match": "*"}), 200, orderJSON("paid", 3, `{"productId":"1111","amount":3}`))
+}
+
+// Every answer says what it is, problems and probes included.
+func TestBrowsersAreToldWhatAnAnswerIs(t *testing.T) {
+	h := newHandler(&fakeOrders{err: ports.ErrNotFound}, nil)
+	for _, line := range []string{"GET /livez", "GET /orders/o", "POST /orders " + basket, "GET /nothing", "PATCH /orders"} {
+		answer := do(h, line, nil)
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+			"Access-Control-Allow-Origin": "", "Vary": "",
+		} {
+			if got := answer.Header().Get(name); got != want {
+				t.Errorf("%s: %s: %q, want %q", line, name, got, want)
+			}
+		}
+	}
+}
+
+func TestPagesOfOtherOriginsNeedLeave(t *testing.T) {
+	const shop = "https://shop.example.com"
+	for name, x := range map[string]struct {
+		configured  []string
+		origin      string
+		allow, vary string
+		preflight   int
+	}{
+		"without configuration":  {nil, shop, "", "", 405},
+		"a configured origin":    {[]string{"https://other.example.com", shop}, shop, shop, "Origin", 204},
+		"another origin":         {[]string{shop}, "https://evil.example.com", "", "Origin", 405},
+		"an origin that is like": {[]string{shop}, shop + ".evil.com", "", "Origin", 405},
+		"no origin":              {[]string{shop}, "", "", "Origin", 405},
+		"everyone":               {[]string{"*"}, "null", "*", "", 204},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := httpapi.New(httpapi.Options{Orders: &fakeOrders{err: ports.ErrNotFound}, CORSOrigins: x.configured, Logger: slog.New(slog.DiscardHandler)})
+			wantCORS := func(answer *httptest.ResponseRecorder, status int) {
+				t.Helper()
+				allow, vary := answer.Header().Get("Access-Control-Allow-Origin"), answer.Header().Get("Vary")
+				if answer.Code != status || allow != x.allow || vary != x.vary && answer.Code != 204 {
+					t.Errorf("%d, allowed %q, varies by %q; want %d, %q, %q", answer.Code, allow, vary, status, x.allow, x.vary)
+				}
+				if answer.Header().Get("Access-Control-Allow-Credentials") != "" {
+					t.Error("cookies are let in")
+				}
+			}
+			answer := do(h, "POST /orders/o/pay", map[string]string{"Origin": x.origin})
+			wantCORS(answer, 404) // the answer is the same: it is the browser that keeps it from the page
+			if exposed := answer.Header().Get("Access-Control-Expose-Headers"); x.allow != "" && !strings.Contains(strings.ToLower(exposed), "etag") {
+				t.Errorf("a page cannot read the ETag: %q", exposed)
+			}
+			answer = do(h, "OPTIONS /orders/o/pay", map[string]string{
+				"Origin": x.origin, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type,if-match",
+			})
+			wantCORS(answer, x.preflight)
+			if x.preflight == 204 {
+				methods, headers := answer.Header().Get("Access-Control-Allow-Methods"), answer.Header().Get("Access-Control-Allow-Headers")
+				if !strings.Contains(methods, "PUT") || !strings.Contains(headers, "Content-Type") || !strings.Contains(headers, "If-Match") {
+					t.Errorf("allowed methods %q and headers %q", methods, headers)
+				}
+			}
+		})
+	}
+}
+
+func TestAClientThatAsksTooOftenHasToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newAPIOver(memory.NewStore(), httpapi.Options{Rate: 0.5, Burst: 3})
+		want := func(line string, header map[string]string, status int) *httptest.ResponseRecorder {
+			t.Helper()
+			answer := do(h, line, header)
+			if answer.Code != status {
+				t.Errorf("%s: %d, want %d", line, answer.Code, status)
+			}
+			return answer
+		}
+		want("POST /orders "+basket, nil, 201)
+		want("GET /orders/order-1", nil, 200)
+		want("GET /nothing", nil, 404)
+		refused := want("POST /orders/order-1/pay", nil, 429)
+		wantAnswer(t, refused, 429, problem(429, "too-many-requests", "Too many requests",
+			"This client sends more requests than it may. The header Retry-After says when to go on, in seconds.", ""))
+		if got := refused.Header().Get("Retry-After"); got != "2" {
+			t.Errorf("Retry-After %q, want 2", got)
+		}
+		// Saying whom one asks for changes nothing, and whoever watches over the service is always let in.
+		want("GET /orders/order-1", map[string]string{"X-Forwarded-For": "203.0.113.9", "X-Real-Ip": "203.0.113.9"}, 429)
+		for range 10 {
+			want("GET /livez", nil, 200)
+			want("GET /readyz", nil, 200)
+		}
+		time.Sleep(2 * time.Second)
+		want("GET /orders/order-1", nil, 200)
+		want("GET /orders/order-1", nil, 429)
+
+		other := httptest.NewRequest(http.MethodGet, "/orders/order-1", nil)
+		other.RemoteAddr = "203.0.113.9:1234"
+		answer := httptest.NewRecorder()
+		if h.ServeHTTP(answer, other); answer.Code != 200 {
+			t.Errorf("another client: %d, want 200", answer.Code)
+		}
+	})
+}
+
+// A client that goes away takes its work with it: nobody waits for the answer.
+func TestAClientThatGoesAwayEndsItsWork(t *testing.T) {
+	for _, request := range []string{
+		"GET /orders/o HTTP/1.1\r\nHost: test\r\n\r\n",
+		"POST /orders/o/cancel HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+	} {
+		orders := &fakeOrders{hangs: true, began: make(chan struct{}), ended: make(chan error, 1)}
+		server := httptest.NewServer(httpapi.New(httpapi.Options{Orders: orders, Timeout: time.Hour, Logger: slog.New(slog.DiscardHandler)}))
+		connection, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := connection.Write([]byte(request)); err != nil {
+			t.Fatal(err)
+		}
+		await(t, orders.began, "the request")
+		if err := connection.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := await(t, orders.ended, "the end of the work"); !errors.Is(err, context.Canceled) {
+			t.Errorf("%.20s: the work ended with %v, want %v", request, err, context.Canceled)
+		}
+		server.Close()
+	}
 }
 
 // What no order can be called is not worth a question, and a store need not know how to be asked it.

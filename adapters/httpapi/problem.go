@@ -57,6 +57,7 @@ var problems = []problemKind{
 	{errBodyTimeout, 408, "body-timeout", "Body too slow", "The body did not arrive in time.", 0},
 	{errBodyTooLarge, 413, "body-too-large", "Body too large", "", 0},
 	{errNotJSON, 415, "not-json", "Not JSON", "Send the body as Content-Type: application/json, in UTF-8 and not compressed.", 0},
+	{errTooManyRequests, 429, "too-many-requests", "Too many requests", "This client sends more requests than it may. The header Retry-After says when to go on, in seconds.", 0},
 	{errNoSuchPath, 404, "no-such-path", "No such path", "Nothing is served under this path.", 0},
 	{errMethodNotAllowed, 405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", 0},
 	{errNotReady, 503, "not-ready", "Not ready", "The service is stopping, or its store cannot be reached.", 1},

@@ -181,7 +181,9 @@ type fakeOrders struct {
 	err        error
 	panics     string
 	panicsWith error
-	hangs      bool // until the context ends
+	hangs      bool          // until the context ends
+	began      chan struct{} // closed when it hangs, unless nil
+	ended      chan error    // gets why the context has ended, unless nil
 	order      *order.Order
 	target     ports.Target
 	trace      string
@@ -196,7 +198,13 @@ func (f *fakeOrders) answer(ctx context.Context, at ports.Target) (*order.Order,
 	case f.panics != "":
 		panic(f.panics)
 	case f.hangs:
+		if f.began != nil {
+			close(f.began)
+		}
 		<-ctx.Done()
+		if f.ended != nil {
+			f.ended <- ctx.Err()
+		}
 		return nil, ctx.Err()
 	}
 	return f.order, f.err

@@ -3,7 +3,6 @@ package httpapi_test
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -181,18 +180,27 @@ func TestPagesAreStableWhileOrdersAreAdded(t *testing.T) {
 		var writers sync.WaitGroup
 		defer writers.Wait()
 		defer stop()
+		added := make(chan struct{})
 		for range 4 {
 			writers.Go(func() {
-				for ctx.Err() == nil {
-					if _, err := orders.Create(ctx, "9999", nil); err != nil && !errors.Is(err, context.Canceled) {
-						t.Errorf("create: %v", err)
+				for {
+					if _, err := orders.Create(ctx, "9999", nil); err != nil {
+						if ctx.Err() == nil {
+							t.Errorf("create: %v", err)
+						}
+						return
+					}
+					select {
+					case added <- struct{}{}:
+					case <-ctx.Done():
 						return
 					}
 				}
 			})
 		}
 		var seen []string
-		for path := "/orders?buyerId=9999&limit=3"; path != "" && len(seen) < 2*before; {
+		for path := "/orders?buyerId=9999&limit=3"; path != "" && len(seen) < 4*before; {
+			await(t, added, "another order")
 			answer := do(api, "GET "+path, nil)
 			var page struct{ Orders []struct{ ID string } }
 			unmarshal(t, answer.Body.Bytes(), &page)
@@ -212,10 +220,21 @@ func TestPagesAreStableWhileOrdersAreAdded(t *testing.T) {
 				t.Fatalf("%s is missing from %v", want, seen)
 			}
 		}
-		if made.Load() <= before {
-			t.Error("nothing was added meanwhile: this proves nothing")
+		if len(seen) == before {
+			t.Error("nothing that was added meanwhile was seen, not even on the last page")
 		}
 	})
+}
+
+// await waits for what must come.
+func await[T any](t *testing.T, from <-chan T, what string) (got T) {
+	t.Helper()
+	select {
+	case got = <-from:
+	case <-time.After(time.Minute):
+		t.Fatalf("%s never came", what)
+	}
+	return got
 }
 
 func wantAnswer(t *testing.T, answer *httptest.ResponseRecorder, status int, body string) {

@@ -19,8 +19,9 @@ import (
 const prefix = "HEXORDERS"
 
 // Config is what the environment says. The names of the fields make the names of the variables: HTTP.Addr is
-// HEXORDERS_HTTP_ADDR. There are no envconfig tags, because with one envconfig also takes the variable without the
-// prefix, and a LOG_LEVEL that was meant for another program would count.
+// HEXORDERS_HTTP_ADDR, and with split_words HTTP.RequireIfMatch is HEXORDERS_HTTP_REQUIRE_IF_MATCH. There are no envconfig
+// tags, because with one envconfig also takes the variable without the prefix, and a LOG_LEVEL that was meant for another
+// program would count.
 //
 // Every field is a string, because envconfig stops at the first value that it cannot convert; check converts nothing
 // and finds them all.
@@ -28,7 +29,13 @@ type Config struct {
 	Store  string `default:"sqlite"`
 	Broker string `default:"inproc"`
 	HTTP   struct {
-		Addr string `default:"127.0.0.1:8080"`
+		Addr           string `default:"127.0.0.1:8080"`
+		RequireIfMatch string `default:"false" split_words:"true"`
+		Rate           string `default:"0"`
+		Burst          string `default:"20"`
+		CORS           struct {
+			Origins string `default:"none"`
+		}
 	}
 	SQLite struct {
 		Path string `default:"hexorders.db"`
@@ -61,6 +68,10 @@ func (c *Config) variables() []variable {
 		{"HEXORDERS_STORE", &c.Store, "where orders are kept: sqlite, memory, mongodb", oneOf("sqlite", "memory", "mongodb")},
 		{"HEXORDERS_BROKER", &c.Broker, "where events go: inproc, kafka", oneOf("inproc", "kafka")},
 		{"HEXORDERS_HTTP_ADDR", &c.HTTP.Addr, "where to listen, host:port", listenAddress},
+		{"HEXORDERS_HTTP_REQUIRE_IF_MATCH", &c.HTTP.RequireIfMatch, "true: a command on an order needs If-Match", oneOf("false", "true")},
+		{"HEXORDERS_HTTP_RATE", &c.HTTP.Rate, "requests a second of one client address; 0: no limit", requestRate},
+		{"HEXORDERS_HTTP_BURST", &c.HTTP.Burst, "how many of them may come at once", wholeNumber(1, 1_000_000)},
+		{"HEXORDERS_HTTP_CORS_ORIGINS", &c.HTTP.CORS.Origins, "whose pages may call the API, with commas; * for all", originList},
 		{"HEXORDERS_SQLITE_PATH", &c.SQLite.Path, "the file, created when it is not there", filePath},
 		{"HEXORDERS_MONGODB_URI", &c.MongoDB.URI, "a replica set", mongodbURI},
 		{"HEXORDERS_MONGODB_DATABASE", &c.MongoDB.Database, "its database", databaseName},
@@ -227,6 +238,36 @@ func listenAddress(value string) string {
 		return "must be host:port with a port from 0 to 65535, such as 127.0.0.1:8080, or :8080 for every interface"
 	}
 	return ""
+}
+
+func requestRate(value string) string {
+	if rate, err := strconv.ParseFloat(value, 64); err != nil || !(rate >= 0 && rate <= 1e6) { // NaN is neither
+		return "must be a number of requests a second, such as 50 or 0.5, or 0 for no limit"
+	}
+	return ""
+}
+
+// An origin as browsers write it (RFC 6454, 6.2): no path, no default port, nothing in upper case.
+var originPattern = regexp.MustCompile(`^https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?$`)
+
+func originList(value string) string {
+	for _, origin := range splitList(value) {
+		if origin != "*" && !originPattern.MatchString(origin) {
+			return "must be origins such as https://shop.example.com, several with commas, * for all, or none"
+		}
+	}
+	return ""
+}
+
+// splitList is what stands between the commas; "none" is an empty list.
+func splitList(value string) (parts []string) {
+	if value == "none" {
+		return nil
+	}
+	for part := range strings.SplitSeq(value, ",") {
+		parts = append(parts, strings.TrimSpace(part))
+	}
+	return parts
 }
 
 func filePath(value string) string {

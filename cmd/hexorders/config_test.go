@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -31,6 +32,7 @@ func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"HEXORDERS_STORE": "sqlite", "HEXORDERS_BROKER": "inproc", "HEXORDERS_HTTP_ADDR": "127.0.0.1:8080",
+		"HEXORDERS_HTTP_REQUIRE_IF_MATCH": "false", "HEXORDERS_HTTP_RATE": "0", "HEXORDERS_HTTP_BURST": "20", "HEXORDERS_HTTP_CORS_ORIGINS": "none",
 		"HEXORDERS_SQLITE_PATH":      "hexorders.db",
 		"HEXORDERS_MONGODB_URI":      "mongodb://127.0.0.1:27017/?replicaSet=rs0",
 		"HEXORDERS_MONGODB_DATABASE": "hexorders", "HEXORDERS_MONGODB_MAX_BATCH": "256", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
@@ -75,20 +77,25 @@ func TestAVariableWithoutThePrefixIsNotOurs(t *testing.T) {
 
 func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 	cleanEnvironment(t)
-	want := []string{"11 settings are wrong:"}
-	for name, x := range map[string][2]string{
-		"HEXORDERS_STORE":             {"mongo", "must be sqlite, memory or mongodb"},
-		"HEXORDERS_BROKER":            {"memory", "must be inproc or kafka"},
-		"HEXORDERS_SQLITE_PATH":       {"data/", "must be the path of a file"},
-		"HEXORDERS_HTTP_ADDR":         {"8080", "must be host:port"},
-		"HEXORDERS_MONGODB_URI":       {"localhost:27017", "must look like mongodb://"},
-		"HEXORDERS_MONGODB_DATABASE":  {"my.orders", "must be a name"},
-		"HEXORDERS_MONGODB_MAX_BATCH": {"0", "must be a whole number from 1 to 10000"},
-		"HEXORDERS_KAFKA_BROKERS":     {"kafka", "must be host:port"},
-		"HEXORDERS_KAFKA_TOPIC":       {"orders events", "must have 1 to 249 of the characters"},
-		"HEXORDERS_LOG_LEVEL":         {"verbose", "must be debug, info, warn or error"},
-		"HEXORDERS_LOG_FORMAT":        {"xml", "must be auto, text or json"},
-	} {
+	settings := map[string][2]string{
+		"HEXORDERS_STORE":                 {"mongo", "must be sqlite, memory or mongodb"},
+		"HEXORDERS_BROKER":                {"memory", "must be inproc or kafka"},
+		"HEXORDERS_SQLITE_PATH":           {"data/", "must be the path of a file"},
+		"HEXORDERS_HTTP_ADDR":             {"8080", "must be host:port"},
+		"HEXORDERS_HTTP_REQUIRE_IF_MATCH": {"yes", "must be false or true"},
+		"HEXORDERS_HTTP_RATE":             {"many", "must be a number of requests a second"},
+		"HEXORDERS_HTTP_BURST":            {"0", "must be a whole number from 1"},
+		"HEXORDERS_HTTP_CORS_ORIGINS":     {"example.com", "must be origins such as"},
+		"HEXORDERS_MONGODB_URI":           {"localhost:27017", "must look like mongodb://"},
+		"HEXORDERS_MONGODB_DATABASE":      {"my.orders", "must be a name"},
+		"HEXORDERS_MONGODB_MAX_BATCH":     {"0", "must be a whole number from 1 to 10000"},
+		"HEXORDERS_KAFKA_BROKERS":         {"kafka", "must be host:port"},
+		"HEXORDERS_KAFKA_TOPIC":           {"orders events", "must have 1 to 249 of the characters"},
+		"HEXORDERS_LOG_LEVEL":             {"verbose", "must be debug, info, warn or error"},
+		"HEXORDERS_LOG_FORMAT":            {"xml", "must be auto, text or json"},
+	}
+	want := []string{fmt.Sprintf("%d settings are wrong:", len(settings))}
+	for name, x := range settings {
 		t.Setenv(name, x[0])
 		want = append(want, name+"="+x[0]+": "+x[1])
 	}
@@ -109,6 +116,12 @@ func TestValues(t *testing.T) {
 		"HEXORDERS_BROKER":      {"inproc": true, "kafka": true, "memory": false, "rabbit": false},
 		"HEXORDERS_SQLITE_PATH": {"hexorders.db": true, "/var/lib/hexorders/a b.db": true, "folder/": false, "": false},
 		"HEXORDERS_HTTP_ADDR":   {":8080": true, "0.0.0.0:0": true, "[::1]:80": true, "localhost:http": false, "h:65536": false, "h:-1": false, "": false},
+		"HEXORDERS_HTTP_RATE":   {"0": true, "0.5": true, "1000": true, "-1": false, "NaN": false, "Inf": false, "": false},
+		"HEXORDERS_HTTP_BURST":  {"1": true, "1000000": true, "1000001": false, "1.5": false, "": false},
+		"HEXORDERS_HTTP_CORS_ORIGINS": {
+			"none": true, "*": true, "https://shop.example.com": true, "http://localhost:3000, https://a.b": true, "http://[::1]:3000": true,
+			"https://a.b/": false, "https://A.b": false, "a.b": false, "https://*.a.b": false, "/.*/": false, "https://a.b,": false, "null": false, "": false, "none,*": false,
+		},
 		"HEXORDERS_MONGODB_URI": {
 			"mongodb://a:1,b:2/?replicaSet=x": true, "mongodb+srv://u:p@cluster.example.com/": true, "mongodb://h": true,
 			"http://h": false, "mongodb://": false, "mongodb:///db": false, "mongodb://h /": false, "": false,

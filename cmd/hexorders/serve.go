@@ -284,7 +284,7 @@ func (s *Service) closeStorage() {
 }
 
 func (s *Service) handler() http.Handler {
-	options := newAPI(s.storage, s.ready, s.metrics, s.log)
+	options := newAPI(&s.config, s.storage, s.ready, s.metrics, s.log)
 	if !s.has(roleAPI) {
 		options.Orders = nil
 	}

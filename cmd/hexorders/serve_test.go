@@ -309,7 +309,8 @@ type running struct {
 	ended chan error
 }
 
-func start(t *testing.T, roles []string) *running {
+// start may change what is open before it runs.
+func start(t *testing.T, roles []string, change ...func(*Service)) *running {
 	t.Helper()
 	cleanEnvironment(t)
 	t.Setenv("HEXORDERS_STORE", "memory")
@@ -324,6 +325,9 @@ func start(t *testing.T, roles []string) *running {
 	s.grace = func() {}
 	if err := s.Open(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	for _, change := range change {
+		change(s)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{Service: s, log: log, stop: stop, ended: make(chan error, 1)}

@@ -107,7 +107,9 @@ func openBroker(c *Config, s *storage, log *slog.Logger) (publisher ports.Publis
 	return nil, nil, fmt.Errorf("no broker is called %q", c.Broker)
 }
 
-func newAPI(s *storage, ready func(context.Context) error, metrics *prometheus.Metrics, log *slog.Logger) httpapi.Options {
+func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *prometheus.Metrics, log *slog.Logger) httpapi.Options {
+	rate, _ := strconv.ParseFloat(c.HTTP.Rate, 64) // check has seen to these
+	burst, _ := strconv.Atoi(c.HTTP.Burst)
 	return httpapi.Options{
 		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{Now: time.Now, NewID: newID, Receipts: s.receipts}),
 		Ready:  ready,
@@ -115,6 +117,11 @@ func newAPI(s *storage, ready func(context.Context) error, metrics *prometheus.M
 
 		Metrics: metrics.Handler(),
 		Observe: metrics.Requests,
+
+		RequireIfMatch: c.HTTP.RequireIfMatch == "true",
+		CORSOrigins:    splitList(c.HTTP.CORS.Origins),
+		Rate:           rate,
+		Burst:          burst,
 	}
 }
 
