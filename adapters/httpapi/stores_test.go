@@ -68,7 +68,13 @@ func overEachStore(t *testing.T, test func(t *testing.T, fresh func(*testing.T) 
 					t.Fatal(err)
 				}
 			}
-			return opened{mongodb.NewStore(db, mongodb.Options{}), func(t *testing.T) {
+			store := mongodb.NewStore(db, mongodb.Options{})
+			t.Cleanup(func() {
+				if err := store.Close(context.Background()); err != nil {
+					t.Errorf("close: %v", err)
+				}
+			})
+			return opened{store, func(t *testing.T) {
 				if err := db.Client().Disconnect(t.Context()); err != nil {
 					t.Fatal(err)
 				}
