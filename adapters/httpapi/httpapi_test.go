@@ -540,7 +540,12 @@ func TestEveryEndpointAndStatus(t *testing.T) {
 	overEachStore(t, func(t *testing.T, fresh func(*testing.T) opened) {
 		for _, x := range exchanges {
 			t.Run(x.name, func(t *testing.T) {
-				api := newAPIOver(fresh(t).OrderStore, httpapi.Options{})
+				store := fresh(t).OrderStore
+				if _, keeps := store.(ports.Receipts); !keeps && x.header["Idempotency-Key"] != "" && x.status == 200 {
+					x.status, x.sent = 501, nil
+					x.want = problem(501, "no-idempotency", "No Idempotency-Key here", "The store of this service does not keep Idempotency-Keys: send the request without one, and look before you send it again.", "")
+				}
+				api := newAPIOver(store, httpapi.Options{})
 				for _, line := range x.given {
 					if answer := do(api, line, nil); answer.Code/100 != 2 {
 						t.Fatalf("given %s: %d %s", line, answer.Code, answer.Body)

@@ -234,7 +234,7 @@ func TestIfMatchCanBeRequired(t *testing.T) {
 // Every answer says what it is, problems and probes included.
 func TestBrowsersAreToldWhatAnAnswerIs(t *testing.T) {
 	h := newHandler(&fakeOrders{err: ports.ErrNotFound}, nil)
-	for _, line := range []string{"GET /livez", "GET /orders/o", "POST /orders " + basket, "GET /nothing", "PATCH /orders"} {
+	for _, line := range []string{"GET /livez", "GET /orders/o", "POST /orders/o/pay", "GET /nothing", "PATCH /orders"} {
 		answer := do(h, line, nil)
 		for name, want := range map[string]string{
 			"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
