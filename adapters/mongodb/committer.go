@@ -22,11 +22,11 @@ import (
 //
 // Savers do not hurt each other:
 //
-//   - A stale save is ErrConflict, and the others are committed without it.
+//   - A stale save is ErrConflict, one whose key is taken ErrRepeated, and the others are committed without them.
 //   - When a batch fails and it is not the commit that failed, each of its saves goes on alone, with its own tries and
 //     its own error.
 //   - An order is in one transaction at a time. What waits behind it is stale once that is committed, and is told so
-//     without a question to the server.
+//     without a question to the server. So is a key of a request, and what waits behind it is repeated.
 //   - Who leaves while waiting is not saved. Who leaves later is waited for by the others, not the other way round.
 //
 // There is a goroutine only while there is something to commit.
@@ -38,6 +38,7 @@ type committer struct {
 	mu      sync.Mutex
 	waiting []*saving           // oldest first
 	busy    map[string]struct{} // orders that are in a transaction
+	keys    map[string]struct{} // of requests that are in a transaction; none is ""
 	working bool
 	closed  bool
 
@@ -87,7 +88,8 @@ func (b *batch) writes() []*write {
 }
 
 func newCommitter(s *Store, maxBatch int) *committer {
-	return &committer{store: s, maxBatch: maxBatch, room: make(chan struct{}, maxSaving), busy: make(map[string]struct{})}
+	return &committer{store: s, maxBatch: maxBatch, room: make(chan struct{}, maxSaving),
+		busy: make(map[string]struct{}), keys: make(map[string]struct{})}
 }
 
 // save returns once w is committed or refused, or ctx has ended: with the context's error alone when nothing was begun.
@@ -163,13 +165,17 @@ func (c *committer) take() *batch {
 	rest := c.waiting[:0]
 	for _, s := range c.waiting {
 		_, busy := c.busy[s.id]
+		_, inFlight := c.keys[s.key]
 		switch {
-		case busy, len(b.saves) == c.maxBatch, len(b.saves) > 0 && size+s.size > maxBatchBytes:
+		case busy, inFlight, len(b.saves) == c.maxBatch, len(b.saves) > 0 && size+s.size > maxBatchBytes:
 			rest = append(rest, s)
 		case s.claim():
 			s.batch = b
 			b.saves = append(b.saves, s)
 			c.busy[s.id] = struct{}{}
+			if s.key != "" {
+				c.keys[s.key] = struct{}{}
+			}
 			size += s.size
 		default:
 			<-c.room // its caller has left
@@ -189,8 +195,8 @@ func (c *committer) take() *batch {
 func (c *committer) commit(b *batch) {
 	defer b.abandon()
 	err := c.try(b)
-	if errors.Is(err, ports.ErrConflict) {
-		if err = c.dropStale(b); err == nil && len(b.saves) > 0 {
+	if errors.Is(err, ports.ErrConflict) || errors.Is(err, ports.ErrRepeated) {
+		if err = c.dropRefused(b); err == nil && len(b.saves) > 0 {
 			err = c.try(b)
 		}
 	}
@@ -218,11 +224,22 @@ func (c *committer) try(b *batch) error {
 	return err
 }
 
-// dropStale finds out whose order has moved on, and answers them.
-func (c *committer) dropStale(b *batch) error {
+// dropRefused finds out whose order has moved on and whose key is taken, and answers them.
+func (c *committer) dropRefused(b *batch) error {
 	ids := make([]string, len(b.saves))
+	var keys []string
 	for i, s := range b.saves {
 		ids[i] = s.id
+		if s.key != "" {
+			keys = append(keys, s.key)
+		}
+	}
+	var taken map[string]bool
+	if len(keys) > 0 {
+		var err error
+		if taken, err = c.store.taken(b.ctx, keys); err != nil {
+			return err
+		}
 	}
 	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}
 	cursor, err := c.store.orders.Find(b.ctx, filter, options.Find().SetProjection(bson.D{{Key: "version", Value: 1}}))
@@ -240,39 +257,47 @@ func (c *committer) dropStale(b *batch) error {
 	for _, f := range found {
 		versions[f.ID] = f.Version
 	}
-	var fresh, stale []*saving
+	var fresh, stale, repeated []*saving
 	for _, s := range b.saves {
-		if versions[s.id] == s.loaded {
-			fresh = append(fresh, s)
-		} else {
+		switch {
+		case taken[s.key]:
+			repeated = append(repeated, s)
+		case versions[s.id] != s.loaded:
 			stale = append(stale, s)
+		default:
+			fresh = append(fresh, s)
 		}
 	}
 	b.saves = fresh
 	c.settle(stale, ports.ErrConflict)
+	c.settle(repeated, ports.ErrRepeated)
 	return nil
 }
 
-// settle answers saves. Once they are committed, those who wait to save the same orders have come too late, and are told
-// so without a question to the server.
+// settle answers saves. Once they are committed, those who wait to save the same orders, or under the same keys, have come
+// too late, and are told so without a question to the server.
 func (c *committer) settle(saves []*saving, err error) {
-	committed := make(map[string]int, len(saves))
+	committed, taken := make(map[string]int, len(saves)), make(map[string]bool)
 	c.mu.Lock()
 	for _, s := range saves {
 		delete(c.busy, s.id)
+		delete(c.keys, s.key)
 		committed[s.id] = s.version
+		taken[s.key] = s.key != ""
 	}
-	var late []*saving
+	var late, repeated []*saving
 	if err == nil {
 		rest := c.waiting[:0]
 		for _, s := range c.waiting {
 			switch {
-			case s.loaded >= committed[s.id]:
+			case !taken[s.key] && s.loaded >= committed[s.id]:
 				rest = append(rest, s)
-			case s.claim():
-				late = append(late, s)
-			default:
+			case !s.claim():
 				<-c.room // its caller has left
+			case taken[s.key]:
+				repeated = append(repeated, s)
+			default:
+				late = append(late, s)
 			}
 		}
 		clear(c.waiting[len(rest):])
@@ -281,6 +306,9 @@ func (c *committer) settle(saves []*saving, err error) {
 	c.mu.Unlock()
 	for _, s := range saves {
 		c.answer(s, err)
+	}
+	for _, s := range repeated {
+		c.answer(s, ports.ErrRepeated)
 	}
 	for _, s := range late {
 		c.answer(s, ports.ErrConflict)

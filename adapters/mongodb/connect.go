@@ -41,11 +41,12 @@ const (
 
 // The collections. Their names are in the documentation, for whoever looks with mongosh.
 const (
-	ordersCollection = "orders"
-	outboxCollection = "outbox"
-	relayCollection  = "relay"
-	parkedCollection = "parked"
-	leasesCollection = "leases"
+	ordersCollection   = "orders"
+	outboxCollection   = "outbox"
+	receiptsCollection = "receipts"
+	relayCollection    = "relay"
+	parkedCollection   = "parked"
+	leasesCollection   = "leases"
 )
 
 // byVersion is the outbox's own order: each order's messages in version order.
@@ -115,7 +116,7 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 		return err
 	}
 	// Transactions do not like to create what they write to, so everything is there before the first.
-	for _, name := range []string{ordersCollection, outboxCollection, relayCollection, parkedCollection, leasesCollection} {
+	for _, name := range []string{ordersCollection, outboxCollection, receiptsCollection, relayCollection, parkedCollection, leasesCollection} {
 		if err := db.CreateCollection(ctx, name); err != nil && !hasCode(err, namespaceExists) {
 			return fail(ctx, "create collection "+name, err)
 		}
@@ -127,6 +128,9 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 	parked := mongo.IndexModel{Keys: byVersion}
 	if _, err := db.Collection(parkedCollection).Indexes().CreateOne(ctx, parked); err != nil {
 		return fail(ctx, "create the index of the parked messages", err)
+	}
+	if err := prepareReceipts(ctx, db.Collection(receiptsCollection)); err != nil {
+		return err
 	}
 	return prepareOutbox(ctx, db.Collection(outboxCollection))
 }

@@ -40,6 +40,13 @@ type messageDocument struct {
 	TraceParent   string    `bson:"traceparent,omitempty"`
 }
 
+// receiptDocument is a document of the collection receipts. What writes it adds the server's time, keptAt.
+type receiptDocument struct {
+	Key         string        `bson:"_id"`
+	Fingerprint string        `bson:"fingerprint"`
+	Order       orderDocument `bson:"order"` // as it stood then
+}
+
 func newOrderDocument(o *order.Order) orderDocument {
 	s := o.Snapshot()
 	items := make([]itemDocument, len(s.Items)) // never nil: no items are [] in the document, not null

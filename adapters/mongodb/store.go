@@ -31,17 +31,21 @@ type Options struct {
 	Committed func(saves int)
 }
 
-// Store implements ports.OrderStore.
+// Store implements ports.OrderStore and ports.Receipts.
 type Store struct {
 	client    *mongo.Client
 	orders    *mongo.Collection
 	outbox    *mongo.Collection
+	receipts  *mongo.Collection
 	timeout   time.Duration
 	committed func(saves int)
 	committer *committer // nil: each save has a transaction of its own
 }
 
-var _ ports.OrderStore = (*Store)(nil)
+var (
+	_ ports.OrderStore = (*Store)(nil)
+	_ ports.Receipts   = (*Store)(nil)
+)
 
 // NewStore needs a database that Connect has prepared.
 func NewStore(db *mongo.Database, o Options) *Store {
@@ -58,6 +62,7 @@ func NewStore(db *mongo.Database, o Options) *Store {
 		client:    db.Client(),
 		orders:    db.Collection(ordersCollection),
 		outbox:    db.Collection(outboxCollection),
+		receipts:  db.Collection(receiptsCollection),
 		timeout:   o.Timeout,
 		committed: o.Committed,
 	}
@@ -87,7 +92,7 @@ func (s *Store) Save(ctx context.Context, o *order.Order) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	w, err := newWrite(o, messages)
+	w, err := newWrite(o, messages, ports.RequestOf(ctx))
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}

@@ -22,17 +22,25 @@ type write struct {
 	version  int // the version that it has then
 	order    bson.Raw
 	messages []bson.Raw
-	size     int // bytes
+	key      string   // of the request; "" when there is none
+	receipt  bson.Raw // of the request
+	size     int      // bytes
 }
 
 // maxDocument is the server's limit, less what it and the driver add.
 const maxDocument = 16<<20 - 16<<10
 
-func newWrite(o *order.Order, messages []ports.Message) (*write, error) {
-	w := &write{id: o.ID(), loaded: o.Version() - len(messages), version: o.Version()}
+func newWrite(o *order.Order, messages []ports.Message, request ports.Request) (*write, error) {
+	w := &write{id: o.ID(), loaded: o.Version() - len(messages), version: o.Version(), key: request.Key}
+	state := newOrderDocument(o)
 	var err error
-	if w.order, err = w.encode(newOrderDocument(o)); err != nil {
+	if w.order, err = w.encode(state); err != nil {
 		return nil, err
+	}
+	if w.key != "" {
+		if w.receipt, err = w.encode(receiptDocument{request.Key, request.Fingerprint, state}); err != nil {
+			return nil, err
+		}
 	}
 	for _, m := range messages {
 		raw, err := w.encode(newMessageDocument(m))
@@ -67,19 +75,28 @@ func (s *Store) commit(ctx context.Context, w *write) error {
 	return err
 }
 
-// put writes the orders and their messages. Error: ErrConflict when an order is not at the version that it was loaded
-// with. The server does not say which one, so that only who puts a single order knows.
+// put writes the orders, their messages and the receipts. Errors: ErrConflict when an order is not at the version that it
+// was loaded with, ErrRepeated when a key is taken. The server does not say which one, so that only who puts a single
+// order knows.
 func (s *Store) put(ctx context.Context, writes ...*write) error {
 	var inserts, messages []bson.Raw
-	var replaces []mongo.WriteModel
+	var replaces, receipts []mongo.WriteModel
 	for _, w := range writes {
 		messages = append(messages, w.messages...)
+		if w.key != "" {
+			receipts = append(receipts, keepReceipt(w))
+		}
 		if w.loaded == 0 {
 			inserts = append(inserts, w.order)
 			continue
 		}
 		guard := bson.D{{Key: "_id", Value: w.id}, {Key: "version", Value: w.loaded}}
 		replaces = append(replaces, mongo.NewReplaceOneModel().SetFilter(guard).SetReplacement(w.order))
+	}
+	if len(receipts) > 0 {
+		if err := s.keep(ctx, receipts); err != nil {
+			return err
+		}
 	}
 	if len(inserts) > 0 {
 		if _, err := s.orders.InsertMany(ctx, inserts); mongo.IsDuplicateKeyError(err) {

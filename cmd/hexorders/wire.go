@@ -72,12 +72,13 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		maxBatch, _ := strconv.Atoi(c.MongoDB.MaxBatch) // check has seen that it is a number
 		store := mongodb.NewStore(db, mongodb.Options{MaxBatch: maxBatch, Committed: committed})
 		return &storage{
-			orders:  store,
-			outbox:  mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log}),
-			parking: mongodb.NewParking(db),
-			lease:   mongodb.NewLease(db, "relay"),
-			topic:   memory.NewTopic(),
-			ready:   func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // of the primary
+			orders:   store,
+			receipts: store,
+			outbox:   mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log}),
+			parking:  mongodb.NewParking(db),
+			lease:    mongodb.NewLease(db, "relay"),
+			topic:    memory.NewTopic(),
+			ready:    func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // of the primary
 			close: func(ctx context.Context) error {
 				return errors.Join(store.Close(ctx), db.Client().Disconnect(ctx))
 			},

@@ -101,12 +101,12 @@ func receiptReadsBack(t testing.TB, s Storage) {
 	wantReceipt(t, s, request("key-2"), cancelled.Snapshot())
 	wantNoReceipt(t, s, "key-3")
 
-	empty, err := order.New("заказ-$.1", "Ünal", nil, morning)
+	odd, err := order.New("$заказ.1", "$$NOW", []order.Item{{Product: "' OR 1=1; --", Amount: 1}}, morning)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustSaveFor(t, s, request("key-4"), empty)
-	wantReceipt(t, s, request("key-4"), empty.Snapshot())
+	mustSaveFor(t, s, ports.Request{Key: "key-4", Fingerprint: "$x"}, odd)
+	wantReceipt(t, s, ports.Request{Key: "key-4", Fingerprint: "$x"}, odd.Snapshot())
 }
 
 func receiptStays(t testing.TB, s Storage) {
