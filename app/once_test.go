@@ -102,6 +102,21 @@ func TestAKeyIsFreeOnceItsRequestHasEnded(t *testing.T) {
 	wantVersion(t, orders, 2)
 }
 
+// A repetition takes as long as a command. Whoever asks meanwhile, the answer is there.
+func TestRepetitionsDoNotWaitForEachOther(t *testing.T) {
+	store := &interrupted{Store: memory.NewStore()}
+	orders := ordersOver(store)
+	again := func() {
+		t.Helper()
+		if o, err := orders.Create(under(t, "key-1", "create"), "9999", nil); err != nil || o.ID() != "order-1" || o.Version() != 1 {
+			t.Errorf("create: %v, error %v", o, err)
+		}
+	}
+	again()
+	store.beforeSave = again
+	again()
+}
+
 // interrupted is a store where things happen at a bad moment.
 type interrupted struct {
 	*memory.Store
@@ -111,9 +126,9 @@ type interrupted struct {
 }
 
 func (s *interrupted) Save(ctx context.Context, o *order.Order) error {
-	if s.beforeSave != nil {
-		s.beforeSave()
+	if act := s.beforeSave; act != nil {
 		s.beforeSave = nil
+		act()
 	}
 	err := s.Store.Save(ctx, o)
 	if s.afterSave != nil {

@@ -131,14 +131,13 @@ func (s *Orders) once(ctx context.Context, command func() (*order.Order, error))
 	if s.receipts == nil {
 		return nil, ports.ErrNoReceipts
 	}
-	if _, busy := s.inFlight.LoadOrStore(request.Key, nil); busy {
-		return nil, ports.ErrRepeated
-	}
-	defer s.inFlight.Delete(request.Key)
-
-	o, failure := command()
-	if failure == nil {
-		return o, nil
+	failure := ports.ErrRepeated // while it is in flight
+	if _, busy := s.inFlight.LoadOrStore(request.Key, nil); !busy {
+		defer s.inFlight.Delete(request.Key)
+		var o *order.Order
+		if o, failure = command(); failure == nil {
+			return o, nil
+		}
 	}
 	receipt, err := s.receipts.Receipt(ctx, request.Key)
 	switch {
