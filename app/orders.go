@@ -20,6 +20,7 @@ const maxAttempts = 3
 type Orders struct {
 	store    ports.OrderStore
 	receipts ports.Receipts
+	history  ports.History
 	inFlight sync.Map // the keys of the requests that are being carried out
 	now      func() time.Time
 	newID    func() string
@@ -32,6 +33,8 @@ type OrdersOptions struct {
 
 	// Receipts are those that the store leaves; nil when it leaves none, and requests with a key are refused.
 	Receipts ports.Receipts
+	// History is the store's; nil when it has none, and Events answers ErrNoHistory.
+	History ports.History
 }
 
 var _ ports.Orders = (*Orders)(nil)
@@ -40,7 +43,7 @@ func NewOrders(store ports.OrderStore, options OrdersOptions) *Orders {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Orders{store: store, receipts: options.Receipts, now: options.Now, newID: options.NewID}
+	return &Orders{store: store, receipts: options.Receipts, history: options.History, now: options.Now, newID: options.NewID}
 }
 
 func (s *Orders) Create(ctx context.Context, buyer string, items []order.Item) (*order.Order, error) {

@@ -30,6 +30,9 @@ type Orders interface {
 	Cancel(ctx context.Context, at Target, reason string) (*order.Order, error)
 	Get(ctx context.Context, id string) (*order.Order, error)
 	ByBuyer(ctx context.Context, buyer string, page Page) (orders []*order.Order, next string, err error)
+	// Events tells what has happened to an order, from the first change on. Errors also: ErrBadCursor; ErrNoHistory
+	// when the store does not tell.
+	Events(ctx context.Context, id string, page Page) (EventPage, error)
 }
 
 // OrderStore keeps orders. One Save is one transaction is one aggregate.
@@ -54,6 +57,14 @@ type Receipts interface {
 	// Receipt is what is kept under a key, for ReceiptsKept from the Save by the store's clock. Then the key is as
 	// new. Errors: ErrNotFound, ErrUnavailable.
 	Receipt(ctx context.Context, key string) (Receipt, error)
+}
+
+// History tells what saves have done to one order.
+type History interface {
+	// Messages are an order's messages with versions greater than after, in version order, at most limit, which is 1
+	// or more. An order without any is no error. Every answered Save is in it, but the oldest messages may be deleted
+	// once they were published. Error: ErrUnavailable.
+	Messages(ctx context.Context, orderID string, after, limit int) ([]Message, error)
 }
 
 // Outbox is the log that committed saves leave behind. It has two promises: every committed message is in it, and an

@@ -18,6 +18,7 @@ var (
 	ErrRepeated        = errors.New("a request with this key is being or was carried out")
 	ErrKeyReused       = errors.New("the key was used for another request")
 	ErrNoReceipts      = errors.New("the store keeps no receipts of requests")
+	ErrNoHistory       = errors.New("the store does not tell what has happened to an order")
 	ErrFenced          = errors.New("a later lease holder has taken over")
 	ErrLeaseHeld       = errors.New("the lease is held by another")
 	ErrRefused         = errors.New("the broker refuses this message for good")
@@ -39,6 +40,22 @@ const (
 	DefaultPageLimit = 50
 	MaxPageLimit     = 200
 )
+
+// Size is how many the page holds at most: the limit, made one that can be.
+func (p Page) Size() int {
+	if p.Limit < 1 {
+		return DefaultPageLimit
+	}
+	return min(p.Limit, MaxPageLimit)
+}
+
+// EventPage is part of an order's history.
+type EventPage struct {
+	Messages []Message // in version order
+	Next     string    // the cursor of the following page, "" after the last
+	Version  int       // the order's
+	Complete bool      // nothing that belongs on this page has been deleted
+}
 
 // Message is a committed event on its way to the broker, in the published language.
 type Message struct {

@@ -97,6 +97,7 @@ func New(o Options) http.Handler {
 	router.POST("/orders", a.answer(a.create))
 	router.Match(read, "/orders", a.answer(a.list))
 	router.Match(read, "/orders/:id", a.answer(a.get))
+	router.Match(read, "/orders/:id/events", a.answer(a.events))
 	router.POST("/orders/:id/items", a.answer(a.addItem))
 	router.PUT("/orders/:id/items/:productId", a.answer(a.changeAmount))
 	router.DELETE("/orders/:id/items/:productId", a.answer(a.removeItem))

@@ -266,7 +266,51 @@ var exchanges = []exchange{
 	},
 	{
 		name: "a cursor is one that was given out", when: "GET /orders?buyerId=9999&cursor=%20nonsense%20",
-		status: 400, want: problem(400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, with the same buyerId.", ""),
+		status: 400, want: problem(400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, for the same list.", ""),
+	},
+
+	// GET /orders/{id}/events
+	{
+		name:  "what has happened to an order is told as it was published",
+		given: []string{`POST /orders {"buyerId":"9999","items":[{"productId":"<ü>","amount":3}]}`, "POST /orders/order-1/cancel {\"reason\":\"no\"}"}, when: "GET /orders/order-1/events",
+		status: 200, sent: map[string]string{"Link": "", "Content-Type": "application/json", "Cache-Control": "no-store"},
+		want: `{"orderId":"order-1","version":2,"events":[` +
+			event(1, "OrderCreated", `,"buyerId":"9999","items":[{"productId":"\u003cü\u003e","amount":3}]`) + "," + event(2, "OrderCancelled", `,"reason":"no"`) + `],"complete":true}`,
+	},
+	{
+		name:  "it comes in pages",
+		given: []string{"POST /orders " + basket, "POST /orders/order-1/submit", "POST /orders/order-1/pay"}, when: "GET /orders/order-1/events?limit=1&cursor=1",
+		status: 200, sent: map[string]string{"Link": `</orders/order-1/events?cursor=2&limit=1>; rel="next"`},
+		want: `{"orderId":"order-1","version":3,"events":[` + event(2, "OrderSubmitted", `,"buyerId":"9999","items":[{"productId":"1111","amount":3}]`) + `],"complete":true,"nextCursor":"2"}`,
+	},
+	{
+		name:  "the last of them leads to no other",
+		given: []string{"POST /orders " + basket, "POST /orders/order-1/pay"}, when: "GET /orders/order-1/events?limit=1&cursor=1",
+		status: 200, sent: map[string]string{"Link": ""}, want: `{"orderId":"order-1","version":2,"events":[` + event(2, "OrderPaid", "") + `],"complete":true}`,
+	},
+	{
+		name: "HEAD tells nothing of it", given: []string{"POST /orders " + basket}, when: "HEAD /orders/order-1/events",
+		status: 200, sent: map[string]string{"Content-Type": "application/json"},
+	},
+	{
+		name: "an order that is not there has no history", when: "GET /orders/order-1/events",
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+	},
+	{
+		name: "a page of a history has a limit", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1/events?limit=201",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"limit","detail":"must be a whole number from 1 to 200"}`),
+	},
+	{
+		name: "a history has cursors of its own", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1/events?cursor=01",
+		status: 400, want: problem(400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, for the same list.", ""),
+	},
+	{
+		name: "none of which is beyond its end", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1/events?cursor=2",
+		status: 400, want: problem(400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, for the same list.", ""),
+	},
+	{
+		name: "a history cannot be written", when: "POST /orders/order-1/events",
+		status: 405, sent: map[string]string{"Allow": "GET, HEAD"}, want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
 	},
 
 	// POST /orders/{id}/items
@@ -540,12 +584,7 @@ func TestEveryEndpointAndStatus(t *testing.T) {
 	overEachStore(t, func(t *testing.T, fresh func(*testing.T) opened) {
 		for _, x := range exchanges {
 			t.Run(x.name, func(t *testing.T) {
-				store := fresh(t).OrderStore
-				if _, keeps := store.(ports.Receipts); !keeps && x.header["Idempotency-Key"] != "" && x.status == 200 {
-					x.status, x.sent = 501, nil
-					x.want = problem(501, "no-idempotency", "No Idempotency-Key here", "The store of this service does not keep Idempotency-Keys: send the request without one, and look before you send it again.", "")
-				}
-				api := newAPIOver(store, httpapi.Options{})
+				api := newAPIOver(fresh(t).OrderStore, httpapi.Options{})
 				for _, line := range x.given {
 					if answer := do(api, line, nil); answer.Code/100 != 2 {
 						t.Fatalf("given %s: %d %s", line, answer.Code, answer.Body)
@@ -571,7 +610,7 @@ func TestEveryEndpointAndStatus(t *testing.T) {
 // everything that the orders of an exchange are.
 func everything(api http.Handler) string {
 	var all strings.Builder
-	for _, path := range []string{"/orders/order-1", "/orders/order-2", "/orders?buyerId=9999", "/orders?buyerId=9"} {
+	for _, path := range []string{"/orders/order-1", "/orders/order-2", "/orders?buyerId=9999", "/orders?buyerId=9", "/orders/order-1/events", "/orders/order-2/events"} {
 		all.WriteString(do(api, "GET "+path, nil).Body.String())
 	}
 	return all.String()
@@ -651,6 +690,11 @@ func do(h http.Handler, line string, header map[string]string) *httptest.Respons
 func orderJSON(status string, version int, items string) string {
 	return fmt.Sprintf(`{"id":"order-1","buyerId":"9999","items":[%s],"status":%q,"version":%d,"createdAt":%q,"updatedAt":%q}`,
 		items, status, version, noon, noon)
+}
+
+func event(version int, typeName, rest string) string {
+	return fmt.Sprintf(`{"id":"order-1/%d","type":%q,"version":%d,"occurredAt":%q,"data":{"orderId":"order-1","version":%d,"occurredAt":"2026-03-01T12:00:00Z"%s}}`,
+		version, typeName, version, noon, version, rest)
 }
 
 func problem(status int, code, title, detail, errors string) string {

@@ -38,6 +38,23 @@ type orderPage struct {
 	NextCursor string      `json:"nextCursor,omitempty"` // left out on the last page
 }
 
+// history is how what has happened to an order reads.
+type history struct {
+	OrderID    string      `json:"orderId"`
+	Version    int         `json:"version"`
+	Events     []eventJSON `json:"events"`
+	Complete   bool        `json:"complete"`             // false when events that belong here are no longer kept
+	NextCursor string      `json:"nextCursor,omitempty"` // left out on the last page
+}
+
+type eventJSON struct {
+	ID         string          `json:"id"`
+	Type       string          `json:"type"`
+	Version    int             `json:"version"`
+	OccurredAt string          `json:"occurredAt"`
+	Data       json.RawMessage `json:"data"` // as it is published
+}
+
 func toJSON(o *order.Order) orderJSON {
 	items := o.Items()
 	lines := make([]itemJSON, len(items)) // never nil: an empty order has [], not null

@@ -67,10 +67,42 @@ func (a *api) list(c *gin.Context) error {
 		page.Orders[i] = toJSON(o)
 	}
 	if next != "" {
-		c.Header("Link", "<"+q.following(next)+`>; rel="next"`)
+		linkNext(c, q.following(next))
 	}
 	return writeJSON(c, http.StatusOK, mediaJSON, page)
 }
+
+func (a *api) events(c *gin.Context) error {
+	id, err := orderID(c)
+	if err != nil {
+		return err
+	}
+	query, err := parseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	asked, err := parsePage(query)
+	if err != nil {
+		return err
+	}
+	page, err := a.Orders.Events(c.Request.Context(), id, asked)
+	if err != nil {
+		return err
+	}
+	body := history{
+		OrderID: id, Version: page.Version, Events: make([]eventJSON, len(page.Messages)), Complete: page.Complete, NextCursor: page.Next,
+	}
+	for i, m := range page.Messages {
+		body.Events[i] = eventJSON{ID: m.ID, Type: m.Type, Version: m.Version, OccurredAt: timestamp(m.OccurredAt), Data: m.Payload}
+	}
+	if page.Next != "" {
+		linkNext(c, "/orders/"+url.PathEscape(id)+"/events?"+followingPage(asked, page.Next).Encode())
+	}
+	return writeJSON(c, http.StatusOK, mediaJSON, body)
+}
+
+// linkNext names the next page by its address, relative to the host (RFC 8288, 3.1 allows that).
+func linkNext(c *gin.Context, address string) { c.Header("Link", "<"+address+`>; rel="next"`) }
 
 func (a *api) addItem(c *gin.Context) error {
 	var body order.Item
@@ -192,40 +224,57 @@ type listQuery struct {
 	page  ports.Page
 }
 
-// parseListQuery reads the query of a list. Parameters that it does not know are left alone, as is the custom of
-// queries; the ones that it knows may come once.
-func parseListQuery(raw string) (listQuery, error) {
-	var q listQuery
-	values, err := url.ParseQuery(raw)
+func parseListQuery(raw string) (q listQuery, err error) {
+	query, err := parseQuery(raw)
 	if err != nil {
-		return q, &inputError{is: errInvalidQuery, detail: "The query is not well-formed."}
+		return q, err
 	}
-	for _, name := range []string{"buyerId", "cursor", "limit"} {
-		if len(values[name]) > 1 {
-			return q, invalidParameter(name, "may be given once")
-		}
-	}
-	q.buyer, q.page.Cursor = values.Get("buyerId"), values.Get("cursor")
-	if !possibleID(q.buyer) {
+	if q.buyer = query.Get("buyerId"); !possibleID(q.buyer) {
 		return q, invalidParameter("buyerId", fmt.Sprintf("is required, with 1 to %d characters", order.MaxIDLength))
 	}
-	if values.Has("limit") {
-		limit, err := strconv.Atoi(values.Get("limit"))
-		if err != nil || limit < 1 || limit > ports.MaxPageLimit {
-			return q, invalidParameter("limit", fmt.Sprintf("must be a whole number from 1 to %d", ports.MaxPageLimit))
-		}
-		q.page.Limit = limit
-	}
-	return q, nil
+	q.page, err = parsePage(query)
+	return q, err
 }
 
-// following is the address of the next page, relative to the host (RFC 8288 allows that).
 func (q listQuery) following(cursor string) string {
-	values := url.Values{"buyerId": {q.buyer}, "cursor": {cursor}}
-	if q.page.Limit > 0 {
-		values.Set("limit", strconv.Itoa(q.page.Limit))
+	query := followingPage(q.page, cursor)
+	query.Set("buyerId", q.buyer)
+	return "/orders?" + query.Encode()
+}
+
+// parseQuery reads the query of a list. Parameters that are not known are left alone, as is the custom of queries; the
+// known ones may come once.
+func parseQuery(raw string) (url.Values, error) {
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, &inputError{is: errInvalidQuery, detail: "The query is not well-formed."}
 	}
-	return "/orders?" + values.Encode()
+	for _, name := range []string{"buyerId", "cursor", "limit"} {
+		if len(query[name]) > 1 {
+			return nil, invalidParameter(name, "may be given once")
+		}
+	}
+	return query, nil
+}
+
+func parsePage(query url.Values) (ports.Page, error) {
+	page := ports.Page{Cursor: query.Get("cursor")}
+	if query.Has("limit") {
+		limit, err := strconv.Atoi(query.Get("limit"))
+		if err != nil || limit < 1 || limit > ports.MaxPageLimit {
+			return page, invalidParameter("limit", fmt.Sprintf("must be a whole number from 1 to %d", ports.MaxPageLimit))
+		}
+		page.Limit = limit
+	}
+	return page, nil
+}
+
+func followingPage(page ports.Page, cursor string) url.Values {
+	query := url.Values{"cursor": {cursor}}
+	if page.Limit > 0 {
+		query.Set("limit", strconv.Itoa(page.Limit))
+	}
+	return query
 }
 
 func invalidParameter(name, detail string) error {

@@ -41,7 +41,8 @@ var problems = []problemKind{
 	{ports.ErrRepeated, 409, "request-in-flight", "Request in flight", "A request with this Idempotency-Key is being carried out. Send it again for its answer.", 1},
 	{ports.ErrKeyReused, 422, "idempotency-key-reused", "Idempotency-Key reused", "This Idempotency-Key was given to another request, which was carried out. A new request takes a new key.", 0},
 	{ports.ErrNoReceipts, 501, "no-idempotency", "No Idempotency-Key here", "The store of this service does not keep Idempotency-Keys: send the request without one, and look before you send it again.", 0},
-	{ports.ErrBadCursor, 400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, with the same buyerId.", 0},
+	{ports.ErrNoHistory, 501, "no-history", "No history here", "The store of this service does not tell what has happened to an order.", 0},
+	{ports.ErrBadCursor, 400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, for the same list.", 0},
 	{ports.ErrUnavailable, 503, "unavailable", "Store unavailable", "The store cannot be reached. " + mayHaveTakenEffect, 1},
 
 	{errMalformedJSON, 400, "malformed-json", "Malformed JSON", "", 0},

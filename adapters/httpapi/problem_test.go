@@ -48,6 +48,7 @@ var sentinels = map[string]struct {
 	"ports.ErrRepeated":         {ports.ErrRepeated, 409, "request-in-flight"},
 	"ports.ErrKeyReused":        {ports.ErrKeyReused, 422, "idempotency-key-reused"},
 	"ports.ErrNoReceipts":       {ports.ErrNoReceipts, 501, "no-idempotency"},
+	"ports.ErrNoHistory":        {ports.ErrNoHistory, 501, "no-history"},
 	"ports.ErrUnavailable":      {ports.ErrUnavailable, 503, "unavailable"},
 }
 
@@ -120,6 +121,8 @@ func TestEverySentinelIsAnsweredWithItsRow(t *testing.T) {
 // refusedWith is a request that may be refused with this code.
 func refusedWith(code string) string {
 	switch code {
+	case "no-history":
+		return "GET /orders/order-1/events"
 	case "order-empty":
 		return "POST /orders/order-1/submit"
 	case "no-such-item":
@@ -245,6 +248,11 @@ func (f *fakeOrders) Get(ctx context.Context, id string) (*order.Order, error) {
 func (f *fakeOrders) ByBuyer(ctx context.Context, _ string, _ ports.Page) ([]*order.Order, string, error) {
 	_, err := f.answer(ctx, ports.Target{})
 	return nil, "", err
+}
+
+func (f *fakeOrders) Events(ctx context.Context, id string, _ ports.Page) (ports.EventPage, error) {
+	_, err := f.answer(ctx, ports.Target{ID: id})
+	return ports.EventPage{}, err
 }
 
 type problemBody struct {

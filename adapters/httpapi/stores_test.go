@@ -63,7 +63,7 @@ func overEachStore(t *testing.T, test func(t *testing.T, fresh func(*testing.T) 
 			}
 		})
 		test(t, func(t *testing.T) opened {
-			for _, collection := range []string{"orders", "outbox"} {
+			for _, collection := range []string{"orders", "outbox", "receipts"} {
 				if _, err := own.Collection(collection).DeleteMany(t.Context(), bson.D{}); err != nil {
 					t.Fatal(err)
 				}
@@ -87,10 +87,12 @@ func overEachStore(t *testing.T, test func(t *testing.T, fresh func(*testing.T) 
 func newAPIOver(store ports.OrderStore, o httpapi.Options) http.Handler {
 	var made atomic.Int64
 	receipts, _ := store.(ports.Receipts)
+	history, _ := store.(ports.History)
 	o.Orders = app.NewOrders(store, app.OrdersOptions{
 		Now:      func() time.Time { return mustTime(noon) },
 		NewID:    func() string { return fmt.Sprintf("order-%d", made.Add(1)) },
 		Receipts: receipts,
+		History:  history,
 	})
 	o.Logger = slog.New(slog.DiscardHandler)
 	return httpapi.New(o)
@@ -160,7 +162,7 @@ func TestAStoreThatCannotBeReachedIsUnavailable(t *testing.T) {
 			return
 		}
 		store.lose(t)
-		for _, line := range []string{"POST /orders " + basket, "GET /orders/order-1", "GET /orders?buyerId=9999", "POST /orders/order-1/pay"} {
+		for _, line := range []string{"POST /orders " + basket, "GET /orders/order-1", "GET /orders?buyerId=9999", "GET /orders/order-1/events", "POST /orders/order-1/pay"} {
 			answer := do(api, line, nil)
 			wantAnswer(t, answer, 503, problem(503, "unavailable", "Store unavailable",
 				"The store cannot be reached. The request may or may not have taken effect: read before you send it again.", ""))
@@ -169,6 +171,40 @@ func TestAStoreThatCannotBeReachedIsUnavailable(t *testing.T) {
 			}
 		}
 	})
+}
+
+// forgetful is a store whose oldest messages have been deleted.
+type forgetful struct {
+	*memory.Store
+	upTo int
+}
+
+func (s forgetful) Messages(ctx context.Context, id string, after, limit int) ([]ports.Message, error) {
+	return s.Store.Messages(ctx, id, max(after, s.upTo), limit)
+}
+
+func TestAHistorySaysWhatItNoLongerHas(t *testing.T) {
+	store := memory.NewStore()
+	for _, line := range []string{"POST /orders " + basket, "POST /orders/order-1/submit", "POST /orders/order-1/pay"} {
+		do(newAPIOver(store, httpapi.Options{}), line, nil)
+	}
+	paid := `{"id":"order-1/3","type":"OrderPaid","version":3,"occurredAt":"` + noon + `","data":{"orderId":"order-1","version":3,"occurredAt":"2026-03-01T12:00:00Z"}}`
+	for upTo, want := range map[int]string{
+		2: `{"orderId":"order-1","version":3,"events":[` + paid + `],"complete":false}`,
+		3: `{"orderId":"order-1","version":3,"events":[],"complete":false}`,
+	} {
+		api := newAPIOver(forgetful{store, upTo}, httpapi.Options{})
+		wantAnswer(t, do(api, "GET /orders/order-1/events", nil), 200, want)
+	}
+	// What comes after the part that is gone is whole.
+	wantAnswer(t, do(newAPIOver(forgetful{store, 2}, httpapi.Options{}), "GET /orders/order-1/events?cursor=2", nil), 200,
+		`{"orderId":"order-1","version":3,"events":[`+paid+`],"complete":true}`)
+}
+
+func TestAStoreWithoutAHistorySaysSo(t *testing.T) {
+	store := struct{ ports.OrderStore }{memory.NewStore()}
+	wantAnswer(t, do(newAPIOver(store, httpapi.Options{}), "GET /orders/order-1/events", nil), 501,
+		problem(501, "no-history", "No history here", "The store of this service does not tell what has happened to an order.", ""))
 }
 
 // Whoever reads page after page sees every order that was there when it began, once and in order, however many are

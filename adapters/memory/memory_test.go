@@ -19,6 +19,8 @@ func TestOrderStore(t *testing.T) { porttest.OrderStore(t, open) }
 
 func TestOutbox(t *testing.T) { porttest.Outbox(t, open) }
 
+func TestHistory(t *testing.T) { porttest.History(t, open) }
+
 func TestReceipts(t *testing.T) { porttest.Receipts(t, open) }
 
 func TestBacklog(t *testing.T) { porttest.Backlog(t, open) }
@@ -39,7 +41,7 @@ func open(testing.TB) porttest.Storage {
 		s.failCommit = err
 	}
 	return porttest.Storage{
-		Orders: s, Outbox: NewOutbox(s), Receipts: s,
+		Orders: s, Outbox: NewOutbox(s), Receipts: s, History: s,
 		FailCommits: func(testing.TB) func() {
 			setFailure(errors.New("the disk is full"))
 			return func() { setFailure(nil) }

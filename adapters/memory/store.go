@@ -107,10 +107,7 @@ func (s *Store) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*
 	if err != nil {
 		return nil, "", err
 	}
-	limit := min(page.Limit, ports.MaxPageLimit)
-	if limit < 1 {
-		limit = ports.DefaultPageLimit
-	}
+	limit := page.Size()
 
 	found := s.following(buyer, after)
 	next := ""

@@ -25,6 +25,8 @@ func TestReceiptsContractOneByOne(t *testing.T) {
 	porttest.Receipts(t, func(t testing.TB) porttest.Storage { return openStorageWith(t, mongodb.Options{MaxBatch: 1}) })
 }
 
+func TestHistoryContract(t *testing.T) { porttest.History(t, openStorage) }
+
 func TestParkingContract(t *testing.T) {
 	porttest.Parking(t, func(t testing.TB) ports.Parking { return mongodb.NewParking(testDB(t)) })
 }
@@ -42,6 +44,7 @@ func openStorageWith(t testing.TB, o mongodb.Options) porttest.Storage {
 		Orders:   store,
 		Outbox:   mongodb.NewOutbox(db, mongodb.OutboxOptions{}),
 		Receipts: store,
+		History:  store,
 		Age:      func(t testing.TB, by time.Duration) { age(t, db, by) },
 		FailCommits: func(t testing.TB) func() {
 			return refuseCommits(t, db)

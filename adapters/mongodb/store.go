@@ -132,11 +132,7 @@ func (s *Store) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", doing, err)
 	}
-	limit := page.Limit
-	if limit < 1 {
-		limit = ports.DefaultPageLimit
-	}
-	limit = min(limit, ports.MaxPageLimit)
+	limit := page.Size()
 
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

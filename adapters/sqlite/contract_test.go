@@ -25,6 +25,8 @@ func TestBacklog(t *testing.T) { porttest.Backlog(t, openStorage(options{})) }
 // Without groups the promises are the same.
 func TestOrderStoreOneByOne(t *testing.T) { porttest.OrderStore(t, openStorage(options{maxBatch: 1})) }
 
+func TestHistory(t *testing.T) { porttest.History(t, openStorage(options{})) }
+
 func TestReceipts(t *testing.T) { porttest.Receipts(t, openStorage(options{})) }
 
 func TestParking(t *testing.T) {
@@ -44,7 +46,7 @@ func openStorage(o options) func(testing.TB) porttest.Storage {
 		db := openWith(t, filepath.Join(t.TempDir(), "orders.db"), o)
 		store := NewStore(db)
 		return porttest.Storage{
-			Orders: store, Outbox: NewOutbox(db), Receipts: store,
+			Orders: store, Outbox: NewOutbox(db), Receipts: store, History: store,
 			FailCommits: func(t testing.TB) func() { return failCommits(t, db) },
 			Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
 		}

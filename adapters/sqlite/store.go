@@ -96,10 +96,7 @@ func (s *Store) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*
 	if err != nil {
 		return nil, "", err
 	}
-	limit := min(page.Limit, ports.MaxPageLimit)
-	if limit < 1 {
-		limit = ports.DefaultPageLimit
-	}
+	limit := page.Size()
 	var orders []*order.Order
 	// One more than asked for tells whether there is a next page.
 	err = s.db.query(ctx, selectOrder+`WHERE buyer_id = ? AND id > ? ORDER BY id LIMIT ?`, []any{buyer, after, limit + 1},

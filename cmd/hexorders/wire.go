@@ -29,6 +29,7 @@ import (
 type storage struct {
 	orders   ports.OrderStore
 	receipts ports.Receipts // of requests; nil: those with an Idempotency-Key are refused
+	history  ports.History  // nil: nobody is told what has happened to an order
 	outbox   interface {
 		ports.Outbox
 		ports.Backlog
@@ -51,7 +52,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		}
 		store := sqlite.NewStore(db)
 		return &storage{
-			orders: store, receipts: store, outbox: sqlite.NewOutbox(db), parking: sqlite.NewParking(db),
+			orders: store, receipts: store, history: store, outbox: sqlite.NewOutbox(db), parking: sqlite.NewParking(db),
 			lease: sqlite.NewLease(db, "relay"), topic: sqlite.NewTopic(db), shared: true,
 			ready: db.Ping,
 			close: func(context.Context) error { return db.Close() },
@@ -59,7 +60,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 	case "memory":
 		store := memory.NewStore()
 		return &storage{
-			orders: store, receipts: store, outbox: memory.NewOutbox(store), parking: memory.NewParking(),
+			orders: store, receipts: store, history: store, outbox: memory.NewOutbox(store), parking: memory.NewParking(),
 			lease: memory.NewLease(), topic: memory.NewTopic(),
 			ready: func(context.Context) error { return nil },
 			close: func(context.Context) error { return nil },
@@ -74,6 +75,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		return &storage{
 			orders:   store,
 			receipts: store,
+			history:  store,
 			outbox:   mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log}),
 			parking:  mongodb.NewParking(db),
 			lease:    mongodb.NewLease(db, "relay"),
@@ -112,7 +114,7 @@ func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *p
 	rate, _ := strconv.ParseFloat(c.HTTP.Rate, 64) // check has seen to these
 	burst, _ := strconv.Atoi(c.HTTP.Burst)
 	return httpapi.Options{
-		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{Now: time.Now, NewID: newID, Receipts: s.receipts}),
+		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{Now: time.Now, NewID: newID, Receipts: s.receipts, History: s.history}),
 		Ready:  ready,
 		Logger: log,
 

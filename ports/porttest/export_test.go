@@ -14,6 +14,7 @@ type Check[F any] struct {
 
 func OrderStoreChecks() []Check[Storage]    { return export(orderStoreChecks) }
 func OutboxChecks() []Check[Storage]        { return export(outboxChecks) }
+func HistoryChecks() []Check[Storage]       { return export(historyChecks) }
 func ReceiptsChecks() []Check[Storage]      { return export(receiptsChecks) }
 func ParkingChecks() []Check[ports.Parking] { return export(parkingChecks) }
 func LeaseChecks() []Check[ports.Lease]     { return export(leaseChecks) }

@@ -16,8 +16,8 @@ import (
 	"hexorders/ports"
 )
 
-// Storage is what the OrderStore, Outbox and Receipts suites run against: a fresh, empty store with what it leaves behind. Whatever has to
-// be closed afterwards belongs into t.Cleanup of open.
+// Storage is what the OrderStore, Outbox, Receipts and History suites run against: a fresh, empty store with what it
+// leaves behind. Whatever has to be closed afterwards belongs into t.Cleanup of open.
 type Storage struct {
 	Orders ports.OrderStore
 	Outbox ports.Outbox
@@ -27,6 +27,8 @@ type Storage struct {
 	// For the Receipts suite alone: the receipts, and a way to make all that are kept older.
 	Receipts ports.Receipts
 	Age      func(t testing.TB, by time.Duration)
+	// For the History suite alone.
+	History ports.History
 }
 
 // OrderStore checks the promises of ports.OrderStore. open is called once per check.
@@ -37,6 +39,9 @@ func Outbox(t *testing.T, open func(t testing.TB) Storage) { run(t, outboxChecks
 
 // Receipts checks the promises of ports.Receipts, with what the store's Save has left behind.
 func Receipts(t *testing.T, open func(t testing.TB) Storage) { run(t, receiptsChecks, open) }
+
+// History checks the promises of ports.History, with what the store's Save has left behind.
+func History(t *testing.T, open func(t testing.TB) Storage) { run(t, historyChecks, open) }
 
 // Parking checks the promises of ports.Parking, on one that is empty.
 func Parking(t *testing.T, open func(t testing.TB) ports.Parking) { run(t, parkingChecks, open) }

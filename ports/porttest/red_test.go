@@ -34,6 +34,10 @@ func TestOutboxSuiteGoesRed(t *testing.T) {
 	goesRed(t, porttest.OutboxChecks(), outboxFlaws, func() porttest.Storage { return openStorage("") })
 }
 
+func TestHistorySuiteGoesRed(t *testing.T) {
+	goesRed(t, porttest.HistoryChecks(), historyFlaws, func() porttest.Storage { return openStorage("") })
+}
+
 func TestReceiptsSuiteGoesRed(t *testing.T) {
 	goesRed(t, porttest.ReceiptsChecks(), receiptsFlaws, func() porttest.Storage { return openStorage("") })
 }

@@ -1,0 +1,57 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"hexorders/ports"
+)
+
+// Events is a page of an order's history. Messages that were published long ago may be deleted, and a page from which
+// one is missing says so. The order is read first, because its version tells up to where there must be messages.
+func (s *Orders) Events(ctx context.Context, id string, page ports.Page) (ports.EventPage, error) {
+	if s.history == nil {
+		return ports.EventPage{}, ports.ErrNoHistory
+	}
+	o, err := s.store.Get(ctx, id)
+	if err != nil {
+		return ports.EventPage{}, err
+	}
+	after, err := parseEventCursor(page.Cursor)
+	if err != nil || after > o.Version() {
+		return ports.EventPage{}, fmt.Errorf("events of order %s: %w", id, ports.ErrBadCursor)
+	}
+	limit := page.Size()
+	messages, err := s.history.Messages(ctx, id, after, limit+1) // one more tells whether there is a next page
+	if err != nil {
+		return ports.EventPage{}, err
+	}
+	result := ports.EventPage{Messages: messages, Version: o.Version(), Complete: true}
+	if len(messages) > limit {
+		result.Messages = messages[:limit]
+		result.Next = strconv.Itoa(messages[limit-1].Version)
+	}
+	last := after
+	for _, m := range result.Messages {
+		result.Complete = result.Complete && m.Version == last+1
+		last = m.Version
+	}
+	if result.Next == "" && last < o.Version() {
+		result.Complete = false
+	}
+	result.Version = max(last, result.Version) // it may have changed between the two reads
+	return result, nil
+}
+
+// parseEventCursor reads the version of the last event of the page before; 0 for the first page.
+func parseEventCursor(cursor string) (after int, err error) {
+	if cursor == "" {
+		return 0, nil
+	}
+	after, err = strconv.Atoi(cursor)
+	if err != nil || after < 1 || strconv.Itoa(after) != cursor {
+		return 0, ports.ErrBadCursor
+	}
+	return after, nil
+}

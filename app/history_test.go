@@ -1,0 +1,102 @@
+package app_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"hexorders/adapters/memory"
+	"hexorders/app"
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+var noon = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+// holed is a history in which some versions are missing.
+type holed struct {
+	ports.History
+	missing map[int]bool
+}
+
+func (h holed) Messages(ctx context.Context, id string, after, _ int) (kept []ports.Message, err error) {
+	messages, err := h.History.Messages(ctx, id, after, 1000)
+	for _, m := range messages {
+		if !h.missing[m.Version] {
+			kept = append(kept, m)
+		}
+	}
+	return kept, err
+}
+
+func TestAPageOfEventsSaysWhetherItIsWhole(t *testing.T) {
+	store := memory.NewStore()
+	o, err := order.New("o", "b", nil, noon)
+	for range 4 {
+		err = errors.Join(err, o.AddItem("p", 1, noon))
+	}
+	if err = errors.Join(err, store.Save(t.Context(), o)); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		missing  []int
+		page     ports.Page
+		first    int // version on the page, 0: none
+		next     string
+		complete bool
+	}{
+		{nil, ports.Page{}, 1, "", true},
+		{nil, ports.Page{Limit: 2}, 1, "2", true},
+		{nil, ports.Page{Limit: 2, Cursor: "4"}, 5, "", true},
+		{nil, ports.Page{Limit: 2, Cursor: "5"}, 0, "", true},
+		{[]int{1}, ports.Page{}, 2, "", false},
+		{[]int{1}, ports.Page{Cursor: "1"}, 2, "", true},
+		{[]int{1, 2, 3, 4, 5}, ports.Page{}, 0, "", false},
+		{[]int{3}, ports.Page{Limit: 2}, 1, "2", true},
+		{[]int{3}, ports.Page{Limit: 3}, 1, "4", false},
+		{[]int{3}, ports.Page{Cursor: "2"}, 4, "", false},
+		{[]int{5}, ports.Page{Cursor: "2"}, 3, "", false},
+	} {
+		history := holed{store, map[int]bool{}}
+		for _, version := range x.missing {
+			history.missing[version] = true
+		}
+		orders := app.NewOrders(store, app.OrdersOptions{History: history})
+		page, err := orders.Events(t.Context(), "o", x.page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := 0
+		if len(page.Messages) > 0 {
+			first = page.Messages[0].Version
+		}
+		if first != x.first || page.Next != x.next || page.Complete != x.complete || page.Version != 5 {
+			t.Errorf("without %v, %+v: begins with %d, next %q, complete %v, version %d; want %+v, version 5",
+				x.missing, x.page, first, page.Next, page.Complete, page.Version, x)
+		}
+	}
+}
+
+func FuzzEventCursor(f *testing.F) {
+	for _, seed := range []string{"", "1", "5", "6", "01", "+1", "-1", "1e0", "99999999999999999999", "\xff"} {
+		f.Add(seed)
+	}
+	store := memory.NewStore()
+	o, err := order.New("o", "b", nil, noon)
+	for range 4 {
+		err = errors.Join(err, o.AddItem("p", 1, noon))
+	}
+	if err = errors.Join(err, store.Save(context.Background(), o)); err != nil {
+		f.Fatal(err)
+	}
+	orders := app.NewOrders(store, app.OrdersOptions{History: store})
+	f.Fuzz(func(t *testing.T, cursor string) {
+		page, err := orders.Events(t.Context(), "o", ports.Page{Cursor: cursor})
+		given := map[string]int{"": 5, "1": 4, "2": 3, "3": 2, "4": 1, "5": 0}
+		want, ok := given[cursor]
+		if ok && (err != nil || len(page.Messages) != want || !page.Complete) || !ok && !errors.Is(err, ports.ErrBadCursor) {
+			t.Errorf("cursor %q: %d events and error %v", cursor, len(page.Messages), err)
+		}
+	})
+}
