@@ -177,7 +177,7 @@ func TestSavesThroughAStormOfErrors(t *testing.T) {
 		}()
 		transient := bson.D{{Key: "errorCode", Value: 112}, {Key: "errorLabels", Value: bson.A{"TransientTransactionError"}}}
 		broken := bson.D{{Key: "closeConnection", Value: true}}
-		for i := 0; ; i++ {
+		for i := range 100 { // each costs a while: a storm without end would keep itself going
 			select {
 			case <-stop:
 				return
