@@ -13,7 +13,7 @@ BENCHFLAGS ?=
 FUZZTIME  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fuzz lint vet bench docs-in-chromium up down reset clean
+.PHONY: help run build test check fuzz lint vet bench docs-in-chromium fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ bench: ## measure hexorders beside raw loops (25 minutes), write docs/benchmarks
 
 microbench: ## run the Go benchmarks of the packages, on servers of their own
 	scripts/with-services go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) $(PACKAGES)
+
+fuzz-api: ## hold the service against its description with more than 2,000 requests, over each store, each time others
+	scripts/with-services go test ./test/docs -run TestTheServiceIsAsItsDescriptionSays -v -count=1 -timeout 60m \
+		-args -examples 150 -cases 2000 -seed 0
 
 docs-in-chromium: ## watch a browser show /docs and ask nobody but the service (needs Chromium)
 	scripts/docs-in-chromium

@@ -2,7 +2,8 @@
 // back is compared with what they show, over the embedded store and broker and over MongoDB and Kafka.
 //
 // document_test.go reads a page and compares, shell_test.go types, requests_test.go sends docs/api/hexorders.http,
-// postman_test.go has newman run the Postman collection.
+// postman_test.go has newman run the Postman collection, openapi_test.go has schemathesis hold the service against
+// docs/api/openapi.yaml.
 //
 // MongoDB and Kafka are those of HEXORDERS_TEST_MONGODB_URI and HEXORDERS_TEST_KAFKA_BROKERS, else where
 // scripts/services starts them; each test has a database and a topic of its own there.
@@ -17,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -89,6 +91,7 @@ type world struct {
 	// places are the variables that say where things are. which store and broker to use is not among them: that is
 	// for the page to say, or for start.
 	places map[string]string
+	log    string // of the service, once it is started
 }
 
 func newWorld(t testing.TB, setup string) *world {
@@ -169,6 +172,7 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.log = log.Name()
 	service := exec.Command(program)
 	service.Dir, service.Env, service.Stderr = folder, w.environment(), log
 	service.SysProcAttr = dieWithUs()
@@ -189,7 +193,7 @@ func (w *world) start() {
 		said, _ := os.ReadFile(log.Name())
 		_ = log.Close()
 		if w.t.Failed() {
-			w.t.Logf("what the service said:\n%s", said)
+			w.t.Logf("what the service said, without the requests that went as they should:\n%s", uneventful.ReplaceAll(said, nil))
 		}
 	})
 	deadline := time.NewTimer(20 * time.Second)
@@ -206,6 +210,8 @@ func (w *world) start() {
 		}
 	}
 }
+
+var uneventful = regexp.MustCompile(`(?m)^.*"level":"INFO","msg":"request".*\n`)
 
 func (w *world) ready() bool {
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -246,7 +252,7 @@ func setting(name, otherwise string) string {
 // lookAtInputs keeps `go test` from answering with an old result. It remembers what a test looked at, but does not see
 // what the compiler, bash or newman read.
 var lookAtInputs = sync.OnceFunc(func() {
-	for _, folder := range []string{"adapters", "app", "cmd", "core", "ports", "docs", "test/newman"} {
+	for _, folder := range []string{"adapters", "app", "cmd", "core", "ports", "docs", "test/newman", "test/redocly", "test/schemathesis"} {
 		err := filepath.WalkDir(filepath.Join(repository, folder), func(_ string, entry fs.DirEntry, err error) error {
 			if err == nil && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") {
 				return filepath.SkipDir // what was installed follows from the lock file

@@ -2,10 +2,8 @@ package docs
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,13 +13,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 const (
-	collection  = "docs/api/hexorders.postman_collection.json"
-	postmanEnv  = "docs/api/hexorders.postman_environment.json"
-	newmanPlace = "test/newman"
+	collection = "docs/api/hexorders.postman_collection.json"
+	postmanEnv = "docs/api/hexorders.postman_environment.json"
 )
 
 func TestThePostmanCollectionPasses(t *testing.T) {
@@ -121,55 +117,10 @@ func runNewman(t *testing.T, addr string) (r report, output string, err error) {
 	return written.Run, string(said), err
 }
 
-// newman installs what test/newman/package-lock.json names, once for each state of that file, and returns its script.
-// The name of the folder begins with a dot, so that `go list ./...` does not look through node_modules.
+// newman installs what test/newman/package-lock.json names and returns newman's script.
 var newman = sync.OnceValues(func() (script string, err error) {
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return "", fmt.Errorf("install Node.js 20 or later, with npm: newman needs it to run the Postman collection: %w", err)
-		}
-	}
-	place := filepath.Join(repository, newmanPlace)
-	var files = map[string][]byte{"package.json": nil, "package-lock.json": nil, ".npmrc": nil}
-	for name := range files {
-		if files[name], err = os.ReadFile(filepath.Join(place, name)); err != nil {
-			return "", err
-		}
-	}
-	hash := sha256.Sum256(files["package-lock.json"])
-	folder := filepath.Join(place, ".installed", fmt.Sprintf("%x", hash[:6]))
-	script = filepath.Join(folder, "node_modules", "newman", "bin", "newman.js")
-	if _, err := os.Stat(script); err == nil {
-		return script, nil
-	}
-	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
-		return "", err
-	}
-	// Beside it first: a folder of that name is whole, also when this is interrupted or another run does the same.
-	half, err := os.MkdirTemp(filepath.Dir(folder), "half-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.RemoveAll(half) }()
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(half, name), text, 0o644); err != nil {
-			return "", err
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	install := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	install.Dir = half
-	if output, err := install.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm ci in %s: %w\n%s", newmanPlace, err, output)
-	}
-	if err := os.Rename(half, folder); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err
-	}
-	if _, err := os.Stat(script); err != nil {
-		return "", fmt.Errorf("delete %s and try again: %w", folder, err)
-	}
-	return script, nil
+	folder, err := npmInstalled("test/newman")
+	return filepath.Join(folder, "node_modules", "newman", "bin", "newman.js"), err
 })
 
 // teapot answers everything with 418 and an empty object.
@@ -182,26 +133,4 @@ func teapot(t *testing.T) (addr string) {
 	}))
 	t.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
-}
-
-// A lock file that names where packages were downloaded from would send everyone there.
-func TestTheLockFileNamesNoRegistry(t *testing.T) {
-	lock := read(t, newmanPlace+"/package-lock.json")
-	if strings.Contains(lock, `"resolved"`) || strings.Contains(lock, "://registry") {
-		t.Error("package-lock.json names a registry: write it with `npm install --package-lock-only` in test/newman, whose .npmrc leaves that out")
-	}
-	var packages struct {
-		Packages map[string]struct{ Version, Integrity string }
-	}
-	if err := json.Unmarshal([]byte(lock), &packages); err != nil {
-		t.Fatal(err)
-	}
-	for name, p := range packages.Packages {
-		if name != "" && (p.Version == "" || p.Integrity == "") {
-			t.Errorf("%s is not pinned: version %q, integrity %q", name, p.Version, p.Integrity)
-		}
-	}
-	if len(packages.Packages) < 2 {
-		t.Errorf("the lock file names %d packages", len(packages.Packages))
-	}
 }
