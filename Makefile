@@ -37,8 +37,9 @@ fuzz: ## run every fuzz target, each for FUZZTIME
 		go test -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(FUZZTIME) "./$${target%:*}" || exit 1; \
 	done
 
-lint: ## golangci-lint, formatting included
+lint: ## golangci-lint, formatting included, and the alert rules
 	$(TOOL) golangci-lint run $(PACKAGES)
+	go -C tools/alerts test -count=1 .
 
 vet: ## go vet
 	go vet $(PACKAGES)
