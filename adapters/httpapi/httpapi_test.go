@@ -590,7 +590,10 @@ func TestEveryEndpointAndStatus(t *testing.T) {
 						t.Fatalf("given %s: %d %s", line, answer.Code, answer.Body)
 					}
 				}
-				before := everything(api)
+				before := ""
+				if x.status >= 300 {
+					before = everything(api)
+				}
 				answer := do(api, x.when, x.header)
 				wantAnswer(t, answer, x.status, x.want)
 				for name, want := range x.sent {
@@ -598,8 +601,10 @@ func TestEveryEndpointAndStatus(t *testing.T) {
 						t.Errorf("%s: %q, want %q", name, got, want)
 					}
 				}
-				// What is refused is refused as a whole.
-				if after := everything(api); x.status >= 300 && after != before {
+				if x.status < 300 {
+					return
+				}
+				if after := everything(api); after != before { // what is refused is refused as a whole
 					t.Errorf("before the refusal there was\n%s\nand after it\n%s", before, after)
 				}
 			})
@@ -610,7 +615,7 @@ func TestEveryEndpointAndStatus(t *testing.T) {
 // everything that the orders of an exchange are.
 func everything(api http.Handler) string {
 	var all strings.Builder
-	for _, path := range []string{"/orders/order-1", "/orders/order-2", "/orders?buyerId=9999", "/orders?buyerId=9", "/orders/order-1/events", "/orders/order-2/events"} {
+	for _, path := range []string{"/orders?buyerId=9999", "/orders?buyerId=9", "/orders/order-1/events", "/orders/order-2/events"} {
 		all.WriteString(do(api, "GET "+path, nil).Body.String())
 	}
 	return all.String()

@@ -200,7 +200,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 			return err
 		}
 		s.relay = newRelay(s.storage, s.publisher, s.log)
-		s.metrics.Watch(prometheus.Relay{Status: s.relay.Status, Unread: s.storage.outbox.Unread})
+		s.metrics.Watch(prometheus.Relay{Status: s.relay.Status, Unread: s.storage.unread})
 	}
 	s.server = newServer(s.handler(), s.log)
 	s.server.ConnState = s.silent.track

@@ -30,16 +30,14 @@ type storage struct {
 	orders   ports.OrderStore
 	receipts ports.Receipts // of requests; nil: those with an Idempotency-Key are refused
 	history  ports.History  // nil: nobody is told what has happened to an order
-	outbox   interface {
-		ports.Outbox
-		ports.Backlog
-	}
-	parking ports.Parking
-	lease   ports.Lease
-	topic   ports.Topic                 // for the in-process broker
-	shared  bool                        // other processes see it too, topic included
-	ready   func(context.Context) error // nil when it can be reached
-	close   func(context.Context) error
+	outbox   ports.Outbox
+	backlog  ports.Backlog // nil: nobody is told how far the relay is behind
+	parking  ports.Parking
+	lease    ports.Lease
+	topic    ports.Topic                 // for the in-process broker
+	shared   bool                        // other processes see it too, topic included
+	ready    func(context.Context) error // nil when it can be reached
+	close    func(context.Context) error
 }
 
 // openStorage connects a store, which calls committed after each transaction with the number of saves in it, if it can.
@@ -50,17 +48,18 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		if err != nil {
 			return nil, fmt.Errorf("%w (HEXORDERS_SQLITE_PATH)", err)
 		}
-		store := sqlite.NewStore(db)
+		store, outbox := sqlite.NewStore(db), sqlite.NewOutbox(db)
 		return &storage{
-			orders: store, receipts: store, history: store, outbox: sqlite.NewOutbox(db), parking: sqlite.NewParking(db),
+			orders: store, receipts: store, history: store, outbox: outbox, backlog: outbox, parking: sqlite.NewParking(db),
 			lease: sqlite.NewLease(db, "relay"), topic: sqlite.NewTopic(db), shared: true,
 			ready: db.Ping,
 			close: func(context.Context) error { return db.Close() },
 		}, nil
 	case "memory":
 		store := memory.NewStore()
+		outbox := memory.NewOutbox(store)
 		return &storage{
-			orders: store, receipts: store, history: store, outbox: memory.NewOutbox(store), parking: memory.NewParking(),
+			orders: store, receipts: store, history: store, outbox: outbox, backlog: outbox, parking: memory.NewParking(),
 			lease: memory.NewLease(), topic: memory.NewTopic(),
 			ready: func(context.Context) error { return nil },
 			close: func(context.Context) error { return nil },
@@ -72,11 +71,13 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		}
 		maxBatch, _ := strconv.Atoi(c.MongoDB.MaxBatch) // check has seen that it is a number
 		store := mongodb.NewStore(db, mongodb.Options{MaxBatch: maxBatch, Committed: committed})
+		outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log})
 		return &storage{
 			orders:   store,
 			receipts: store,
 			history:  store,
-			outbox:   mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log}),
+			outbox:   outbox,
+			backlog:  outbox,
 			parking:  mongodb.NewParking(db),
 			lease:    mongodb.NewLease(db, "relay"),
 			topic:    memory.NewTopic(),
@@ -87,6 +88,14 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		}, nil
 	}
 	return nil, fmt.Errorf("no store is called %q", c.Store)
+}
+
+// unread is what the backlog says. Without one its error leaves the lag out of the metrics.
+func (s *storage) unread(ctx context.Context) (messages int, oldest time.Time, err error) {
+	if s.backlog == nil {
+		return 0, time.Time{}, errors.ErrUnsupported
+	}
+	return s.backlog.Unread(ctx)
 }
 
 // openBroker returns where events go, and a check that says what is wrong with it at the moment.
