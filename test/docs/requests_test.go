@@ -60,9 +60,9 @@ var endpoints = []string{
 
 // refusals are those that a client can bring about by itself, at least one for each status.
 var refusals = []string{
-	"400 malformed-json", "400 unknown-field", "400 bad-cursor", "404 order-not-found", "404 no-such-path", "405 method-not-allowed",
+	"400 malformed-json", "400 unknown-field", "400 bad-cursor", "400 bad-idempotency-key", "404 order-not-found", "404 no-such-path", "405 method-not-allowed",
 	"409 order-already-submitted", "409 order-already-paid", "409 order-already-cancelled", "409 order-empty", "409 no-such-item",
-	"412 version-mismatch", "413 body-too-large", "415 not-json", "422 missing-field", "422 invalid-amount",
+	"412 version-mismatch", "413 body-too-large", "415 not-json", "422 missing-field", "422 invalid-amount", "422 idempotency-key-reused",
 }
 
 // endpoint puts names in place of ids, variables and the query.
