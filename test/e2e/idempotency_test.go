@@ -176,7 +176,7 @@ func (r repeatable) untilAnswered(ctx context.Context, path, body, key string, s
 					answers[i] = a
 					return
 				case ctx.Err() != nil:
-					failures[i] = fmt.Errorf("%w; the last answer was %s, error %v", ctx.Err(), a, err)
+					failures[i] = errors.Join(ctx.Err(), err, fmt.Errorf("the last answer was %s", a))
 					return
 				case err == nil && a.status < 500 && (a.code() != "request-in-flight" || a.header.Get("Retry-After") == ""):
 					failures[i] = fmt.Errorf("answer %s", a)
