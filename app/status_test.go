@@ -41,6 +41,7 @@ func TestTheStatusOfARelayIsWhatItDoes(t *testing.T) {
 
 		w.broker.behave(nil)
 		w.add("b")
+		synctest.Wait() // until it is parked behind the other
 		w.retry("b")
 		time.Sleep(2 * time.Second)
 		want.ParkedOrders, want.ParkedMessages, want.Redelivered, want.Published = 0, 0, 2, 7
