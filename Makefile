@@ -13,7 +13,7 @@ BENCHFLAGS ?=
 FUZZTIME  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fuzz lint vet bench docs-in-chromium fuzz-api up down reset clean
+.PHONY: help run build test check fuzz lint vet bench bench-peers test-peers microbench docs-in-chromium fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ vet: ## go vet
 
 bench: ## measure hexorders beside raw loops (25 minutes), write docs/benchmarks.md; BENCHFLAGS='-rows post' only prints
 	scripts/with-services go run ./test/bench $(or $(BENCHFLAGS),-out docs/benchmarks.md)
+
+bench-peers: ## the relay beside Debezium and MongoDB's Kafka connector (70 MB of downloads), docs/benchmarks-peers.md
+	scripts/with-services go run ./test/bench -rows connectors $(or $(BENCHFLAGS),-out docs/benchmarks-peers.md)
+
+test-peers: ## compare what Debezium publishes with what hexorders does (docs/swap-the-relay.md)
+	scripts/with-services go test -tags peers -count=1 -timeout 20m $(TESTFLAGS) ./test/peers
 
 microbench: ## run the Go benchmarks of the packages, on servers of their own
 	scripts/with-services go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) $(PACKAGES)

@@ -26,8 +26,10 @@ var standard = []experiment{
 	{"backlog", backlogs},
 }
 
-// optional needs more than the two servers.
-var optional = []experiment{}
+// optional needs more than the two servers: `make bench-peers`.
+var optional = []experiment{
+	{"connectors", connectors},
+}
 
 // The sides, as the tables call them.
 const (

@@ -28,6 +28,16 @@ type report struct {
 	Plots   []plot
 }
 
+// Make is the command that writes the page.
+func (r *report) Make() string {
+	for _, e := range optional {
+		if strings.Contains(r.Command, e.name) {
+			return "make bench-peers"
+		}
+	}
+	return "make bench"
+}
+
 // tableRow is a line, in words.
 type tableRow struct{ What, Value, Peer, PeerValue, Ratio, Spread, Aim string }
 

@@ -58,9 +58,6 @@ func (p *process) mallocs() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if response.StatusCode == http.StatusNotFound {
-		return 0, nil
-	}
 	for line := range strings.Lines(string(text)) {
 		if value, found := strings.CutPrefix(line, "go_memstats_mallocs_total "); found {
 			return strconv.ParseFloat(strings.TrimSpace(value), 64)
