@@ -180,7 +180,7 @@ func (c *Connect) await(ctx context.Context, name, state string) error {
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			return fmt.Errorf("connector %s is %+v (%v), want %s: %w", name, status, err, state, ctx.Err())
+			return fmt.Errorf("connector %s is %+v, want %s: %w", name, status, state, errors.Join(ctx.Err(), err))
 		}
 	}
 }
