@@ -65,6 +65,23 @@ func TestEveryFieldIsReadFromTheVariableOfItsName(t *testing.T) {
 	}
 }
 
+func TestTheReadmeHasEverySettingWithItsDefault(t *testing.T) {
+	cleanEnvironment(t)
+	c, _, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme := readFile(t, "../../README.md")
+	for _, v := range c.variables() {
+		if row := fmt.Sprintf("| `%s` | `%s` | %s |\n", v.name, *v.value, v.about); !strings.Contains(readme, row) {
+			t.Errorf("README.md lacks the row\n%s", row)
+		}
+	}
+	if rows := strings.Count(readme, "| `HEXORDERS_"); rows != len(c.variables()) {
+		t.Errorf("README.md has %d settings, the program %d", rows, len(c.variables()))
+	}
+}
+
 func TestAVariableWithoutThePrefixIsNotOurs(t *testing.T) {
 	cleanEnvironment(t)
 	for _, name := range []string{"STORE", "LEVEL", "LOG_LEVEL", "URI", "ADDR", "HTTP_ADDR", "TOPIC"} {
