@@ -215,8 +215,8 @@ func pay(ctx context.Context, l *lab) ([]result, error) {
 
 // hot is many clients that all change one order.
 func hot(ctx context.Context, l *lab) ([]result, error) {
-	const title = "50 clients add items to one order"
-	return l.onExisting(ctx, title, 1, 50, false,
+	title := fmt.Sprintf("%d clients add items to one order", l.hot)
+	return l.onExisting(ctx, title, 1, l.hot, false,
 		func(id string) (method, url, body string) {
 			return "POST", "/orders/" + id + "/items", `{"productId":"1111","amount":1}`
 		},

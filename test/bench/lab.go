@@ -31,6 +31,7 @@ type size struct {
 	time     time.Duration // of a round of load
 	clients  []int
 	many     int   // clients where it is not about their number
+	hot      int   // clients of one order
 	rates    []int // orders a second where the rate is given
 	messages int   // that a relay drains
 	backlogs []int // the same, where it is about how many there are
@@ -39,11 +40,11 @@ type size struct {
 
 var (
 	full = size{
-		rounds: 5, time: 4 * time.Second, clients: []int{1, 16, 64, 128}, many: 64, rates: []int{100, 500, 1000},
+		rounds: 5, time: 4 * time.Second, clients: []int{1, 16, 64, 128}, many: 64, hot: 50, rates: []int{100, 500, 1000},
 		messages: 200_000, backlogs: []int{10_000, 100_000, 1_000_000}, orders: 10_000,
 	}
 	small = size{
-		rounds: 2, time: 300 * time.Millisecond, clients: []int{1, 16}, many: 16, rates: []int{100},
+		rounds: 2, time: 300 * time.Millisecond, clients: []int{1, 16}, many: 16, hot: 10, rates: []int{100},
 		messages: 2000, backlogs: []int{500, 1000}, orders: 2000,
 	}
 )
