@@ -89,6 +89,14 @@ type Backlog interface {
 	Unread(ctx context.Context) (messages int, oldest time.Time, err error)
 }
 
+// Trimmer makes an outbox shorter. A store that cannot do without its old messages goes without it.
+type Trimmer interface {
+	// Trim deletes messages that lie behind the checkpoint and occurred before a time, the oldest first, in steps that
+	// saves need not wait for. It may leave the newest of them to a later call. It returns how many it has deleted, also
+	// with an error. Errors: ErrUnavailable.
+	Trim(ctx context.Context, before time.Time) (deleted int, err error)
+}
+
 // Parking holds the messages that the broker refused for good, and the later messages of the same orders, until an
 // operator sends them again.
 type Parking interface {

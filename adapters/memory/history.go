@@ -12,7 +12,7 @@ func (s *Store) Messages(ctx context.Context, orderID string, after, limit int) 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("history of order %q: %w", orderID, err)
 	}
-	log, _, err := s.since(0)
+	log, _, _, err := s.since(0)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ func TestReceipts(t *testing.T) { porttest.Receipts(t, open) }
 
 func TestBacklog(t *testing.T) { porttest.Backlog(t, open) }
 
+func TestTrimmer(t *testing.T) { porttest.Trimmer(t, open) }
+
 func TestParking(t *testing.T) {
 	porttest.Parking(t, func(testing.TB) ports.Parking { return NewParking() })
 }
@@ -40,8 +42,9 @@ func open(testing.TB) porttest.Storage {
 		defer s.mu.Unlock()
 		s.failCommit = err
 	}
+	outbox := NewOutbox(s)
 	return porttest.Storage{
-		Orders: s, Outbox: NewOutbox(s), Receipts: s, History: s,
+		Orders: s, Outbox: outbox, Trimmer: outbox, Receipts: s, History: s,
 		FailCommits: func(testing.TB) func() {
 			setFailure(errors.New("the disk is full"))
 			return func() { setFailure(nil) }

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -10,12 +11,18 @@ import (
 	"hexorders/ports"
 )
 
-// Outbox is a ports.Outbox: the log that a Store's saves leave behind. A position is how many messages of the log
-// have been read. All outboxes of one store share the checkpoint, which stands in the store.
+// Outbox is a ports.Outbox and its ports.Trimmer: the log that a Store's saves leave behind. A position is how many
+// messages of the log have been read, the trimmed ones included. All outboxes of one store share the checkpoint, which
+// stands in the store.
 type Outbox struct {
 	store  *Store
 	handed atomic.Int64 // how many messages of the log Tail has handed out
 }
+
+var (
+	_ ports.Outbox  = (*Outbox)(nil)
+	_ ports.Trimmer = (*Outbox)(nil)
+)
 
 func NewOutbox(s *Store) *Outbox { return &Outbox{store: s} }
 
@@ -48,10 +55,11 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 	}
 	b.handed.Store(int64(read))
 	for {
-		messages, grown, err := b.store.since(read)
+		messages, from, grown, err := b.store.since(read)
 		if err != nil {
 			return err
 		}
+		read = from
 		for _, m := range messages {
 			if ctx.Err() != nil {
 				break
@@ -77,22 +85,42 @@ func (b *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, er
 	if err := ctx.Err(); err != nil {
 		return 0, time.Time{}, fmt.Errorf("count unread messages: %w", err)
 	}
-	unread, _, err := b.store.since(int(b.handed.Load()))
+	unread, _, _, err := b.store.since(int(b.handed.Load()))
 	if err != nil || len(unread) == 0 {
 		return 0, time.Time{}, err
 	}
 	return len(unread), unread[0].OccurredAt, nil
 }
 
-// since returns the log after the first n messages, and a channel that is closed when more has come. The slice stays
-// as it is while the log grows behind it.
-func (s *Store) since(n int) (messages []ports.Message, grown <-chan struct{}, err error) {
+// since returns the log after the first n messages, or as much of it as was not trimmed, how many messages come before
+// that, and a channel that is closed when more has come. The slice stays as it is while the log changes.
+func (s *Store) since(n int) (messages []ports.Message, from int, grown <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n > len(s.log) {
-		return nil, nil, fmt.Errorf("outbox position %d is beyond the %d messages there are", n, len(s.log))
+	if all := s.cut + len(s.log); n > all {
+		return nil, 0, nil, fmt.Errorf("outbox position %d is beyond the %d messages there are", n, all)
 	}
-	return s.log[n:], s.grown, nil
+	from = max(n, s.cut)
+	return s.log[from-s.cut:], from, s.grown, nil
+}
+
+// Trim stops at the first message that is too young.
+func (b *Outbox) Trim(ctx context.Context, before time.Time) (deleted int, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("trim outbox: %w", err)
+	}
+	s := b.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	published, err := parsePosition(s.position)
+	if err != nil {
+		return 0, fmt.Errorf("trim outbox: %w", err)
+	}
+	for s.cut+deleted < published && s.log[deleted].OccurredAt.Before(before) {
+		deleted++
+	}
+	s.log, s.cut = slices.Clone(s.log[deleted:]), s.cut+deleted
+	return deleted, nil
 }
 
 func parsePosition(p ports.Position) (read int, err error) {

@@ -20,12 +20,12 @@ import (
 // Store is a ports.OrderStore and its ports.Receipts. It keeps states and messages as values: a live order handed in or out would let its
 // caller change the store without Save.
 //
-// The log of messages is never cut, because an outbox must be able to start from the first message again. That makes
-// the store grow with every change, which is fine for tests and lessons and for nothing else.
+// It grows with every change, which is fine for tests and lessons and for nothing else.
 type Store struct {
 	mu     sync.Mutex
 	orders map[string]order.Snapshot
 	log    []ports.Message
+	cut    int           // how many messages of the log were trimmed
 	grown  chan struct{} // closed, and replaced, when the log grows
 
 	receipts map[string]receipt // by key

@@ -27,6 +27,8 @@ func TestReceiptsContractOneByOne(t *testing.T) {
 
 func TestHistoryContract(t *testing.T) { porttest.History(t, openStorage) }
 
+func TestTrimmerContract(t *testing.T) { porttest.Trimmer(t, openStorage) }
+
 func TestParkingContract(t *testing.T) {
 	porttest.Parking(t, func(t testing.TB) ports.Parking { return mongodb.NewParking(testDB(t)) })
 }
@@ -39,10 +41,11 @@ func openStorage(t testing.TB) porttest.Storage { return openStorageWith(t, mong
 
 func openStorageWith(t testing.TB, o mongodb.Options) porttest.Storage {
 	db := testDB(t)
-	store := mongodb.NewStore(db, o)
+	store, outbox := mongodb.NewStore(db, o), mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	return porttest.Storage{
 		Orders:   store,
-		Outbox:   mongodb.NewOutbox(db, mongodb.OutboxOptions{}),
+		Outbox:   outbox,
+		Trimmer:  outbox,
 		Receipts: store,
 		History:  store,
 		Age:      func(t testing.TB, by time.Duration) { age(t, db, by) },

@@ -47,6 +47,14 @@ func TestARescanStartsBeforeTheMoment(t *testing.T) {
 	}
 }
 
+func TestJustBeforeAMoment(t *testing.T) {
+	for moment, want := range map[bson.Timestamp]bson.Timestamp{{T: 7, I: 9}: {T: 7, I: 8}, {T: 7}: {T: 6, I: 1<<32 - 1}} {
+		if got := justBefore(moment); got != want {
+			t.Errorf("just before %v: got %v, want %v", moment, got, want)
+		}
+	}
+}
+
 func TestWhatAScanHasEmittedIsKnownBySpanAndMoment(t *testing.T) {
 	early, late := bson.Timestamp{T: 10}, bson.Timestamp{T: 20}
 	fresh := func() *scanned {

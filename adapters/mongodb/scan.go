@@ -80,8 +80,7 @@ func (o *Outbox) scan(ctx context.Context, p position, emit func(ports.Message, 
 // read along the index can pass by version 4 just before it is committed, and see version 5 just after.
 func (o *Outbox) documents(ctx context.Context, r *reader, p position, moment bson.Timestamp) iter.Seq2[ports.Message, error] {
 	return func(yield func(ports.Message, error) bool) {
-		snapshot := options.Session().SetSnapshot(true).SetSnapshotTime(moment)
-		session, err := o.outbox.Database().Client().StartSession(snapshot)
+		session, err := o.asOf(moment)
 		if err != nil {
 			yield(ports.Message{}, err)
 			return
@@ -114,6 +113,11 @@ func (o *Outbox) documents(ctx context.Context, r *reader, p position, moment bs
 			}
 		}
 	}
+}
+
+// asOf is a session that reads what the server had at a moment. It does so for five minutes.
+func (o *Outbox) asOf(moment bson.Timestamp) (*mongo.Session, error) {
+	return o.outbox.Database().Client().StartSession(options.Session().SetSnapshot(true).SetSnapshotTime(moment))
 }
 
 // now is the server's present cluster time.

@@ -22,6 +22,8 @@ func TestOutbox(t *testing.T) { porttest.Outbox(t, openStorage(options{})) }
 
 func TestBacklog(t *testing.T) { porttest.Backlog(t, openStorage(options{})) }
 
+func TestTrimmer(t *testing.T) { porttest.Trimmer(t, openStorage(options{})) }
+
 // Without groups the promises are the same.
 func TestOrderStoreOneByOne(t *testing.T) { porttest.OrderStore(t, openStorage(options{maxBatch: 1})) }
 
@@ -46,7 +48,7 @@ func openStorage(o options) func(testing.TB) porttest.Storage {
 		db := openWith(t, filepath.Join(t.TempDir(), "orders.db"), o)
 		store := NewStore(db)
 		return porttest.Storage{
-			Orders: store, Outbox: NewOutbox(db), Receipts: store, History: store,
+			Orders: store, Outbox: NewOutbox(db), Trimmer: NewOutbox(db), Receipts: store, History: store,
 			FailCommits: func(t testing.TB) func() { return failCommits(t, db) },
 			Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
 		}

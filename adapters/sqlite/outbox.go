@@ -12,7 +12,7 @@ import (
 	"hexorders/ports"
 )
 
-// Outbox is a ports.Outbox: a table in the order of its seq, which is a position. All outboxes of one file share the
+// Outbox is a ports.Outbox and its ports.Trimmer: a table in the order of its seq, which is a position. All outboxes of one file share the
 // checkpoint.
 //
 // The order of seq is the order of commits, also when several processes write: BEGIN IMMEDIATE takes the only write
@@ -23,7 +23,10 @@ type Outbox struct {
 	handed atomic.Int64 // the last seq that Tail has handed out
 }
 
-var _ ports.Outbox = (*Outbox)(nil)
+var (
+	_ ports.Outbox  = (*Outbox)(nil)
+	_ ports.Trimmer = (*Outbox)(nil)
+)
 
 func NewOutbox(db *DB) *Outbox { return &Outbox{db: db} }
 
@@ -107,6 +110,37 @@ func (b *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, er
 		return 0, time.Time{}, fmt.Errorf("count unread messages: %w", err)
 	}
 	return int(newest - handed), oldest, nil // seqs have no gaps: one that was given back is drawn again
+}
+
+const (
+	// trimPage is how many messages one transaction deletes, and trimPause the time that savers have between two of them.
+	trimPage  = 1000
+	trimPause = 50 * time.Millisecond
+)
+
+// Trim looks at the head of the table only, where the oldest stand: it costs the same however long the table is. The
+// file keeps its size, and what comes next goes where the deleted ones were.
+func (b *Outbox) Trim(ctx context.Context, before time.Time) (deleted int, err error) {
+	for {
+		var n int64
+		err := b.db.writer.do(ctx, 0, func(t *tx) (err error) {
+			n, err = t.exec(`DELETE FROM outbox WHERE occurred_at < ? AND seq IN (SELECT seq FROM outbox
+				WHERE seq <= (SELECT position FROM relay WHERE id = 'outbox') ORDER BY seq LIMIT ?)`, formatTime(before), trimPage)
+			return err
+		})
+		if err != nil {
+			return deleted, fmt.Errorf("trim outbox: %w", err)
+		}
+		deleted += int(n)
+		if n == 0 {
+			return deleted, nil
+		}
+		select {
+		case <-time.After(trimPause):
+		case <-ctx.Done():
+			return deleted, fmt.Errorf("trim outbox: %w", ctx.Err())
+		}
+	}
 }
 
 func position(seq int64) ports.Position {

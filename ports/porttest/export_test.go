@@ -16,6 +16,7 @@ func OrderStoreChecks() []Check[Storage]    { return export(orderStoreChecks) }
 func OutboxChecks() []Check[Storage]        { return export(outboxChecks) }
 func HistoryChecks() []Check[Storage]       { return export(historyChecks) }
 func ReceiptsChecks() []Check[Storage]      { return export(receiptsChecks) }
+func TrimmerChecks() []Check[Storage]       { return export(trimmerChecks) }
 func ParkingChecks() []Check[ports.Parking] { return export(parkingChecks) }
 func LeaseChecks() []Check[ports.Lease]     { return export(leaseChecks) }
 func PublisherChecks() []Check[Broker]      { return export(publisherChecks) }

@@ -16,11 +16,13 @@ import (
 	"hexorders/ports"
 )
 
-// Storage is what the OrderStore, Outbox, Receipts and History suites run against: a fresh, empty store with what it
+// Storage is what the OrderStore, Outbox, Trimmer, Receipts and History suites run against: a fresh, empty store with what it
 // leaves behind. Whatever has to be closed afterwards belongs into t.Cleanup of open.
 type Storage struct {
 	Orders ports.OrderStore
 	Outbox ports.Outbox
+	// Trimmer is needed by the suite of that name only.
+	Trimmer ports.Trimmer
 	// FailCommits makes every commit of Save fail until heal is called: the writes happen, the commit does not.
 	FailCommits func(t testing.TB) (heal func())
 
@@ -42,6 +44,9 @@ func Receipts(t *testing.T, open func(t testing.TB) Storage) { run(t, receiptsCh
 
 // History checks the promises of ports.History, with what the store's Save has left behind.
 func History(t *testing.T, open func(t testing.TB) Storage) { run(t, historyChecks, open) }
+
+// Trimmer checks the promises of ports.Trimmer, with messages that the store's Save has left behind.
+func Trimmer(t *testing.T, open func(t testing.TB) Storage) { run(t, trimmerChecks, open) }
 
 // Parking checks the promises of ports.Parking, on one that is empty.
 func Parking(t *testing.T, open func(t testing.TB) ports.Parking) { run(t, parkingChecks, open) }

@@ -124,6 +124,23 @@ var outboxFlaws = []flaw[porttest.Storage]{
 	storageFlaw("ignores a cancelled context", "a cancelled context ends every call"),
 }
 
+var trimmerFlaws = []flaw[porttest.Storage]{
+	storageFlaw("trims nothing",
+		"what is behind the checkpoint and old is deleted",
+		"thousands are deleted in one call",
+		"a Trim among writers and a Tail loses nothing"),
+	storageFlaw("trims what occurred at that time", "what is behind the checkpoint and young stays"),
+	storageFlaw("trims by age alone",
+		"what no checkpoint covers stays, however old",
+		"before the first checkpoint nothing is deleted",
+		"a Trim among writers and a Tail loses nothing"),
+	storageFlaw("trims one too many", "what no checkpoint covers stays, however old"),
+	storageFlaw("trims a hundred a call", "thousands are deleted in one call"),
+	storageFlaw("trims the orders too", "the orders of deleted messages stay and can be changed"),
+	storageFlaw("counts positions from what is left", "a Tail from the checkpoint or behind it leaves out only what was deleted"),
+	storageFlaw("ignores a cancelled context", "a cancelled context ends Trim"),
+}
+
 func storageFlaw(name string, red ...string) flaw[porttest.Storage] {
 	return flaw[porttest.Storage]{name, func() porttest.Storage { return openStorage(name) }, red}
 }
@@ -138,7 +155,7 @@ func openStorage(flaw string) porttest.Storage {
 		defer s.mu.Unlock()
 		s.failing = failing
 	}
-	return porttest.Storage{Orders: s, Outbox: s, Receipts: s, History: s, Age: s.age, FailCommits: func(testing.TB) func() {
+	return porttest.Storage{Orders: s, Outbox: s, Trimmer: s, Receipts: s, History: s, Age: s.age, FailCommits: func(testing.TB) func() {
 		setFailing(true)
 		return func() { setFailing(false) }
 	}}
@@ -151,6 +168,7 @@ type store struct {
 	mu     sync.Mutex
 	orders map[string]order.Snapshot
 	log    []ports.Message
+	cut    int // how many messages were trimmed
 	grown  chan struct{}
 
 	receipts map[string]*receipt
@@ -437,7 +455,8 @@ func (s *store) Tail(ctx context.Context, after ports.Position, emit func(ports.
 	}
 	emit = s.spoilEmit(emit)
 	for replaying := true; ; replaying = false {
-		messages, grown := s.since(read)
+		messages, from, grown := s.since(read)
+		read = from
 		for i, m := range messages {
 			if ctx.Err() != nil {
 				break
@@ -500,16 +519,53 @@ func (s *store) spoilEmit(emit func(ports.Message, ports.Position) error) func(p
 	}
 }
 
-func (s *store) since(n int) ([]ports.Message, <-chan struct{}) {
+func (s *store) since(n int) (messages []ports.Message, from int, grown <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.log[n:], s.grown
+	from = max(n, s.cut)
+	return s.log[from-s.cut:], from, s.grown
 }
 
 func (s *store) length() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.log)
+	return s.cut + len(s.log)
+}
+
+func (s *store) Trim(ctx context.Context, before time.Time) (deleted int, err error) {
+	if err := s.ended(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	behind := len(s.log)
+	if !s.has("trims by age alone") {
+		behind, _ = strconv.Atoi(string(s.position))
+		behind -= s.cut
+	}
+	if s.has("trims one too many") {
+		behind = min(behind+1, len(s.log))
+	}
+	most := behind
+	switch {
+	case s.has("trims nothing"):
+		most = 0
+	case s.has("trims a hundred a call"):
+		most = min(most, 100)
+	case s.has("trims what occurred at that time"):
+		before = before.Add(1)
+	}
+	for deleted < most && s.log[deleted].OccurredAt.Before(before) {
+		if s.has("trims the orders too") {
+			delete(s.orders, s.log[deleted].OrderID)
+		}
+		deleted++
+	}
+	s.log = s.log[deleted:]
+	if !s.has("counts positions from what is left") {
+		s.cut += deleted
+	}
+	return deleted, nil
 }
 
 func position(read int) ports.Position { return ports.Position(strconv.Itoa(read)) }

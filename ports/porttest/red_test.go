@@ -42,6 +42,10 @@ func TestReceiptsSuiteGoesRed(t *testing.T) {
 	goesRed(t, porttest.ReceiptsChecks(), receiptsFlaws, func() porttest.Storage { return openStorage("") })
 }
 
+func TestTrimmerSuiteGoesRed(t *testing.T) {
+	goesRed(t, porttest.TrimmerChecks(), trimmerFlaws, func() porttest.Storage { return openStorage("") })
+}
+
 func TestParkingSuiteGoesRed(t *testing.T) {
 	goesRed(t, porttest.ParkingChecks(), parkingFlaws, soundParking)
 }
