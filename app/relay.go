@@ -31,12 +31,16 @@ type RelayOptions struct {
 	Lease     ports.Lease
 	Owner     string // names this process in the lease; no two running relays may share it
 
+	Trimmer   ports.Trimmer // deletes what was published longer ago than Retention; nil keeps everything
+	Retention time.Duration // 0: for ever
+
 	Window          int           // messages held between outbox and broker, which bounds the memory: 4096
 	CheckpointEvery time.Duration // 100 ms
 	RetryEvery      time.Duration // how often to look for parked orders that an operator sends again: 1 s
 	LeaseTTL        time.Duration // a dead relay is replaced after about this time: 5 s
 	DrainTimeout    time.Duration // how long a stop may take to send what was read: 3 s
 	MaxBackoff      time.Duration // the longest pause between two tries: 5 s
+	TrimEvery       time.Duration // how often to delete: a minute, or a tenth of Retention when that is less
 	Logger          *slog.Logger  // slog.Default()
 }
 
@@ -53,6 +57,7 @@ func NewRelay(o RelayOptions) *Relay {
 		{&o.LeaseTTL, 5 * time.Second},
 		{&o.DrainTimeout, 3 * time.Second},
 		{&o.MaxBackoff, 5 * time.Second},
+		{&o.TrimEvery, min(time.Minute, max(o.Retention/10, time.Millisecond))},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.fallback

@@ -88,6 +88,7 @@ func (r *Relay) serve(ctx context.Context, number int64, began time.Time) error 
 		}
 		start := t.last
 		work.Go(func() error { return t.read(reading, start) })
+		work.Go(func() error { return t.trim(reading) })
 		return t.loop(inOffice, ctx.Done())
 	})
 	err := work.Wait()
@@ -215,6 +216,24 @@ func (t *term) keepLease(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", errLeaseRanOut, err)
 		}
 	}
+}
+
+// trim deletes messages that are older than the retention, aside from the loop and as long as it takes. Whether they are
+// published the outbox knows from the checkpoint, so a term that is over can do no harm.
+func (t *term) trim(ctx context.Context) error {
+	if t.Trimmer == nil || t.Retention <= 0 {
+		return nil
+	}
+	for pause(ctx, t.TrimEvery) == nil {
+		deleted, err := t.Trimmer.Trim(ctx, time.Now().Add(-t.Retention))
+		if deleted > 0 {
+			t.Logger.Debug("old messages were deleted from the outbox", "messages", deleted, "olderThan", t.Retention)
+		}
+		if err != nil && ctx.Err() == nil {
+			t.Logger.Warn("old messages could not be deleted from the outbox; trying again", "err", err)
+		}
+	}
+	return nil
 }
 
 // idle tells whether everything that was accepted is settled.

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/kelseyhightower/envconfig"
 	"github.com/spf13/cobra"
@@ -49,6 +50,9 @@ type Config struct {
 		Brokers string `default:"127.0.0.1:9092"`
 		Topic   string `default:"orders.events"`
 	}
+	Outbox struct {
+		Retention string `default:"720h"`
+	}
 	Log struct {
 		Level  string `default:"info"`
 		Format string `default:"auto"`
@@ -78,6 +82,7 @@ func (c *Config) variables() []variable {
 		{"HEXORDERS_MONGODB_MAX_BATCH", &c.MongoDB.MaxBatch, "saves that may share a transaction; 1: none", wholeNumber(1, 10_000)},
 		{"HEXORDERS_KAFKA_BROKERS", &c.Kafka.Brokers, "host:port, several with commas", brokerList},
 		{"HEXORDERS_KAFKA_TOPIC", &c.Kafka.Topic, "created when it is not there", topicName},
+		{"HEXORDERS_OUTBOX_RETENTION", &c.Outbox.Retention, "how long published messages are kept; 0: for ever", retention},
 		{"HEXORDERS_LOG_LEVEL", &c.Log.Level, "debug, info, warn, error", oneOf("debug", "info", "warn", "error")},
 		{"HEXORDERS_LOG_FORMAT", &c.Log.Format, "text, json; auto: text on a terminal", oneOf("auto", "text", "json")},
 	}
@@ -310,6 +315,13 @@ var topicPattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 func topicName(value string) string {
 	if !topicPattern.MatchString(value) || value == "." || value == ".." {
 		return "must have 1 to 249 of the characters a-z A-Z 0-9 . _ -"
+	}
+	return ""
+}
+
+func retention(value string) string {
+	if d, err := time.ParseDuration(value); err != nil || d < 0 {
+		return "must be a duration such as 720h or 90m, or 0 to keep everything for ever"
 	}
 	return ""
 }

@@ -36,7 +36,7 @@ func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 		"HEXORDERS_SQLITE_PATH":      "hexorders.db",
 		"HEXORDERS_MONGODB_URI":      "mongodb://127.0.0.1:27017/?replicaSet=rs0",
 		"HEXORDERS_MONGODB_DATABASE": "hexorders", "HEXORDERS_MONGODB_MAX_BATCH": "256", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
-		"HEXORDERS_KAFKA_TOPIC": "orders.events", "HEXORDERS_LOG_LEVEL": "info", "HEXORDERS_LOG_FORMAT": "auto",
+		"HEXORDERS_KAFKA_TOPIC": "orders.events", "HEXORDERS_OUTBOX_RETENTION": "720h", "HEXORDERS_LOG_LEVEL": "info", "HEXORDERS_LOG_FORMAT": "auto",
 	} {
 		if got := valueOf(&c, name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
@@ -108,6 +108,7 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 		"HEXORDERS_MONGODB_MAX_BATCH":     {"0", "must be a whole number from 1 to 10000"},
 		"HEXORDERS_KAFKA_BROKERS":         {"kafka", "must be host:port"},
 		"HEXORDERS_KAFKA_TOPIC":           {"orders events", "must have 1 to 249 of the characters"},
+		"HEXORDERS_OUTBOX_RETENTION":      {"30 days", "must be a duration such as 720h"},
 		"HEXORDERS_LOG_LEVEL":             {"verbose", "must be debug, info, warn or error"},
 		"HEXORDERS_LOG_FORMAT":            {"xml", "must be auto, text or json"},
 	}
@@ -145,6 +146,7 @@ func TestValues(t *testing.T) {
 		},
 		"HEXORDERS_MONGODB_DATABASE": {"hexorders_2": true, strings.Repeat("d", 64): false, "a b": false, "": false},
 		"HEXORDERS_KAFKA_BROKERS":    {"a:1,b:2": true, "a:1, b:2": true, "[::1]:9092": true, "a": false, "a:0": false, ":9092": false, "a:1,": false, "PLAINTEXT://a:1": false, "": false},
+		"HEXORDERS_OUTBOX_RETENTION": {"720h": true, "1h30m": true, "0": true, "0s": true, "-1h": false, "30d": false, "720": false, "": false},
 		"HEXORDERS_KAFKA_TOPIC":      {"orders.events_v2-x": true, ".": false, "..": false, "a/b": false, strings.Repeat("t", 250): false, "": false},
 	} {
 		for value, good := range values {

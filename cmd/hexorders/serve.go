@@ -199,7 +199,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 			s.closeStorage()
 			return err
 		}
-		s.relay = newRelay(s.storage, s.publisher, s.log)
+		s.relay = newRelay(&s.config, s.storage, s.publisher, s.log)
 		s.metrics.Watch(prometheus.Relay{Status: s.relay.Status, Unread: s.storage.unread})
 	}
 	s.server = newServer(s.handler(), s.log)

@@ -137,10 +137,12 @@ func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *p
 	}
 }
 
-func newRelay(s *storage, publisher ports.Publisher, log *slog.Logger) *app.Relay {
+func newRelay(c *Config, s *storage, publisher ports.Publisher, log *slog.Logger) *app.Relay {
+	trimmer, _ := s.outbox.(ports.Trimmer)                 // without one everything is kept
+	retention, _ := time.ParseDuration(c.Outbox.Retention) // check has seen that it is one
 	return app.NewRelay(app.RelayOptions{
 		Outbox: s.outbox, Publisher: publisher, Parking: s.parking, Lease: s.lease,
-		Owner: owner(), DrainTimeout: drainTimeout, Logger: log,
+		Trimmer: trimmer, Retention: retention, Owner: owner(), DrainTimeout: drainTimeout, Logger: log,
 	})
 }
 
