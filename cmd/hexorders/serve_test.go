@@ -152,6 +152,26 @@ func TestAStartThatFailsGivesThePortBack(t *testing.T) {
 	_ = again.Close()
 }
 
+func TestTheSettingsOfTheAPIReachIt(t *testing.T) {
+	s := startWith(t, knownRoles, map[string]string{
+		"HEXORDERS_HTTP_REQUIRE_IF_MATCH": "true", "HEXORDERS_HTTP_CORS_ORIGINS": "https://a.example, https://b.example",
+		"HEXORDERS_HTTP_RATE": "0.0001", "HEXORDERS_HTTP_BURST": "2",
+	})
+	if got := s.do(t, "POST", "/orders/o/pay", "", nil).status; got != http.StatusPreconditionRequired {
+		t.Errorf("without If-Match: %d, want 428", got)
+	}
+	answer := s.do(t, "GET", "/orders/o", "", map[string]string{"Origin": "https://b.example"})
+	if got := answer.header.Get("Access-Control-Allow-Origin"); got != "https://b.example" {
+		t.Errorf("a page of a configured origin is allowed %q", got)
+	}
+	if answer := s.do(t, "GET", "/orders/o", "", nil); answer.status != http.StatusTooManyRequests || answer.header.Get("Retry-After") == "" {
+		t.Errorf("the third request: %d with Retry-After %q, want 429", answer.status, answer.header.Get("Retry-After"))
+	}
+	if got := s.do(t, "GET", "/metrics", "", nil).status; got != http.StatusOK {
+		t.Errorf("a scrape: %d, want 200", got)
+	}
+}
+
 func TestRolesDivideTheWork(t *testing.T) {
 	for name, x := range map[string]struct {
 		roles  []string
@@ -312,7 +332,15 @@ type running struct {
 // start may change what is open before it runs.
 func start(t *testing.T, roles []string, change ...func(*Service)) *running {
 	t.Helper()
+	return startWith(t, roles, nil, change...)
+}
+
+func startWith(t *testing.T, roles []string, environment map[string]string, change ...func(*Service)) *running {
+	t.Helper()
 	cleanEnvironment(t)
+	for name, value := range environment {
+		t.Setenv(name, value)
+	}
 	t.Setenv("HEXORDERS_STORE", "memory")
 	t.Setenv("HEXORDERS_HTTP_ADDR", "127.0.0.1:0")
 	t.Setenv("HEXORDERS_LOG_LEVEL", "debug")
