@@ -17,6 +17,7 @@ type side struct {
 type sample struct {
 	done      int     // successful operations
 	rate      float64 // successful operations a second
+	whole     float64 // the same from taking the lease on, connecting included, of a relay
 	refused   float64 // the share of operations that were answered with an error
 	p50       time.Duration
 	p99       time.Duration
@@ -57,6 +58,7 @@ func below(limit float64, unit string) aim {
 
 // The figures that lines are about.
 func rate(s sample) float64      { return s.rate }
+func whole(s sample) float64     { return s.whole }
 func refused(s sample) float64   { return s.refused * 100 }
 func p50(s sample) float64       { return milliseconds(s.p50) }
 func p99(s sample) float64       { return milliseconds(s.p99) }
@@ -100,7 +102,7 @@ func (l *lab) compare(ctx context.Context, name string, sides []side, lines ...l
 			if round > 0 {
 				r.samples[s.name] = append(r.samples[s.name], got)
 			}
-			l.sayf("%s, round %d, %s: %.0f/s, p50 %.1f ms, p99 %.1f ms", name, round, s.name, got.rate, p50(got), p99(got))
+			l.sayf("%s, round %d, %s: %.0f/s, p99 %v", name, round, s.name, got.rate, got.p99.Round(time.Microsecond))
 		}
 	}
 	return r, nil

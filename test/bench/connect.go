@@ -128,7 +128,7 @@ func (c *connector) fresh(ctx context.Context) (s sample, err error) {
 	if err := c.connect.Resume(ctx, c.name); err != nil {
 		return s, err
 	}
-	if s.rate, err = c.lab.appended(ctx, c.topic, base, began, c.messages); err != nil {
+	if s.rate, _, err = c.lab.appended(ctx, c.topic, base, began, c.messages); err != nil {
 		return s, err
 	}
 	if s.rss, err = peakMemory(c.connect.PID); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -231,6 +232,24 @@ func (p *process) post(ctx context.Context, path, body string) error {
 		err = fmt.Errorf("POST %s: %s", path, response.Status)
 	}
 	return errors.Join(err, response.Body.Close())
+}
+
+// logged is when the service said something for the first time.
+func (p *process) logged(message string) (time.Time, error) {
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for line := range bytes.Lines(log) {
+		var entry struct {
+			Time time.Time
+			Msg  string
+		}
+		if err := json.Unmarshal(line, &entry); err == nil && entry.Msg == message {
+			return entry.Time, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("the service has not said %q:\n%s", message, log)
 }
 
 // stop ends the process as an operator would. The error has the last lines of its log when it did not end well.
