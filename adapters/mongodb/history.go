@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"hexorders/ports"
@@ -15,13 +16,19 @@ func (s *Store) Messages(ctx context.Context, orderID string, after, limit int) 
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	filter := bson.D{{Key: "aggregateid", Value: orderID}, {Key: "version", Value: bson.D{{Key: "$gt", Value: after}}}}
-	cursor, err := s.outbox.Find(bounded, filter, options.Find().SetSort(byVersion).SetLimit(int64(limit)))
+	messages, err := findMessages(bounded, s.outbox, filter, options.Find().SetLimit(int64(limit)))
+	return messages, fail(ctx, doing, err)
+}
+
+// findMessages reads message documents in version order.
+func findMessages(ctx context.Context, c *mongo.Collection, filter bson.D, find *options.FindOptionsBuilder) ([]ports.Message, error) {
+	cursor, err := c.Find(ctx, filter, find.SetSort(byVersion))
 	if err != nil {
-		return nil, fail(ctx, doing, err)
+		return nil, err
 	}
 	var documents []messageDocument
-	if err := cursor.All(bounded, &documents); err != nil {
-		return nil, fail(ctx, doing, err)
+	if err := cursor.All(ctx, &documents); err != nil {
+		return nil, err
 	}
 	messages := make([]ports.Message, len(documents))
 	for i, d := range documents {

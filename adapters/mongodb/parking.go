@@ -95,19 +95,8 @@ func (p *Parking) Messages(ctx context.Context, orderID string) ([]ports.Message
 	doing := "read the parked messages of order " + orderID
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	cursor, err := p.parked.Find(bounded, ofOrder(orderID), options.Find().SetSort(byVersion))
-	if err != nil {
-		return nil, fail(ctx, doing, err)
-	}
-	var documents []messageDocument
-	if err := cursor.All(bounded, &documents); err != nil {
-		return nil, fail(ctx, doing, err)
-	}
-	messages := make([]ports.Message, len(documents))
-	for i, d := range documents {
-		messages[i] = d.message()
-	}
-	return messages, nil
+	messages, err := findMessages(bounded, p.parked, ofOrder(orderID), options.Find())
+	return messages, fail(ctx, doing, err)
 }
 
 // Retry implements ports.Parking.

@@ -134,7 +134,8 @@ func (d *defaults) complete(timeout time.Duration) {
 	d.t.Helper()
 	eventually(d.t, timeout, "every committed message is in the topic", func() bool {
 		missing := 0
-		d.scan(`SELECT count(*) FROM outbox WHERE (order_id, version) NOT IN (SELECT order_id, version FROM topic)`,
+		// EXCEPT sorts both; NOT IN would compare each with each.
+		d.scan(`SELECT count(*) FROM (SELECT order_id, version FROM outbox EXCEPT SELECT order_id, version FROM topic)`,
 			func(rows *sql.Rows) error { return rows.Scan(&missing) })
 		return missing == 0
 	})

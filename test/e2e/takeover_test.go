@@ -77,23 +77,16 @@ func (w *world) keepsUp(watch *watch) {
 // sinceCheckpoint counts the messages that are committed, but not covered by the relay's checkpoint.
 func (w *world) sinceCheckpoint() int {
 	w.t.Helper()
-	database := w.mongo.Database(w.source.Database)
-	var checkpoint struct {
-		Position string `bson:"position"`
-	}
-	err := database.Collection("relay").FindOne(w.t.Context(), bson.D{{Key: "_id", Value: "outbox"}}).Decode(&checkpoint)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	token := checkpoint.Position[strings.LastIndex(checkpoint.Position, "|")+1:] // stream|1763829382.5|8263...
+	outbox, position := w.mongo.Database(w.source.Database).Collection("outbox"), w.position()
+	token := position[strings.LastIndex(position, "|")+1:] // stream|1763829382.5|8263...
 	inserts := mongo.Pipeline{{{Key: "$match", Value: bson.D{{Key: "operationType", Value: "insert"}}}}}
-	stream, err := database.Collection("outbox").Watch(w.t.Context(), inserts,
+	stream, err := outbox.Watch(w.t.Context(), inserts,
 		options.ChangeStream().SetMaxAwaitTime(time.Millisecond).SetResumeAfter(bson.D{{Key: "_data", Value: token}}))
 	if err != nil {
-		w.t.Fatalf("the checkpoint is %q: %v", checkpoint.Position, err)
+		w.t.Fatalf("the checkpoint is %q: %v", position, err)
 	}
 	defer func() { _ = stream.Close(w.t.Context()) }()
-	all, err := database.Collection("outbox").CountDocuments(w.t.Context(), bson.D{})
+	all, err := outbox.CountDocuments(w.t.Context(), bson.D{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -151,22 +151,28 @@ func (w *world) complete(timeout time.Duration) {
 // checkpoints waits until the relay has made that many more.
 func (w *world) checkpoints(n int) {
 	w.t.Helper()
-	relay := w.mongo.Database(w.source.Database).Collection("relay")
 	last := ""
 	eventually(w.t, 10*time.Second, fmt.Sprintf("%d checkpoints are made", n), func() bool {
-		var checkpoint struct {
-			Position string `bson:"position"`
-		}
-		err := relay.FindOne(w.t.Context(), bson.D{{Key: "_id", Value: "outbox"}}).Decode(&checkpoint)
-		if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
-			w.t.Fatal(err)
-		}
-		if checkpoint.Position != last {
-			last = checkpoint.Position
+		if position := w.position(); position != last {
+			last = position
 			n-- // the first of them is the one that was there already
 		}
 		return n < 0
 	})
+}
+
+// position is the relay's last checkpoint, "" before the first.
+func (w *world) position() string {
+	w.t.Helper()
+	var checkpoint struct {
+		Position string `bson:"position"`
+	}
+	relay := w.mongo.Database(w.source.Database).Collection("relay")
+	err := relay.FindOne(w.t.Context(), bson.D{{Key: "_id", Value: "outbox"}}).Decode(&checkpoint)
+	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
+		w.t.Fatal(err)
+	}
+	return checkpoint.Position
 }
 
 // judge lets the checker have the last word, once nothing runs any more. The report's figures go to the log.
