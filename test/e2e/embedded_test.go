@@ -36,7 +36,7 @@ func TestNothingIsLostWhenTheEmbeddedDefaultIsKilled(t *testing.T) {
 		}
 	}
 	l := &load{orders: orders, clients: clients, client: newClient(d.addr), begin: begin}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(2*scale)*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(5*scale)*time.Minute)
 	defer cancel()
 	l.start(ctx)
 
@@ -45,9 +45,9 @@ func TestNothingIsLostWhenTheEmbeddedDefaultIsKilled(t *testing.T) {
 	p := d.serve("serve")
 	stage := total / (kills + 1)
 	for kill := range kills {
-		p.says(holdsLease, 30*time.Second)
+		p.says(holdsLease, patience)
 		release(stage)
-		eventually(t, time.Minute, "half of the stage's commands are answered", func() bool {
+		eventually(t, patience, "half of the stage's commands are answered", func() bool {
 			return l.answered.Load() >= int64(kill*stage+stage/2)
 		})
 		p.kill()
@@ -57,7 +57,7 @@ func TestNothingIsLostWhenTheEmbeddedDefaultIsKilled(t *testing.T) {
 	if err := l.wait(); err != nil {
 		t.Fatal(err)
 	}
-	d.complete(time.Minute)
+	d.complete()
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code after SIGTERM is %d, want 0", code)
 	}
@@ -80,7 +80,7 @@ func TestTwoProcessesShareOneFile(t *testing.T) {
 	if err := l.wait(); err != nil {
 		t.Fatal(err)
 	}
-	d.complete(30 * time.Second)
+	d.complete()
 	for _, p := range []*process{api, relay} {
 		if code := p.stop(); code != 0 {
 			t.Errorf("exit code of %s after SIGTERM is %d, want 0", p.name, code)
@@ -130,9 +130,9 @@ func (d *defaults) serve(name string, args ...string) *process {
 }
 
 // complete waits until every committed message is in the topic.
-func (d *defaults) complete(timeout time.Duration) {
+func (d *defaults) complete() {
 	d.t.Helper()
-	eventually(d.t, timeout, "every committed message is in the topic", func() bool {
+	eventually(d.t, patience, "every committed message is in the topic", func() bool {
 		missing := 0
 		// EXCEPT sorts both; NOT IN would compare each with each.
 		d.scan(`SELECT count(*) FROM (SELECT order_id, version FROM outbox EXCEPT SELECT order_id, version FROM topic)`,
@@ -260,11 +260,11 @@ func (e cloudEvent) record(offset int64) checker.Record {
 func tailJSON(t testing.TB, env environment, n int) (events []cloudEvent) {
 	t.Helper()
 	tail := launch(t, "tail", env, "events", "tail", "--from", "start", "--json")
-	eventually(t, 30*time.Second, fmt.Sprintf("`events tail` prints %d events", n), func() bool {
+	eventually(t, patience, fmt.Sprintf("`events tail` prints %d events", n), func() bool {
 		return strings.Count(tail.output.String(), "\n") >= n
 	})
 	tail.signal(syscall.SIGINT)
-	if code := tail.wait(10 * time.Second); code != 0 {
+	if code := tail.wait(patience); code != 0 {
 		t.Errorf("exit code of `events tail` after SIGINT is %d, want 0", code)
 	}
 	for line := range strings.Lines(tail.output.String()) {

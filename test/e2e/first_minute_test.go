@@ -81,7 +81,7 @@ func TestTheFirstCommandNeedsNothingButGo(t *testing.T) {
 		return err == nil && a.status == http.StatusOK
 	})
 	var lines []string
-	eventually(t, 10*time.Second, "it has said three lines", func() bool { // what it said comes through a pipe
+	eventually(t, patience, "it has said three lines", func() bool { // what it said comes through a pipe
 		lines = strings.SplitN(output.String(), "\n", 4)
 		return len(lines) == 4
 	})

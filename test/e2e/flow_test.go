@@ -37,7 +37,7 @@ func TestAnOrderPlacedOverHTTPReachesKafka(t *testing.T) {
 	f.reads("/orders/ID", f.last)
 	f.reads("/orders?buyerId=9999", `{"orders":[`+f.last+`]}`)
 
-	w.complete(10 * time.Second)
+	w.complete()
 	h, _ := w.judge(0, map[string]int{f.id: 6})
 	f.published(h.Topic, []published{
 		{"OrderCreated", `"buyerId":"9999","items":` + items1},

@@ -21,7 +21,7 @@ const senders = 200
 type repeatable struct {
 	client   *client
 	serve    func(name string, args ...string) *process
-	complete func(time.Duration)
+	complete func()
 	judge    func(maxDuplicates int) checker.Report
 }
 
@@ -62,7 +62,7 @@ func TestARequestSentTwoHundredTimesIsCarriedOutOnce(t *testing.T) {
 		if err != nil || other.status != http.StatusUnprocessableEntity || other.code() != "idempotency-key-reused" {
 			t.Errorf("another request with the key: %s, error %v, want 422 idempotency-key-reused", other, err)
 		}
-		r.complete(30 * time.Second)
+		r.complete()
 		if code := p.stop(); code != 0 {
 			t.Errorf("exit code after SIGTERM is %d, want 0", code)
 		}
@@ -124,7 +124,7 @@ func TestARequestIsCarriedOutOnceThoughTheProcessIsKilled(t *testing.T) {
 				t.Errorf("round %d: the orders are %s, want one, as it was answered: %s", round, list, last)
 			}
 		}
-		r.complete(time.Minute)
+		r.complete()
 		if code := p.stop(); code != 0 {
 			t.Errorf("exit code after SIGTERM is %d, want 0", code)
 		}
@@ -139,7 +139,7 @@ func TestARequestIsCarriedOutOnceThoughTheProcessIsKilled(t *testing.T) {
 // then sends it again. It returns the answer.
 func (r repeatable) sendToAll(t *testing.T, path, body, key string, status int) answer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var refused atomic.Int64
 	a, err := r.untilAnswered(ctx, path, body, key, status, func(a answer, err error) error {

@@ -55,7 +55,7 @@ func startKilling(w *world, orders, clients, kills int) *killing {
 	w.t.Helper()
 	k := &killing{w: w, kills: kills, begin: make(chan struct{}, orders*commands)}
 	k.load = &load{orders: orders, clients: clients, client: w.client(), begin: k.begin}
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Duration(2*scale)*time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Duration(5*scale)*time.Minute)
 	w.t.Cleanup(cancel)
 	k.load.start(ctx)
 	return k
@@ -77,10 +77,10 @@ func (k *killing) release(n int) {
 
 func (k *killing) untilMidStage(relay *process) {
 	k.w.t.Helper()
-	relay.says(holdsLease, 30*time.Second)
+	relay.says(holdsLease, patience)
 	k.release(k.quota())
 	middle := int64((k.stage-1)*k.quota() + k.quota()/2)
-	eventually(k.w.t, time.Minute, "half of the stage's commands are answered", func() bool {
+	eventually(k.w.t, patience, "half of the stage's commands are answered", func() bool {
 		return k.load.answered.Load() >= middle
 	})
 }
@@ -92,7 +92,7 @@ func (k *killing) finish(running ...*process) {
 	if err := k.load.wait(); err != nil {
 		t.Fatal(err)
 	}
-	k.w.complete(time.Minute)
+	k.w.complete()
 	for _, p := range running {
 		if code := p.stop(); code != 0 {
 			t.Errorf("exit code of %s after SIGTERM is %d, want 0", p.name, code)

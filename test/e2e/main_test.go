@@ -105,6 +105,10 @@ func cleanEnvironment() []string {
 	return clean
 }
 
+// patience is how long a test waits for what has no time promised: long, because a machine may be busy with other things,
+// and what is broken stays broken.
+const patience = 2 * time.Minute
+
 // eventually polls until a condition holds, and fails the test when it does not in time.
 func eventually(t testing.TB, timeout time.Duration, what string, condition func() bool) {
 	t.Helper()

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
@@ -43,7 +42,7 @@ func TestTheMetricsSayWhatHappened(t *testing.T) {
 	}
 	// Many change one order at the same moment until one of them was too late for at least once.
 	var added, tooLate atomic.Int64
-	eventually(t, 30*time.Second, "a save meets a conflict", func() bool {
+	eventually(t, patience, "a save meets a conflict", func() bool {
 		var together errgroup.Group
 		for range 8 {
 			together.Go(func() error {
@@ -66,12 +65,12 @@ func TestTheMetricsSayWhatHappened(t *testing.T) {
 	})
 	commands += int(added.Load())
 
-	w.complete(30 * time.Second)
+	w.complete()
 	_, report := w.judge(0, nil)
 	if report.Records+report.Parked != commands {
 		t.Fatalf("%d messages are in the topic and %d are parked, want %d together", report.Records, report.Parked, commands)
 	}
-	eventually(t, 30*time.Second, "the metrics know of the parked order, and of no lag", func() bool {
+	eventually(t, patience, "the metrics know of the parked order, and of no lag", func() bool {
 		m := p.scrape()
 		return m.value("hexorders_relay_parked_messages") == 2 && m.has("hexorders_relay_lag_messages") &&
 			m.value("hexorders_relay_lag_messages") == 0 && m.value("hexorders_relay_lag_seconds") == 0
@@ -106,7 +105,7 @@ func TestTheMetricsSayWhatHappened(t *testing.T) {
 
 	w.setMaxMessageBytes("1048588")
 	w.command("outbox", "retry", refused)
-	eventually(t, 30*time.Second, "the metrics know that nothing is parked any more", func() bool {
+	eventually(t, patience, "the metrics know that nothing is parked any more", func() bool {
 		return p.scrape().value("hexorders_relay_parked_orders") == 0
 	})
 	m = p.scrape()

@@ -42,7 +42,7 @@ func TestOrdersAreTakenWhileKafkaIsAway(t *testing.T) {
 		t.Errorf("%d orders were created while Kafka was away, want at least %d", during, least)
 	}
 
-	w.complete(30 * time.Second)
+	w.complete()
 	caughtUp := time.Since(back)
 	memory := peakMemory(p)
 	if code := p.stop(); code != 0 {
@@ -83,7 +83,7 @@ func TestTheProcessStartsStopsAndDiesWhileKafkaIsAway(t *testing.T) {
 	p = w.serve("serve")
 	own.do(t, "up", "kafka")
 	back := time.Now()
-	w.complete(30 * time.Second)
+	w.complete()
 	caughtUp := time.Since(back)
 
 	own.do(t, "down", "kafka")
@@ -91,7 +91,7 @@ func TestTheProcessStartsStopsAndDiesWhileKafkaIsAway(t *testing.T) {
 	p.kill()
 	p = w.serve("serve")
 	own.do(t, "up", "kafka")
-	w.complete(30 * time.Second)
+	w.complete()
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code after SIGTERM is %d, want 0", code)
 	}
@@ -134,16 +134,16 @@ func TestTheServiceRecoversFromALostMongoDB(t *testing.T) {
 
 	own.do(t, "up", "mongodb")
 	back := time.Now()
-	eventually(t, 30*time.Second, "the service is ready again, by itself", func() bool { return p.readiness() == http.StatusOK })
+	eventually(t, patience, "the service is ready again, by itself", func() bool { return p.readiness() == http.StatusOK })
 	readyAfter := time.Since(back)
 	answered := l.answered.Load()
-	eventually(t, 30*time.Second, "clients are at work again", func() bool { return l.answered.Load() > answered+300 })
+	eventually(t, patience, "clients are at work again", func() bool { return l.answered.Load() > answered+300 })
 	rest()
 	if err := l.wait(); err != nil {
 		t.Error(err)
 	}
 
-	w.complete(30 * time.Second)
+	w.complete()
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code after SIGTERM is %d, want 0", code)
 	}

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A message that Kafka refuses holds back its order and no other; an operator sees it and sends it again.
@@ -33,7 +32,7 @@ func TestARefusedMessageParksItsOrderOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	w.complete(30 * time.Second)
+	w.complete()
 	h, report := w.judge(0, l.told())
 	want := map[string]bool{
 		fromTheStart + "/1": true, fromTheStart + "/2": true, fromTheStart + "/3": true,
@@ -61,12 +60,12 @@ func TestARefusedMessageParksItsOrderOnly(t *testing.T) {
 	w.setMaxMessageBytes("1048588")
 	w.command("outbox", "retry", fromTheStart)
 	w.command("outbox", "retry", inTheMiddle)
-	eventually(t, 30*time.Second, "nothing is parked any more", func() bool {
+	eventually(t, patience, "nothing is parked any more", func() bool {
 		list := w.command("outbox", "parked")
 		return !strings.Contains(list, fromTheStart) && !strings.Contains(list, inTheMiddle)
 	})
 	afterwards := o.order(`{"buyerId":"9999","items":[` + lines(150) + `]}`)
-	w.complete(10 * time.Second)
+	w.complete()
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code after SIGTERM is %d, want 0", code)
 	}

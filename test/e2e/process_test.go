@@ -75,7 +75,7 @@ func launch(t testing.TB, name string, env environment, args ...string) *process
 // ready waits until the process says that it is.
 func (p *process) ready() *process {
 	p.t.Helper()
-	eventually(p.t, 20*time.Second, p.name+" is ready", func() bool {
+	eventually(p.t, patience, p.name+" is ready", func() bool {
 		select {
 		case <-p.ended:
 			p.t.Fatalf("%s ended while it started: %s", p.name, p.cmd.ProcessState)
@@ -161,14 +161,18 @@ func (b *buffer) String() string {
 	return string(b.text)
 }
 
-// remarkable are the last lines that are not about a request that went well.
+// remarkable are the beginnings of the last lines that are not about a request that went well.
 func (b *buffer) remarkable() string {
+	const most, longest = 20, 300
 	var lines []string
 	for line := range strings.Lines(b.String()) {
-		if !strings.Contains(line, `"msg":"request"`) || !strings.Contains(line, `"level":"INFO"`) {
-			lines = append(lines, line)
+		if strings.Contains(line, `"msg":"request"`) && strings.Contains(line, `"level":"INFO"`) {
+			continue
 		}
+		if len(line) > longest {
+			line = line[:longest] + "...\n"
+		}
+		lines = append(lines, line)
 	}
-	const most = 60
 	return strings.Join(lines[max(0, len(lines)-most):], "")
 }

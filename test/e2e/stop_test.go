@@ -23,7 +23,7 @@ func TestAGracefulStopLosesNothingAndRepeatsNothing(t *testing.T) {
 	for range stops {
 		p.says(holdsLease, takeOverLimit)
 		answered := l.answered.Load()
-		eventually(t, 30*time.Second, "clients are at work", func() bool { return l.answered.Load() > answered+500 })
+		eventually(t, patience, "clients are at work", func() bool { return l.answered.Load() > answered+500 })
 		asked := time.Now()
 		p.signal(syscall.SIGTERM)
 		seesNotReady(t, p)
@@ -37,7 +37,7 @@ func TestAGracefulStopLosesNothingAndRepeatsNothing(t *testing.T) {
 	if err := l.wait(); err != nil {
 		t.Error(err)
 	}
-	w.complete(30 * time.Second)
+	w.complete()
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code after SIGTERM is %d, want 0", code)
 	}
@@ -87,7 +87,7 @@ func TestAGracefulStopInTheMiddleOfABacklogRepeatsNothing(t *testing.T) {
 		t.Errorf("exit code after SIGTERM is %d, want 0", code)
 	}
 	relay = w.serveAt("relay", relayAddr, "--roles", "relay")
-	w.complete(30 * time.Second)
+	w.complete()
 	for _, p := range []*process{api, relay} {
 		if code := p.stop(); code != 0 {
 			t.Errorf("exit code of %s after SIGTERM is %d, want 0", p.name, code)
@@ -105,7 +105,7 @@ func TestAGracefulStopInTheMiddleOfABacklogRepeatsNothing(t *testing.T) {
 func seesNotReady(t *testing.T, p *process) {
 	t.Helper()
 	var last int
-	eventually(t, 10*time.Second, "the process is not ready any more", func() bool {
+	eventually(t, patience, "the process is not ready any more", func() bool {
 		status := p.readiness()
 		if status != 0 {
 			last = status

@@ -24,7 +24,7 @@ func TestEventsTailOfKafka(t *testing.T) {
 	w := newWorld(t, shared(t))
 	// It is there before the topic, and so misses nothing, though it begins now.
 	early := launch(t, "early tail", w.env, "events", "tail")
-	early.says("waiting: ", 10*time.Second)
+	early.says("waiting: ", patience)
 	testEventsTail(t, w.env, func() { w.serve("serve") }, early)
 }
 
@@ -71,7 +71,7 @@ func testEventsTail(t *testing.T, env environment, serve func(), early ...*proce
 	// misses nothing.
 	now := launch(t, "tail now", env, "events", "tail")
 	var later []string
-	eventually(t, 20*time.Second, "`events tail` prints what is published", func() bool {
+	eventually(t, patience, "`events tail` prints what is published", func() bool {
 		later = append(later, create())
 		return len(tailed(now)) > 0
 	})
@@ -86,7 +86,7 @@ func testEventsTail(t *testing.T, env environment, serve func(), early ...*proce
 			shows(t, tail, id, 1)
 		}
 		tail.signal(syscall.SIGINT)
-		if code := tail.wait(10 * time.Second); code != 0 {
+		if code := tail.wait(patience); code != 0 {
 			t.Errorf("exit code of %s after SIGINT is %d, want 0", tail.name, code)
 		}
 	}
@@ -148,7 +148,7 @@ func tailed(p *process) (lines []string) {
 // shows waits until a tail has printed so many events of an order.
 func shows(t *testing.T, tail *process, id string, events int) {
 	t.Helper()
-	eventually(t, 20*time.Second, fmt.Sprintf("%s prints %d events of order %s", tail.name, events, id), func() bool {
+	eventually(t, patience, fmt.Sprintf("%s prints %d events of order %s", tail.name, events, id), func() bool {
 		return strings.Count(tail.output.String(), "  "+id+"  ") >= events
 	})
 }
@@ -166,7 +166,7 @@ func endsWithItsReader(t *testing.T, env environment, lines int, flags ...string
 	if err != nil {
 		t.Fatal(err)
 	}
-	late := time.AfterFunc(20*time.Second, func() { _ = c.Process.Kill() }) // the exit code tells
+	late := time.AfterFunc(patience, func() { _ = c.Process.Kill() }) // the exit code tells
 	defer late.Stop()
 	for reader := bufio.NewReader(out); lines > 0; lines-- {
 		if _, err := reader.ReadString('\n'); err != nil {

@@ -26,7 +26,7 @@ func TestASecondRelayTakesOver(t *testing.T) {
 	// Clients are at work all the time, so that a relay that loses the lease has messages under way.
 	l := &load{orders: 1 << 20, clients: 8, client: w.client()}
 	rest := l.startAtPace(t, 20*time.Millisecond)
-	eventually(t, time.Minute, "the first relay publishes", func() bool { return watch.count() > 100 })
+	eventually(t, patience, "the first relay publishes", func() bool { return watch.count() > 100 })
 	w.keepsUp(watch) // it is done with what had piled up while Kafka made the topic
 
 	first.kill()
@@ -54,7 +54,7 @@ func TestASecondRelayTakesOver(t *testing.T) {
 		t.Error(err)
 	}
 
-	w.complete(30 * time.Second)
+	w.complete()
 	for _, p := range []*process{api, second, third} {
 		if code := p.stop(); code != 0 {
 			t.Errorf("exit code of %s after SIGTERM is %d, want 0", p.name, code)
@@ -70,7 +70,7 @@ func TestASecondRelayTakesOver(t *testing.T) {
 // keepsUp waits until what is committed is published half a second later, and that is noted.
 func (w *world) keepsUp(watch *watch) {
 	w.t.Helper()
-	eventually(w.t, time.Minute, "the relay keeps up", func() bool { return w.published(watch, time.Now()) < time.Second/2 })
+	eventually(w.t, patience, "the relay keeps up", func() bool { return w.published(watch, time.Now()) < time.Second/2 })
 	w.checkpoints(2)
 }
 

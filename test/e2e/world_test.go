@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -58,7 +57,7 @@ func newWorld(t testing.TB, s servers) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if s.mongoURI == sharedServers.mongoURI {
 			if err := w.mongo.Database(w.source.Database).Drop(ctx); err != nil {
@@ -124,7 +123,7 @@ func (w *world) client() *client { return newClient(w.env["HEXORDERS_HTTP_ADDR"]
 // command runs a subcommand to its end and returns what it printed to its standard output.
 func (w *world) command(args ...string) string {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	c := exec.CommandContext(ctx, program, args...)
 	c.Env, c.Dir = w.env.list(), w.t.TempDir()
@@ -137,9 +136,9 @@ func (w *world) command(args ...string) string {
 }
 
 // complete waits until every committed message is in the topic or parked.
-func (w *world) complete(timeout time.Duration) {
+func (w *world) complete() {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), timeout)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	if err := w.reader.Await(ctx); err != nil {
 		w.t.Error(err)
@@ -152,7 +151,7 @@ func (w *world) complete(timeout time.Duration) {
 func (w *world) checkpoints(n int) {
 	w.t.Helper()
 	last := ""
-	eventually(w.t, 10*time.Second, fmt.Sprintf("%d checkpoints are made", n), func() bool {
+	eventually(w.t, patience, fmt.Sprintf("%d checkpoints are made", n), func() bool {
 		if position := w.position(); position != last {
 			last = position
 			n-- // the first of them is the one that was there already
@@ -178,7 +177,7 @@ func (w *world) position() string {
 // judge lets the checker have the last word, once nothing runs any more. The report's figures go to the log.
 func (w *world) judge(maxDuplicates int, answered map[string]int) (checker.History, checker.Report) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	h, err := w.reader.Read(ctx)
 	if err != nil {
