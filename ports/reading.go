@@ -52,8 +52,8 @@ type Inbox interface {
 	// Parked lists the orders that have messages kept back, by order id.
 	Parked(ctx context.Context, v Generation) ([]ParkedOrder, error)
 	// Commit makes all of a change true, or nothing of it. Errors: ErrConflict when a mark or a position is not, or no longer,
-	// what the change began with, or a received message is in the inbox already: load again; ErrUnavailable when the
-	// outcome is not known or the store is down.
+	// what the change began with, a received message is in the inbox already, or the generation is neither the live one nor
+	// the shadow (any more): load again; ErrUnavailable when the outcome is not known or the store is down.
 	Commit(ctx context.Context, v Generation, c Change) error
 }
 
@@ -74,7 +74,8 @@ type OrderViews interface {
 type Generations interface {
 	// Live is the generation that is read and that consumers feed: 1 for a view that was never replaced.
 	Live(ctx context.Context, view View) (Generation, error)
-	// Shadow is the one under construction: the one that was begun already, or a new, empty one.
+	// Shadow is the one under construction: the one that was begun already, or a new, empty one, under a number that the
+	// view never had.
 	Shadow(ctx context.Context, view View) (Generation, error)
 	// Swap makes the shadow the live one, for all readers at once, and deletes what was live before. Error: ErrConflict
 	// when it is not the shadow (any more).
@@ -127,7 +128,8 @@ type MarkChange struct {
 	Was, WasHeld int
 }
 
-// HeldMessage is a message that has to wait, for one before it or for an operator.
+// HeldMessage is a message that has to wait, for one before it or for an operator. Holding one again changes nothing but
+// the reason.
 type HeldMessage struct {
 	Message
 	Reason string
