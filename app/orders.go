@@ -1,5 +1,5 @@
-// Package app holds the use cases: what the service does with orders (Orders) and how what happened reaches the
-// broker (Relay). It knows ports, never an adapter.
+// Package app holds the use cases: what the service does with orders (Orders), how what happened reaches the broker
+// (Relay), and how it comes back and is read (Projection, Replay, Views). It knows ports, never an adapter.
 package app
 
 import (

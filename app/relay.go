@@ -119,7 +119,7 @@ func (r *Relay) campaign(ctx context.Context) (term int64, sent time.Time, err e
 
 // persist tries until it works or ctx ends; the error is then the context's.
 func (r *Relay) persist(ctx context.Context, what string, try func(context.Context) error) error {
-	waits := r.newBackoff()
+	waits := newBackoff(r.MaxBackoff)
 	for attempt := 1; ; attempt++ {
 		err := try(ctx)
 		if err == nil {
@@ -136,10 +136,10 @@ func (r *Relay) persist(ctx context.Context, what string, try func(context.Conte
 	}
 }
 
-func (r *Relay) newBackoff() *backoff.ExponentialBackOff {
+func newBackoff(longest time.Duration) *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
-	b.InitialInterval = min(50*time.Millisecond, r.MaxBackoff)
-	b.MaxInterval = r.MaxBackoff
+	b.InitialInterval = min(50*time.Millisecond, longest)
+	b.MaxInterval = longest
 	b.Multiplier = 2
 	return b
 }

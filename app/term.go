@@ -122,7 +122,7 @@ func (t *term) begin(ctx context.Context) error {
 
 // read follows the outbox. A broken tail is resumed after the last message that the loop was given.
 func (t *term) read(ctx context.Context, after ports.Position) error {
-	waits := t.newBackoff()
+	waits := newBackoff(t.MaxBackoff)
 	for {
 		err := t.Outbox.Tail(ctx, after, func(m ports.Message, p ports.Position) error {
 			select {
@@ -309,7 +309,7 @@ func (t *term) tryAgain(ctx context.Context, l *lane, err error) {
 			"order", l.orderID, "message", l.head.message.ID, "err", err)
 	}
 	if l.backoff == nil {
-		l.backoff = t.newBackoff()
+		l.backoff = newBackoff(t.MaxBackoff)
 	}
 	l.busy = true
 	wait := l.backoff.NextBackOff()

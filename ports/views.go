@@ -115,5 +115,22 @@ type TimelinePage struct {
 	Freshness Freshness
 }
 
+// ProjectionStatus is what a projection says of itself to whoever watches it. The totals count since the process began.
+type ProjectionStatus struct {
+	View           View
+	Generation     int       // the one that it feeds; 0 before it has begun, and then the next three say nothing
+	AsOf           time.Time // of its last commit; zero before the first
+	ParkedOrders   int       // of the whole view, those that wait for a missing message included; when it last looked, about a second ago
+	ParkedMessages int
+
+	Applied   int64 // messages that took effect
+	Repeats   int64 // messages that were delivered again and left out
+	Held      int64 // messages that were kept back, for one before them or for an operator
+	Parked    int64 // orders that were parked, as often as they were
+	Foreign   int64 // messages that name no order and version, or another than their id does, and are passed over
+	Conflicts int64 // tries that another consumer of the view was faster than, each followed by another
+	Failed    int64 // tries that failed otherwise, each followed by another
+}
+
 // InboxKept is for how long an inbox remembers a message by its id.
 const InboxKept = 24 * time.Hour

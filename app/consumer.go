@@ -1,0 +1,246 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"hexorders/ports"
+)
+
+// errReplaced ends a subscription: its positions are those of a generation that is no longer to be fed.
+var errReplaced = errors.New("another generation of the view has taken over")
+
+// consumer feeds one generation of a view. What it remembers of the store is a guess that each Commit proves: when another
+// consumer has changed it meanwhile, it forgets all, reads again, and works the batch out anew.
+type consumer struct {
+	*Projection
+	generation ports.Generation
+	current    func(context.Context) (ports.Generation, error) // the generation to feed
+	looked     time.Time                                       // when current was last asked
+	orders     recent
+	asOf       map[int]time.Time // by partition, as far as this consumer has committed it
+
+	mu        sync.Mutex    // a subscriber may ask where to resume while it delivers
+	positions map[int]int64 // nil when they have to be read
+}
+
+func newConsumer(p *Projection, g ports.Generation, current func(context.Context) (ports.Generation, error)) *consumer {
+	return &consumer{Projection: p, generation: g, current: current, looked: time.Now(), orders: recent{limit: p.Remember}, asOf: map[int]time.Time{}}
+}
+
+// resume is the view's answer to a subscriber. It knows every partition: one that the view has nothing of begins at 0,
+// wherever the group came to on behalf of another generation.
+func (c *consumer) resume(ctx context.Context, partitions []int) (map[int]int64, error) {
+	positions, err := c.readPositions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	from := make(map[int]int64, len(partitions))
+	for _, p := range partitions {
+		from[p] = positions[p]
+	}
+	return from, nil
+}
+
+// take makes a batch take effect, however long that takes. Its only errors are the end of ctx and errReplaced.
+func (c *consumer) take(ctx context.Context, b ports.Batch) error {
+	at := c.Now()
+	waits := newBackoff(c.MaxBackoff)
+	for lost := 0; ; {
+		err := c.try(ctx, b, at, lost > 0)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errReplaced):
+			return err
+		case errors.Is(err, ports.ErrConflict):
+			lost++
+			c.conflicts.Add(1)
+			c.Logger.Debug("another consumer was faster; reading again", "attempt", lost, "err", err)
+			c.forget()
+			if lost == 1 {
+				continue
+			}
+		default:
+			c.failed.Add(1)
+			c.Logger.Warn("a batch could not be committed; trying again", "messages", len(b.Messages), "err", err)
+		}
+		if err := pause(ctx, waits.NextBackOff()); err != nil {
+			return err
+		}
+	}
+}
+
+// try makes one transaction of a batch. With careful it believes nothing but what it has read.
+func (c *consumer) try(ctx context.Context, b ports.Batch, at time.Time, careful bool) error {
+	if err := c.look(ctx); err != nil {
+		return err
+	}
+	positions, err := c.knownPositions(ctx)
+	if err != nil {
+		return err
+	}
+	messages := make([]ports.Message, len(b.Messages))
+	for i, d := range b.Messages {
+		messages[i] = d.Message
+	}
+	w, err := c.workOut(ctx, messages, careful)
+	if err != nil {
+		return err
+	}
+	change := w.change()
+	change.Positions = c.moves(b, positions, at)
+	if len(change.Positions) > 0 || len(change.Marks) > 0 {
+		if err := c.Inbox.Commit(ctx, c.generation, change); err != nil {
+			return err
+		}
+	}
+	c.committed(w, change)
+	return nil
+}
+
+// look ends the subscription of a generation that another one has replaced.
+func (c *consumer) look(ctx context.Context) error {
+	if time.Since(c.looked) < c.LookEvery {
+		return nil
+	}
+	generation, err := c.current(ctx)
+	if err != nil {
+		return err
+	}
+	if generation != c.generation {
+		return errReplaced
+	}
+	parked, err := c.Inbox.Parked(ctx, c.generation)
+	if err != nil {
+		return err
+	}
+	c.parkedNow(parked)
+	c.looked = time.Now()
+	return nil
+}
+
+// knownPositions are the positions as this consumer left them, or else as they are.
+func (c *consumer) knownPositions(ctx context.Context) (map[int]int64, error) {
+	c.mu.Lock()
+	known := maps.Clone(c.positions)
+	c.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	return c.readPositions(ctx)
+}
+
+func (c *consumer) readPositions(ctx context.Context) (map[int]int64, error) {
+	positions, err := c.Inbox.Positions(ctx, c.generation)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.positions = make(map[int]int64, len(positions))
+	maps.Copy(c.positions, positions)
+	return maps.Clone(c.positions), nil
+}
+
+// moves are the partitions' new positions. They never go back: what lies before a position has been dealt with, also
+// when it is delivered again. Neither does AsOf, as far as this consumer knows.
+func (c *consumer) moves(b ports.Batch, positions map[int]int64, at time.Time) []ports.PositionChange {
+	var moves []ports.PositionChange
+	index := make(map[int]int, len(b.CaughtUp))
+	move := func(partition int) *ports.PositionChange {
+		i, ok := index[partition]
+		if !ok {
+			i = len(moves)
+			index[partition] = i
+			from := positions[partition]
+			moves = append(moves, ports.PositionChange{Partition: partition, From: from, To: from})
+		}
+		return &moves[i]
+	}
+	for _, d := range b.Messages {
+		if m := move(d.Partition); d.Next > m.To {
+			m.To, m.AsOf = d.Next, d.OccurredAt
+		}
+	}
+	for _, p := range b.CaughtUp {
+		move(p).AsOf = at
+	}
+	for i, m := range moves {
+		moves[i].AsOf = later(m.AsOf, c.asOf[m.Partition])
+	}
+	return slices.DeleteFunc(moves, func(m ports.PositionChange) bool {
+		return m.To == m.From && !slices.Contains(b.CaughtUp, m.Partition) // only repeats
+	})
+}
+
+// committed remembers what a batch has become.
+func (c *consumer) committed(w *work, change ports.Change) {
+	c.mu.Lock()
+	for _, m := range change.Positions {
+		if c.positions != nil {
+			c.positions[m.Partition] = m.To
+		}
+		c.asOf[m.Partition] = m.AsOf
+	}
+	c.mu.Unlock()
+	for _, o := range w.orders {
+		c.orders.put(o.mark.OrderID, known{o.mark, o.summary})
+	}
+	c.count(w, change)
+	c.report(w)
+}
+
+func (c *consumer) forget() {
+	c.orders.clear()
+	c.looked = time.Time{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.positions = nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// known is what is remembered of an order that was seen lately.
+type known struct {
+	mark    ports.Mark
+	summary ports.Summary
+}
+
+// recent remembers the orders seen last: at least limit of them and at most twice as many. A map that is full becomes
+// the old one, and what is asked for again moves over.
+type recent struct {
+	limit    int
+	now, old map[string]known
+}
+
+func (r *recent) get(orderID string) (known, bool) {
+	if k, ok := r.now[orderID]; ok {
+		return k, true
+	}
+	k, ok := r.old[orderID]
+	return k, ok
+}
+
+func (r *recent) put(orderID string, k known) {
+	if len(r.now) >= r.limit {
+		r.now, r.old = nil, r.now
+	}
+	if r.now == nil {
+		r.now = make(map[string]known)
+	}
+	r.now[orderID] = k
+}
+
+func (r *recent) clear() { r.now, r.old = nil, nil }
