@@ -107,8 +107,8 @@ type Change struct {
 	Positions []PositionChange
 	Received  []string // message ids, those in Hold included
 	Marks     []MarkChange
-	Hold      []HeldMessage
-	Release   []string // ids of held messages that have taken effect
+	Hold      []HeldMessage // holding one again changes nothing but its reason
+	Release   []string      // ids of held messages that have taken effect
 
 	Summaries []Summary        // each replaces the one of its order
 	Activity  []ActivityChange // at most one a buyer
