@@ -40,10 +40,12 @@ func Example() {
 	if _, err := orders.Pay(ctx, ports.Target{ID: o.ID()}); err != nil {
 		log.Fatal(err)
 	}
-	_ = inproc.Follow(ctx, topic, 0, func(m ports.Message) error {
-		fmt.Println(m.Type, string(m.Payload))
-		if m.Type == "OrderPaid" {
-			stop() // ends Follow and the relay
+	_ = inproc.NewSubscriber(topic).Subscribe(ctx, "example", nil, func(_ context.Context, b ports.Batch) error {
+		for _, m := range b.Messages {
+			fmt.Println(m.Type, string(m.Payload))
+			if m.Type == "OrderPaid" {
+				stop() // ends Subscribe and the relay
+			}
 		}
 		return nil
 	})

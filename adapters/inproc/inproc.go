@@ -20,7 +20,6 @@ const (
 	MaxPayload = 1 << 20
 
 	batch        = 500             // messages an append: as many as a store commits at little more than the price of one
-	page         = 500             // messages a read
 	closeTimeout = 2 * time.Second // for what was published before Close
 )
 
@@ -127,47 +126,4 @@ func (b *Broker) append(ctx context.Context, next []publication) {
 	for _, p := range next {
 		p.done(err)
 	}
-}
-
-// Follow hands every message after an offset to handle, 0 being before the first there ever was, and goes on with what
-// comes, until ctx ends or handle returns an error; it returns that error.
-func Follow(ctx context.Context, topic ports.Topic, after int64, handle func(ports.Message) error) error {
-	for {
-		last, err := followPage(ctx, topic, after, handle)
-		if err != nil {
-			return err
-		}
-		after = last
-	}
-}
-
-// Subscribe is Follow for a subscriber with a name: it begins where the one of that name left off, at the first message
-// the first time. The place is kept after each page, so a handler that fails, or a process that is killed, is given up
-// to a page of messages again, and never one too few.
-func Subscribe(ctx context.Context, topic ports.Topic, subscriber string, handle func(ports.Message) error) error {
-	after, err := topic.Committed(ctx, subscriber)
-	if err != nil {
-		return err
-	}
-	for {
-		if after, err = followPage(ctx, topic, after, handle); err != nil {
-			return err
-		}
-		if err := topic.Commit(ctx, subscriber, after); err != nil {
-			return err
-		}
-	}
-}
-
-func followPage(ctx context.Context, topic ports.Topic, after int64, handle func(ports.Message) error) (last int64, err error) {
-	messages, last, err := topic.Read(ctx, after, page)
-	if err != nil {
-		return after, err
-	}
-	for _, m := range messages {
-		if err := handle(m); err != nil {
-			return after, err
-		}
-	}
-	return last, nil
 }

@@ -92,13 +92,19 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 		return err
 	}
 	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // it was only read
-	after := int64(0)
+	topic := inproc.NewSubscriber(s.topic)
+	var resume ports.Resume // from the start
 	if !fromStart {
-		if after, err = s.topic.End(ctx); err != nil {
-			return err
-		}
+		resume = func(ctx context.Context, _ []int) (map[int]int64, error) { return topic.Ends(ctx) }
 	}
-	return inproc.Follow(ctx, s.topic, after, handle)
+	return topic.Subscribe(ctx, "", resume, func(_ context.Context, b ports.Batch) error {
+		for _, d := range b.Messages {
+			if err := handle(d.Message); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // tailKafka waits for a topic that is not there yet: the first serve creates it while it serves already, and whoever

@@ -387,9 +387,11 @@ func (r *running) published(t *testing.T, n int) (messages []ports.Message) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	enough := errors.New("enough")
-	err := inproc.Follow(ctx, r.storage.topic, 0, func(m ports.Message) error {
-		if messages = append(messages, m); len(messages) == n {
-			return enough
+	err := inproc.NewSubscriber(r.storage.topic).Subscribe(ctx, "", nil, func(_ context.Context, b ports.Batch) error {
+		for _, d := range b.Messages {
+			if messages = append(messages, d.Message); len(messages) == n {
+				return enough
+			}
 		}
 		return nil
 	})

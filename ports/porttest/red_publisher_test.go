@@ -64,8 +64,10 @@ func openBroker(flaw string) porttest.Broker {
 			// In a bubble a second has passed only when nothing more can come.
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
-			err := inproc.Follow(ctx, topic, 0, func(m ports.Message) error {
-				got = append(got, m)
+			err := inproc.NewSubscriber(topic).Subscribe(ctx, "", nil, func(_ context.Context, b ports.Batch) error {
+				for _, d := range b.Messages {
+					got = append(got, d.Message)
+				}
 				return nil
 			})
 			if len(got) < n {

@@ -1,0 +1,3 @@
+package porttest
+
+func SubscriberChecks() []Check[Feed] { return export(subscriberChecks) }
