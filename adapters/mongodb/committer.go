@@ -217,7 +217,7 @@ func (c *committer) commit(b *batch) {
 
 // try commits a batch. A transient error is worth a second try: what two processes save at the same moment, say.
 func (c *committer) try(b *batch) error {
-	err := c.store.transaction(b.ctx, 2, func(ctx context.Context) error { return c.store.put(ctx, b.writes()...) })
+	err := transaction(b.ctx, c.store.client, 2, func(ctx context.Context) error { return c.store.put(ctx, b.writes()...) })
 	if err == nil {
 		c.store.committed(len(b.saves))
 	}

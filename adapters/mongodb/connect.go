@@ -1,4 +1,5 @@
-// Package mongodb keeps orders, their outbox, the parked messages and the relay's lease in MongoDB.
+// Package mongodb keeps orders, their outbox, the parked messages and the relay's lease in MongoDB, and the topic of the
+// in-process broker.
 //
 // Read store.go for how a save is one transaction, outbox.go for how the relay follows what saves leave behind, and
 // documents.go for what stands in the collections. MongoDB has to be a replica set, of one member at least: a
@@ -47,6 +48,10 @@ const (
 	relayCollection    = "relay"
 	parkedCollection   = "parked"
 	leasesCollection   = "leases"
+
+	topicCollection       = "topic"
+	topicEndCollection    = "topic_end"
+	subscribersCollection = "subscribers"
 )
 
 // byVersion is the outbox's own order: each order's messages in version order.
@@ -116,7 +121,8 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 		return err
 	}
 	// Transactions do not like to create what they write to, so everything is there before the first.
-	for _, name := range []string{ordersCollection, outboxCollection, receiptsCollection, relayCollection, parkedCollection, leasesCollection} {
+	for _, name := range []string{ordersCollection, outboxCollection, receiptsCollection, relayCollection, parkedCollection, leasesCollection,
+		topicCollection, topicEndCollection, subscribersCollection} {
 		if err := db.CreateCollection(ctx, name); err != nil && !hasCode(err, namespaceExists) {
 			return fail(ctx, "create collection "+name, err)
 		}
@@ -130,6 +136,9 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 		return fail(ctx, "create the index of the parked messages", err)
 	}
 	if err := prepareReceipts(ctx, db.Collection(receiptsCollection)); err != nil {
+		return err
+	}
+	if err := prepareTopicEnd(ctx, db.Collection(topicEndCollection)); err != nil {
 		return err
 	}
 	return prepareOutbox(ctx, db.Collection(outboxCollection))

@@ -37,6 +37,10 @@ func TestLeaseContract(t *testing.T) {
 	porttest.Lease(t, func(t testing.TB) ports.Lease { return mongodb.NewLease(testDB(t), "relay") })
 }
 
+func TestTopicContract(t *testing.T) {
+	porttest.Topic(t, func(t testing.TB) ports.Topic { return mongodb.NewTopic(testDB(t)) })
+}
+
 func openStorage(t testing.TB) porttest.Storage { return openStorageWith(t, mongodb.Options{}) }
 
 func openStorageWith(t testing.TB, o mongodb.Options) porttest.Storage {

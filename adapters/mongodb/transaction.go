@@ -75,7 +75,7 @@ func (w *write) encode(document any) (bson.Raw, error) {
 func (s *Store) commit(ctx context.Context, w *write) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err := s.transaction(ctx, untilDeadline, func(ctx context.Context) error { return s.put(ctx, w) })
+	err := transaction(ctx, s.client, untilDeadline, func(ctx context.Context) error { return s.put(ctx, w) })
 	if err == nil {
 		s.committed(1)
 	}
@@ -169,8 +169,8 @@ const untilDeadline = 1 << 30
 // A caller who leaves ends it between two commands, not inside one. A command that is broken off may still reach the
 // server after the abort and lock the order for a minute, and a commit that is broken off has an outcome that nobody
 // knows. Only when a command takes longer than grace is it broken off.
-func (s *Store) transaction(ctx context.Context, tries int, work func(context.Context) error) error {
-	session, err := s.client.StartSession()
+func transaction(ctx context.Context, client *mongo.Client, tries int, work func(context.Context) error) error {
+	session, err := client.StartSession()
 	if err != nil {
 		return err
 	}

@@ -137,7 +137,7 @@ func checkStore(ctx context.Context, c *Config) []finding {
 
 func checkBroker(ctx context.Context, c *Config) finding {
 	if c.Broker == "inproc" {
-		if c.Store == "sqlite" {
+		if c.Store == "sqlite" || c.Store == "mongodb" {
 			return finding{what: "broker", good: "in this process; its events are kept beside the orders"}
 		}
 		return finding{what: "broker", note: true, err: errors.New("in this process, and its events in memory only: " +

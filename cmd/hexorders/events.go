@@ -80,12 +80,8 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 	if c.Broker == "kafka" {
 		return tailKafka(ctx, errOut, kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic}, fromStart, handle)
 	}
-	switch c.Store {
-	case "memory":
+	if c.Store == "memory" {
 		return errMemoryStore
-	case "mongodb":
-		return usagef("the in-process broker keeps its events in the memory of the process that serves, where no other can " +
-			"see them: use HEXORDERS_BROKER=kafka, or HEXORDERS_STORE=sqlite, here and there")
 	}
 	s, err := openStorage(ctx, &c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {

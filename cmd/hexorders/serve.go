@@ -311,11 +311,8 @@ func (s *Service) greet() {
 	case c.Store == "memory":
 		s.log.Warn("there is nothing to publish: the memory store of this process is empty and stays so; add the role api")
 	}
-	switch {
-	case !s.has(roleRelay) && c.Store == "memory":
+	if !s.has(roleRelay) && c.Store == "memory" {
 		s.log.Warn("nothing publishes events: the memory store can be relayed only by the process that it lives in; add the role relay")
-	case s.has(roleRelay) && c.Broker == "inproc" && c.Store == "mongodb":
-		s.log.Warn("events go to a broker in the memory of this process and count as published: Kafka will not get them later; HEXORDERS_BROKER=kafka publishes them for good")
 	}
 }
 
@@ -337,7 +334,7 @@ func whereEventsGo(c *Config) string {
 	switch {
 	case c.Broker == "kafka":
 		return "events go to topic " + c.Kafka.Topic + " at " + c.Kafka.Brokers
-	case c.Store == "sqlite":
+	case c.Store == "sqlite", c.Store == "mongodb":
 		return "events beside them; `hexorders events tail` shows them"
 	default:
 		return "events go to a broker in this process that forgets them when it stops"

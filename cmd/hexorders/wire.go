@@ -80,7 +80,8 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 			backlog:  outbox,
 			parking:  mongodb.NewParking(db),
 			lease:    mongodb.NewLease(db, "relay"),
-			topic:    memory.NewTopic(),
+			topic:    mongodb.NewTopic(db),
+			shared:   true,
 			ready:    func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // of the primary
 			close: func(ctx context.Context) error {
 				return errors.Join(store.Close(ctx), db.Client().Disconnect(ctx))

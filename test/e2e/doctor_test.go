@@ -19,6 +19,11 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 		doctor(t, program, d.env, 0, "ok settings", "ok address|"+d.addr+" is free", "ok store|orders are kept in "+d.file,
 			"ok broker|in this process", "ok cgo")
 	})
+	t.Run("with nothing that lasts", func(t *testing.T) {
+		t.Parallel()
+		doctor(t, program, newEmbedded(t).env.with("HEXORDERS_STORE", "memory"), 0, "ok settings", "ok address", "ok store",
+			"note broker|in memory only|HEXORDERS_BROKER=kafka keeps them", "ok cgo")
+	})
 	t.Run("with a service that runs", func(t *testing.T) {
 		t.Parallel()
 		d := newEmbedded(t)
@@ -92,7 +97,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		nobody := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 		env := w.env.with("HEXORDERS_MONGODB_URI", "mongodb://"+nobody+"/?replicaSet=rs0").with("HEXORDERS_BROKER", "inproc")
 		doctor(t, program, env, 1, "ok settings", "ok address", "BAD store|no MongoDB answers at "+nobody+"|scripts/services up|HEXORDERS_MONGODB_URI",
-			"note broker|HEXORDERS_BROKER=kafka keeps them", "ok cgo")
+			"ok broker|kept beside the orders", "ok cgo")
 	})
 	t.Run("MongoDB is not a replica set", func(t *testing.T) {
 		t.Parallel()

@@ -19,6 +19,14 @@ func TestEventsTailOfTheEmbeddedBroker(t *testing.T) {
 	testEventsTail(t, d.env, func() { d.serve("serve") })
 }
 
+// The store is where two processes meet: the relay of one appends, and the other sees it.
+func TestEventsTailOfTheEmbeddedBrokerInMongoDB(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, shared(t))
+	w.env["HEXORDERS_BROKER"] = "inproc"
+	testEventsTail(t, w.env, func() { w.serve("serve") })
+}
+
 func TestEventsTailOfKafka(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, shared(t))

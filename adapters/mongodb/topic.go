@@ -1,0 +1,197 @@
+package mongodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"hexorders/ports"
+)
+
+// Topic implements ports.Topic: the log behind the in-process broker, and how far its subscribers have come.
+//
+//	topic        {_id: offset, message: <as in the outbox>}
+//	topic_end    {_id: "topic", end: the newest offset}
+//	subscribers  {_id: name, position}
+//
+// An append takes its offsets from topic_end in the transaction that writes the messages, so that appends come one after
+// the other, whichever process makes them: who can see an offset can see all before it.
+type Topic struct {
+	db    *mongo.Database
+	topic *mongo.Collection
+	end   *mongo.Collection
+	subs  *mongo.Collection
+
+	appending chan struct{} // holds one while this process appends: two at once would only lose races
+
+	mu    sync.Mutex
+	grown chan struct{} // closed, and replaced, after each append of this process
+}
+
+var _ ports.Topic = (*Topic)(nil)
+
+const (
+	topicID = "topic"
+	// topicPage is how many messages one question asks for at most. The answer holds 16 MB at most.
+	topicPage = 1000
+	// lookForMessagesEvery is how soon what another process appends is seen. The question that finds nothing is a look
+	// into one index.
+	lookForMessagesEvery = 200 * time.Millisecond
+)
+
+type topicDocument struct {
+	Offset  int64           `bson:"_id"`
+	Message messageDocument `bson:"message"`
+}
+
+// NewTopic needs a database that Connect has prepared.
+func NewTopic(db *mongo.Database) *Topic {
+	return &Topic{
+		db: db, topic: db.Collection(topicCollection), end: db.Collection(topicEndCollection), subs: db.Collection(subscribersCollection),
+		appending: make(chan struct{}, 1), grown: make(chan struct{}),
+	}
+}
+
+func prepareTopicEnd(ctx context.Context, end *mongo.Collection) error {
+	_, err := end.UpdateByID(ctx, topicID, bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "end", Value: int64(0)}}}},
+		options.UpdateOne().SetUpsert(true))
+	if mongo.IsDuplicateKeyError(err) { // another process is quicker
+		return nil
+	}
+	return fail(ctx, "prepare the topic", err)
+}
+
+// Append implements ports.Topic.
+func (t *Topic) Append(ctx context.Context, messages []ports.Message) error {
+	if len(messages) == 0 {
+		return ctx.Err()
+	}
+	err := t.append(ctx, messages)
+	return fail(ctx, fmt.Sprintf("append %d messages to the topic", len(messages)), err)
+}
+
+func (t *Topic) append(ctx context.Context, messages []ports.Message) error {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	select {
+	case t.appending <- struct{}{}:
+		defer func() { <-t.appending }()
+	case <-bounded.Done():
+		return bounded.Err()
+	}
+	err := transaction(bounded, t.db.Client(), untilDeadline, func(ctx context.Context) error {
+		more := bson.D{{Key: "$inc", Value: bson.D{{Key: "end", Value: int64(len(messages))}}}}
+		var before struct{ End int64 }
+		if err := t.end.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: topicID}}, more).Decode(&before); err != nil {
+			return err
+		}
+		documents := make([]bson.Raw, len(messages))
+		for i, m := range messages {
+			var err error
+			if documents[i], err = bson.Marshal(topicDocument{before.End + int64(i) + 1, newMessageDocument(m)}); err != nil {
+				return err
+			}
+		}
+		_, err := run(ctx, t.topic, "insert", "documents", documents)
+		return err
+	})
+	if err == nil {
+		t.mu.Lock()
+		close(t.grown)
+		t.grown = make(chan struct{})
+		t.mu.Unlock()
+	}
+	return err
+}
+
+// Read implements ports.Topic.
+func (t *Topic) Read(ctx context.Context, after int64, limit int) (messages []ports.Message, last int64, err error) {
+	const doing = "read the topic"
+	for {
+		t.mu.Lock()
+		grown := t.grown
+		t.mu.Unlock()
+		messages, last, err = t.page(ctx, after, min(max(limit, 1), topicPage))
+		if err != nil || len(messages) > 0 {
+			return messages, last, fail(ctx, doing, err)
+		}
+		again := time.NewTimer(lookForMessagesEvery)
+		select {
+		case <-grown:
+		case <-again.C:
+		case <-ctx.Done():
+			err = fmt.Errorf("%s: %w", doing, ctx.Err())
+		}
+		again.Stop()
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+}
+
+// page is what the server answers at once.
+func (t *Topic) page(ctx context.Context, after int64, limit int) (messages []ports.Message, last int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	later := bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: after}}}}
+	find := options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetLimit(int64(limit)).SetBatchSize(int32(limit))
+	cursor, err := t.topic.Find(ctx, later, find)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = cursor.Close(ctx) }() // or else the server closes it in its own time
+	for answered := false; !answered && cursor.Next(ctx); answered = cursor.RemainingBatchLength() == 0 {
+		var d topicDocument
+		if err := cursor.Decode(&d); err != nil {
+			return nil, 0, err
+		}
+		messages, last = append(messages, d.Message.message()), d.Offset
+	}
+	if err := cursor.Err(); err != nil {
+		return nil, 0, err
+	}
+	return messages, last, nil
+}
+
+// End implements ports.Topic.
+func (t *Topic) End(ctx context.Context) (int64, error) {
+	end, err := number(ctx, t.end, topicID, "end")
+	return end, fail(ctx, "read the topic's end", err)
+}
+
+// Committed implements ports.Topic.
+func (t *Topic) Committed(ctx context.Context, subscriber string) (int64, error) {
+	position, err := number(ctx, t.subs, subscriber, "position")
+	return position, fail(ctx, fmt.Sprintf("read how far subscriber %q has come", subscriber), err)
+}
+
+// Commit implements ports.Topic.
+func (t *Topic) Commit(ctx context.Context, subscriber string, offset int64) error {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	set := bson.D{{Key: "$set", Value: bson.D{{Key: "position", Value: offset}}}}
+	_, err := t.subs.UpdateByID(bounded, subscriber, set, options.UpdateOne().SetUpsert(true))
+	return fail(ctx, fmt.Sprintf("remember how far subscriber %q has come", subscriber), err)
+}
+
+// number is a field of a document, 0 when there is no such document.
+func number(ctx context.Context, c *mongo.Collection, id, name string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	document, err := c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Raw()
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	f := fields{document: document}
+	n := f.number(name)
+	return int64(n), f.err
+}
