@@ -63,7 +63,7 @@ func TestAnAnswerLostOnTheWayFromTheStoreIsFound(t *testing.T) {
 	if err != nil || o.ID() != "order-1" || o.Version() != 1 {
 		t.Fatalf("create: %v, error %v", o, err)
 	}
-	if _, err := orders.Cancel(t.Context(), ports.Target{ID: "order-1"}, ""); !errors.Is(err, ports.ErrUnavailable) {
+	if _, err := orders.Cancel(t.Context(), ports.Target{ID: "order-1"}, order.ByBuyer, ""); !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("without a key: error %v, want ErrUnavailable", err)
 	}
 }

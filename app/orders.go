@@ -79,8 +79,8 @@ func (s *Orders) Pay(ctx context.Context, at ports.Target) (*order.Order, error)
 	return s.change(ctx, at, func(o *order.Order) error { return o.Pay(s.at()) })
 }
 
-func (s *Orders) Cancel(ctx context.Context, at ports.Target, reason string) (*order.Order, error) {
-	return s.change(ctx, at, func(o *order.Order) error { return o.Cancel(reason, s.at()) })
+func (s *Orders) Cancel(ctx context.Context, at ports.Target, by order.CancelledBy, reason string) (*order.Order, error) {
+	return s.change(ctx, at, func(o *order.Order) error { return o.Cancel(by, reason, s.at()) })
 }
 
 func (s *Orders) Get(ctx context.Context, id string) (*order.Order, error) {

@@ -81,7 +81,9 @@ func TestEveryCommandChangesTheStoredOrder(t *testing.T) {
 			func(o *order.Order) bool { return o.Status() == order.StatusPaid },
 		},
 		"Cancel": {
-			func(at ports.Target) (*order.Order, error) { return orders.Cancel(t.Context(), at, "no need") },
+			func(at ports.Target) (*order.Order, error) {
+				return orders.Cancel(t.Context(), at, order.BySystem, "no need")
+			},
 			func(o *order.Order) bool { return o.Status() == order.StatusCancelled },
 		},
 	} {

@@ -27,7 +27,7 @@ type Orders interface {
 	RemoveItem(ctx context.Context, at Target, product string) (*order.Order, error)
 	Submit(ctx context.Context, at Target) (*order.Order, error)
 	Pay(ctx context.Context, at Target) (*order.Order, error)
-	Cancel(ctx context.Context, at Target, reason string) (*order.Order, error)
+	Cancel(ctx context.Context, at Target, by order.CancelledBy, reason string) (*order.Order, error)
 	Get(ctx context.Context, id string) (*order.Order, error)
 	ByBuyer(ctx context.Context, buyer string, page Page) (orders []*order.Order, next string, err error)
 	// Events tells what has happened to an order, from the first change on. Errors also: ErrBadCursor; ErrNoHistory

@@ -1,6 +1,7 @@
 // Package eventjson is the published language: how the events of an order look to everyone outside this process.
 // Stores write it into the outbox, brokers carry it, consumers read it. The names and fields here are a promise to
-// strangers; the types in core/order are free to change behind it.
+// strangers; the types in core/order are free to change behind it. How the language itself may change stands in
+// docs/adr/0011; upcast.go reads what was written before it did.
 package eventjson
 
 import (
@@ -26,6 +27,7 @@ type envelope struct {
 	OrderID    string    `json:"orderId"`
 	Version    int       `json:"version"`
 	OccurredAt time.Time `json:"occurredAt"`
+	Schema     int       `json:"schema,omitzero"` // of the type's payload; not written means 1
 }
 
 type item struct {
@@ -51,10 +53,12 @@ type itemRemoved struct {
 
 type cancelled struct {
 	envelope
+	By     string `json:"by"`
 	Reason string `json:"reason"`
 }
 
-// decoders is the table of type names, from the outside in; encode is its mirror, and a test holds them together.
+// decoders is the table of type names, from the outside in, each for the newest schema; encode is its mirror, and a test
+// holds them together.
 var decoders = map[string]func(payload []byte) (order.Event, error){
 	"OrderCreated": decoder(func(p basket) order.Event {
 		return order.Created{ID: p.OrderID, Buyer: p.BuyerID, Items: items(p.Items), At: p.OccurredAt}
@@ -75,7 +79,7 @@ var decoders = map[string]func(payload []byte) (order.Event, error){
 		return order.Paid{At: p.OccurredAt}
 	}),
 	"OrderCancelled": decoder(func(p cancelled) order.Event {
-		return order.Cancelled{Reason: p.Reason, At: p.OccurredAt}
+		return order.Cancelled{By: order.CancelledBy(p.By), Reason: p.Reason, At: p.OccurredAt}
 	}),
 }
 
@@ -95,7 +99,8 @@ func encode(id string, version int, event order.Event) (typeName string, payload
 	case order.Paid:
 		return "OrderPaid", head
 	case order.Cancelled:
-		return "OrderCancelled", cancelled{head, e.Reason}
+		head.Schema = 2
+		return "OrderCancelled", cancelled{head, string(e.By), e.Reason}
 	}
 	return "", nil
 }
@@ -129,13 +134,18 @@ func Messages(ctx context.Context, o *order.Order) ([]ports.Message, error) {
 	return messages, nil
 }
 
-// Event reads a message back. Errors: ErrUnknownType, or what is wrong with the JSON.
+// Event reads a message back, of whichever schema: fields that are not known are passed over. Errors: ErrUnknownType,
+// ErrNewerSchema, or what is wrong with the JSON.
 func Event(m ports.Message) (order.Event, error) {
 	decode, ok := decoders[m.Type]
 	if !ok {
 		return nil, fmt.Errorf("message %s of type %q: %w", m.ID, m.Type, ErrUnknownType)
 	}
-	event, err := decode(m.Payload)
+	payload, err := upcast(m.Type, m.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("message %s of type %s: %w", m.ID, m.Type, err)
+	}
+	event, err := decode(payload)
 	if err != nil {
 		return nil, fmt.Errorf("message %s of type %s: %w", m.ID, m.Type, err)
 	}

@@ -275,7 +275,7 @@ var exchanges = []exchange{
 		given: []string{`POST /orders {"buyerId":"9999","items":[{"productId":"<ü>","amount":3}]}`, "POST /orders/order-1/cancel {\"reason\":\"no\"}"}, when: "GET /orders/order-1/events",
 		status: 200, sent: map[string]string{"Link": "", "Content-Type": "application/json", "Cache-Control": "no-store"},
 		want: `{"orderId":"order-1","version":2,"events":[` +
-			event(1, "OrderCreated", `,"buyerId":"9999","items":[{"productId":"\u003cü\u003e","amount":3}]`) + "," + event(2, "OrderCancelled", `,"reason":"no"`) + `],"complete":true}`,
+			event(1, "OrderCreated", `,"buyerId":"9999","items":[{"productId":"\u003cü\u003e","amount":3}]`) + "," + event(2, "OrderCancelled", `,"schema":2,"by":"buyer","reason":"no"`) + `],"complete":true}`,
 	},
 	{
 		name:  "it comes in pages",
@@ -434,6 +434,18 @@ var exchanges = []exchange{
 	{
 		name: "an order is cancelled for a reason", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/cancel {"reason":"changed my mind"}`,
 		status: 200, want: orderJSON("cancelled", 2, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "an order is cancelled by the system", given: []string{"POST /orders " + basket, `POST /orders/order-1/cancel {"by":"system"}`}, when: "GET /orders/order-1/events?cursor=1",
+		status: 200, want: `{"orderId":"order-1","version":2,"events":[` + event(2, "OrderCancelled", `,"schema":2,"by":"system","reason":""`) + `],"complete":true}`,
+	},
+	{
+		name: "nobody else cancels", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/cancel {"by":"admin"}`,
+		status: 422, want: problem(422, "invalid-cancelled-by", "Invalid canceller", "By must be buyer or system.", `{"pointer":"/by","detail":"by must be buyer or system"}`),
+	},
+	{
+		name: "an empty word is nobody", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/cancel {"by":"","reason":"no"}`,
+		status: 422, want: problem(422, "invalid-cancelled-by", "Invalid canceller", "By must be buyer or system.", `{"pointer":"/by","detail":"by must be buyer or system"}`),
 	},
 	{
 		name: "a reason has a limit", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/cancel {"reason":"` + strings.Repeat("r", 501) + `"}`,

@@ -69,6 +69,19 @@ func TestIfMatchIsOfTheFirstRequest(t *testing.T) {
 	}
 }
 
+func TestWhoCancelsIsPartOfTheRequest(t *testing.T) {
+	api := newAPI()
+	do(api, "POST /orders "+basket, nil)
+	for command, status := range map[string]int{`{"by":"buyer"}`: 422, ``: 422, `{"by":"system"}`: 200} {
+		key := map[string]string{"Idempotency-Key": "key-1"}
+		first := do(api, `POST /orders/order-1/cancel {"by":"system"}`, key)
+		again := do(api, "POST /orders/order-1/cancel "+command, key)
+		if first.Code != 200 || again.Code != status {
+			t.Errorf("cancelled by the system: %d, then with %q: %d, want 200 and %d", first.Code, command, again.Code, status)
+		}
+	}
+}
+
 func TestAKeyIsOfOneRequest(t *testing.T) {
 	api := newAPI()
 	for _, x := range []struct {

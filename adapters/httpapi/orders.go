@@ -160,12 +160,12 @@ func (a *api) pay(c *gin.Context) error {
 }
 
 func (a *api) cancel(c *gin.Context) error {
-	var reason string
-	at, err := a.command(c, object{"reason": {text(&reason), optional}}.value(), optional)
+	by, reason := string(order.ByBuyer), ""
+	at, err := a.command(c, object{"by": {text(&by), optional}, "reason": {text(&reason), optional}}.value(), optional)
 	if err != nil {
 		return err
 	}
-	o, err := a.Orders.Cancel(c.Request.Context(), at, reason)
+	o, err := a.Orders.Cancel(c.Request.Context(), at, order.CancelledBy(by), reason)
 	return writeChanged(c, o, err)
 }
 

@@ -33,6 +33,7 @@ var problems = []problemKind{
 	{order.ErrTooManyItems, 422, "too-many-items", "Too many items", "", 0},
 	{order.ErrInvalidAmount, 422, "invalid-amount", "Invalid amount", "", 0},
 	{order.ErrInvalidID, 422, "invalid-id", "Invalid id", "", 0},
+	{order.ErrInvalidCancelledBy, 422, "invalid-cancelled-by", "Invalid canceller", "", 0},
 	{order.ErrInvalidReason, 422, "invalid-reason", "Invalid reason", "", 0},
 
 	{ports.ErrNotFound, 404, "order-not-found", "Order not found", "There is no order with this id.", 0},
@@ -138,7 +139,7 @@ func (a *api) problem(c *gin.Context, err error) {
 
 // pointerTo finds the place in the body that broke a limit of the core. Some values do not come from the body.
 func pointerTo(e *order.InputError) (string, bool) {
-	names := map[string]string{"buyer": "/buyerId", "product": "/productId", "amount": "/amount", "reason": "/reason"}
+	names := map[string]string{"buyer": "/buyerId", "product": "/productId", "amount": "/amount", "by": "/by", "reason": "/reason"}
 	name, ok := names[e.Field]
 	if e.Line >= 0 {
 		// "items" is about the line as a whole: the one that was too many.

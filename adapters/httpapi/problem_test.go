@@ -32,24 +32,25 @@ var sentinels = map[string]struct {
 	status int
 	code   string
 }{
-	"order.ErrAlreadySubmitted": {order.ErrAlreadySubmitted, 409, "order-already-submitted"},
-	"order.ErrAlreadyPaid":      {order.ErrAlreadyPaid, 409, "order-already-paid"},
-	"order.ErrAlreadyCancelled": {order.ErrAlreadyCancelled, 409, "order-already-cancelled"},
-	"order.ErrEmpty":            {order.ErrEmpty, 409, "order-empty"},
-	"order.ErrNoSuchItem":       {order.ErrNoSuchItem, 409, "no-such-item"},
-	"order.ErrTooManyItems":     {order.ErrTooManyItems, 422, "too-many-items"},
-	"order.ErrInvalidAmount":    {order.ErrInvalidAmount, 422, "invalid-amount"},
-	"order.ErrInvalidID":        {order.ErrInvalidID, 422, "invalid-id"},
-	"order.ErrInvalidReason":    {order.ErrInvalidReason, 422, "invalid-reason"},
-	"ports.ErrNotFound":         {ports.ErrNotFound, 404, "order-not-found"},
-	"ports.ErrConflict":         {ports.ErrConflict, 409, "version-conflict"},
-	"ports.ErrVersionMismatch":  {ports.ErrVersionMismatch, 412, "version-mismatch"},
-	"ports.ErrBadCursor":        {ports.ErrBadCursor, 400, "bad-cursor"},
-	"ports.ErrRepeated":         {ports.ErrRepeated, 409, "request-in-flight"},
-	"ports.ErrKeyReused":        {ports.ErrKeyReused, 422, "idempotency-key-reused"},
-	"ports.ErrNoReceipts":       {ports.ErrNoReceipts, 501, "no-idempotency"},
-	"ports.ErrNoHistory":        {ports.ErrNoHistory, 501, "no-history"},
-	"ports.ErrUnavailable":      {ports.ErrUnavailable, 503, "unavailable"},
+	"order.ErrAlreadySubmitted":   {order.ErrAlreadySubmitted, 409, "order-already-submitted"},
+	"order.ErrAlreadyPaid":        {order.ErrAlreadyPaid, 409, "order-already-paid"},
+	"order.ErrAlreadyCancelled":   {order.ErrAlreadyCancelled, 409, "order-already-cancelled"},
+	"order.ErrEmpty":              {order.ErrEmpty, 409, "order-empty"},
+	"order.ErrNoSuchItem":         {order.ErrNoSuchItem, 409, "no-such-item"},
+	"order.ErrTooManyItems":       {order.ErrTooManyItems, 422, "too-many-items"},
+	"order.ErrInvalidAmount":      {order.ErrInvalidAmount, 422, "invalid-amount"},
+	"order.ErrInvalidID":          {order.ErrInvalidID, 422, "invalid-id"},
+	"order.ErrInvalidCancelledBy": {order.ErrInvalidCancelledBy, 422, "invalid-cancelled-by"},
+	"order.ErrInvalidReason":      {order.ErrInvalidReason, 422, "invalid-reason"},
+	"ports.ErrNotFound":           {ports.ErrNotFound, 404, "order-not-found"},
+	"ports.ErrConflict":           {ports.ErrConflict, 409, "version-conflict"},
+	"ports.ErrVersionMismatch":    {ports.ErrVersionMismatch, 412, "version-mismatch"},
+	"ports.ErrBadCursor":          {ports.ErrBadCursor, 400, "bad-cursor"},
+	"ports.ErrRepeated":           {ports.ErrRepeated, 409, "request-in-flight"},
+	"ports.ErrKeyReused":          {ports.ErrKeyReused, 422, "idempotency-key-reused"},
+	"ports.ErrNoReceipts":         {ports.ErrNoReceipts, 501, "no-idempotency"},
+	"ports.ErrNoHistory":          {ports.ErrNoHistory, 501, "no-history"},
+	"ports.ErrUnavailable":        {ports.ErrUnavailable, 503, "unavailable"},
 }
 
 // exempt sentinels have no row in the table, for a reason.
@@ -127,7 +128,7 @@ func refusedWith(code string) string {
 		return "POST /orders/order-1/submit"
 	case "no-such-item":
 		return "DELETE /orders/order-1/items/1111"
-	case "invalid-reason":
+	case "invalid-cancelled-by", "invalid-reason":
 		return "POST /orders/order-1/cancel"
 	case "bad-cursor":
 		return "GET /orders?buyerId=9999"
@@ -237,7 +238,7 @@ func (f *fakeOrders) Pay(ctx context.Context, at ports.Target) (*order.Order, er
 	return f.answer(ctx, at)
 }
 
-func (f *fakeOrders) Cancel(ctx context.Context, at ports.Target, _ string) (*order.Order, error) {
+func (f *fakeOrders) Cancel(ctx context.Context, at ports.Target, _ order.CancelledBy, _ string) (*order.Order, error) {
 	return f.answer(ctx, at)
 }
 

@@ -28,7 +28,7 @@ func TestDocumentsAreAsDocumented(t *testing.T) {
 	if err := store.Save(ctx, o); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Cancel("", cancelled); err != nil {
+	if err := o.Cancel(order.ByBuyer, "", cancelled); err != nil {
 		t.Fatal(err)
 	}
 	save(t, store, o)
@@ -46,7 +46,7 @@ func TestDocumentsAreAsDocumented(t *testing.T) {
 		"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 	}, bson.M{
 		"_id": "o-1/2", "aggregatetype": "order", "aggregateid": "o-1", "type": "OrderCancelled", "version": int32(2),
-		"payload":    `{"orderId":"o-1","version":2,"occurredAt":"` + cancelled.Format(time.RFC3339Nano) + `","reason":""}`,
+		"payload":    `{"orderId":"o-1","version":2,"occurredAt":"` + cancelled.Format(time.RFC3339Nano) + `","schema":2,"by":"buyer","reason":""}`,
 		"occurredAt": bson.NewDateTimeFromTime(cancelled),
 	})
 }

@@ -125,7 +125,7 @@ func TestTwoHandlesShareEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(fresh.Pay(time.Now()), stale.Cancel("too late", time.Now())); err != nil {
+	if err := errors.Join(fresh.Pay(time.Now()), stale.Cancel(order.ByBuyer, "too late", time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	save(t, one, fresh)

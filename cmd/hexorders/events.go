@@ -161,6 +161,9 @@ func inWords(m ports.Message) string {
 	case order.Submitted:
 		return strings.TrimSpace("buyer " + e.Buyer + "  " + list(e.Items))
 	case order.Cancelled:
+		if e.By != order.ByBuyer { // nearly always it is
+			return strings.TrimSpace("by the " + string(e.By) + "  " + e.Reason)
+		}
 		return e.Reason
 	}
 	return ""

@@ -26,6 +26,9 @@ func TestAnEventIsALineInColumns(t *testing.T) {
 		{"OrderSubmitted", basket, "OrderSubmitted      buyer 9999  3 × 1111, 8 × 2222"},
 		{"OrderPaid", "", "OrderPaid"},
 		{"OrderCancelled", `"reason":"changed my mind"`, "OrderCancelled      changed my mind"},
+		{"OrderCancelled", `"schema":2,"by":"buyer","reason":"changed my mind"`, "OrderCancelled      changed my mind"},
+		{"OrderCancelled", `"schema":2,"by":"system","reason":"not paid in time"`, "OrderCancelled      by the system  not paid in time"},
+		{"OrderCancelled", `"schema":2,"by":"system","reason":""`, "OrderCancelled      by the system"},
 		{"OrderCancelled", `"reason":"one\r\ntwo\n\u001b[2K\u202e?"`, "OrderCancelled      one  two  [2K ?"},
 	} {
 		var out bytes.Buffer
@@ -44,6 +47,14 @@ func TestAnEventOfANewerVersionIsALineToo(t *testing.T) {
 	m := message("OrderFramed", "")
 	m.Payload = []byte("{\n \"frame\": 1\n}")
 	if err := printLine(&out, m); err != nil || strings.Count(out.String(), "\n") != 1 || !strings.HasSuffix(out.String(), "OrderFramed         {  \"frame\": 1 }\n") {
+		t.Errorf("error %v, got %q", err, &out)
+	}
+}
+
+func TestAnEventOfANewerSchemaIsShownAsItIs(t *testing.T) {
+	var out bytes.Buffer
+	m := message("OrderCancelled", `"schema":99,"who":"?"`)
+	if err := printLine(&out, m); err != nil || !strings.HasSuffix(out.String(), "OrderCancelled      "+string(m.Payload)+"\n") {
 		t.Errorf("error %v, got %q", err, &out)
 	}
 }

@@ -51,6 +51,7 @@ type Paid struct {
 }
 
 type Cancelled struct {
+	By     CancelledBy
 	Reason string
 	At     time.Time
 }

@@ -99,7 +99,7 @@ func ExampleReplay() {
 	o, err := order.Replay([]order.Event{
 		order.Created{ID: "order-1", Buyer: "buyer-9999", Items: []order.Item{{Product: "1111", Amount: 3}}, At: at},
 		order.ItemAdded{Product: "1111", Amount: 2, At: at.Add(time.Minute)},
-		order.Cancelled{Reason: "changed my mind", At: at.Add(time.Hour)},
+		order.Cancelled{By: order.ByBuyer, Reason: "changed my mind", At: at.Add(time.Hour)},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -115,15 +115,18 @@ func (o *Order) Pay(at time.Time) error {
 	return nil
 }
 
-// Cancel ends an order that is not paid. The reason may be empty. Error: ErrInvalidReason.
-func (o *Order) Cancel(reason string, at time.Time) error {
+// Cancel ends an order that is not paid. The reason may be empty. Errors: ErrInvalidCancelledBy, ErrInvalidReason.
+func (o *Order) Cancel(by CancelledBy, reason string, at time.Time) error {
 	if err := o.allow(cancel); err != nil {
+		return err
+	}
+	if err := checkCancelledBy(by); err != nil {
 		return err
 	}
 	if err := checkReason(reason); err != nil {
 		return err
 	}
-	o.record(Cancelled{Reason: reason, At: at})
+	o.record(Cancelled{By: by, Reason: reason, At: at})
 	return nil
 }
 

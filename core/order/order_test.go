@@ -232,7 +232,7 @@ func TestReplayDoesNotJudgeThePast(t *testing.T) {
 		order.AmountChanged{Product: "gone", Amount: 1, At: morning},
 		order.ItemRemoved{Product: "gone", At: morning},
 		order.Paid{At: noon},
-		order.Cancelled{Reason: "paid twice", At: noon},
+		order.Cancelled{By: order.BySystem, Reason: "paid twice", At: noon},
 	}
 	o, err := order.Replay(history)
 	if err != nil {

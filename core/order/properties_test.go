@@ -19,6 +19,7 @@ type command struct {
 	name    string
 	product string
 	amount  int
+	by      order.CancelledBy
 	reason  string
 	at      time.Time
 }
@@ -36,7 +37,7 @@ func (c command) do(o *order.Order) error {
 	case "Pay":
 		return o.Pay(c.at)
 	case "Cancel":
-		return o.Cancel(c.reason, c.at)
+		return o.Cancel(c.by, c.reason, c.at)
 	}
 	panic("no such command: " + c.name)
 }
@@ -59,6 +60,7 @@ var (
 			}).Draw(t, "command"),
 			product: products.Draw(t, "product"),
 			amount:  amounts.Draw(t, "amount"),
+			by:      rapid.SampledFrom([]order.CancelledBy{order.ByBuyer, order.BySystem, ""}).Draw(t, "by"),
 			reason:  rapid.SampledFrom([]string{"", "out of stock", strings.Repeat("x", order.MaxReasonLength+1)}).Draw(t, "reason"),
 			at:      times.Draw(t, "at"),
 		}

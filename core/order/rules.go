@@ -24,17 +24,26 @@ const (
 	StatusCancelled Status = "cancelled"
 )
 
+// CancelledBy says who has cancelled an order.
+type CancelledBy string
+
+const (
+	ByBuyer  CancelledBy = "buyer"
+	BySystem CancelledBy = "system" // nobody asked: a rule of the business did it, such as a payment that never came
+)
+
 // What a command may be refused with. Errors carry detail: compare with errors.Is.
 var (
-	ErrAlreadySubmitted = errors.New("order is already submitted")
-	ErrAlreadyPaid      = errors.New("order is already paid")
-	ErrAlreadyCancelled = errors.New("order is already cancelled")
-	ErrEmpty            = errors.New("order has no items")
-	ErrNoSuchItem       = errors.New("order has no such item")
-	ErrTooManyItems     = fmt.Errorf("order may have at most %d items", MaxItems)
-	ErrInvalidAmount    = fmt.Errorf("amount must be from 1 to %d", MaxAmount)
-	ErrInvalidID        = fmt.Errorf("id must have 1 to %d characters, none of them a control character", MaxIDLength)
-	ErrInvalidReason    = fmt.Errorf("reason may have at most %d characters of valid UTF-8", MaxReasonLength)
+	ErrAlreadySubmitted   = errors.New("order is already submitted")
+	ErrAlreadyPaid        = errors.New("order is already paid")
+	ErrAlreadyCancelled   = errors.New("order is already cancelled")
+	ErrEmpty              = errors.New("order has no items")
+	ErrNoSuchItem         = errors.New("order has no such item")
+	ErrTooManyItems       = fmt.Errorf("order may have at most %d items", MaxItems)
+	ErrInvalidAmount      = fmt.Errorf("amount must be from 1 to %d", MaxAmount)
+	ErrInvalidID          = fmt.Errorf("id must have 1 to %d characters, none of them a control character", MaxIDLength)
+	ErrInvalidCancelledBy = fmt.Errorf("by must be %s or %s", ByBuyer, BySystem)
+	ErrInvalidReason      = fmt.Errorf("reason may have at most %d characters of valid UTF-8", MaxReasonLength)
 )
 
 // action groups the commands that share a row of the rules.
@@ -65,7 +74,7 @@ func (o *Order) allow(a action) error {
 
 // InputError says which of the values passed in broke a limit. It unwraps to the limit's own error.
 type InputError struct {
-	Field string // "id", "buyer", "product", "amount", "items" or "reason"
+	Field string // "id", "buyer", "product", "amount", "items", "by" or "reason"
 	Line  int    // which item passed to New it was, from 0; -1 when it was none of them
 	Err   error
 }
@@ -99,6 +108,13 @@ func checkID(field, id string) error {
 func checkAmount(amount int) error {
 	if amount < 1 || amount > MaxAmount {
 		return invalid("amount", ErrInvalidAmount)
+	}
+	return nil
+}
+
+func checkCancelledBy(by CancelledBy) error {
+	if by != ByBuyer && by != BySystem {
+		return invalid("by", ErrInvalidCancelledBy)
 	}
 	return nil
 }

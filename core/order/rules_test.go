@@ -70,15 +70,24 @@ func TestWhatIsAllowedWhen(t *testing.T) {
 			order.Paid{At: noon},
 			[4]error{nil, nil, paid, cancelled}},
 		{"cancel",
-			func(o *order.Order) error { return o.Cancel("changed my mind", noon) },
-			order.Cancelled{Reason: "changed my mind", At: noon},
+			func(o *order.Order) error { return o.Cancel(order.ByBuyer, "changed my mind", noon) },
+			order.Cancelled{By: order.ByBuyer, Reason: "changed my mind", At: noon},
 			[4]error{nil, nil, paid, cancelled}},
+		{"cancel as the system",
+			func(o *order.Order) error { return o.Cancel(order.BySystem, "not paid in time", noon) },
+			order.Cancelled{By: order.BySystem, Reason: "not paid in time", At: noon},
+			[4]error{nil, nil, paid, cancelled}},
+		{"cancel as someone else",
+			func(o *order.Order) error { return o.Cancel("stranger", "", noon) }, nil,
+			[4]error{order.ErrInvalidCancelledBy, order.ErrInvalidCancelledBy, paid, cancelled}},
 		{"cancel without a reason",
-			func(o *order.Order) error { return o.Cancel("", noon) },
-			order.Cancelled{At: noon},
+			func(o *order.Order) error { return o.Cancel(order.ByBuyer, "", noon) },
+			order.Cancelled{By: order.ByBuyer, At: noon},
 			[4]error{nil, nil, paid, cancelled}},
 		{"cancel with an impossible reason",
-			func(o *order.Order) error { return o.Cancel(strings.Repeat("x", order.MaxReasonLength+1), noon) }, nil,
+			func(o *order.Order) error {
+				return o.Cancel(order.ByBuyer, strings.Repeat("x", order.MaxReasonLength+1), noon)
+			}, nil,
 			[4]error{order.ErrInvalidReason, order.ErrInvalidReason, paid, cancelled}},
 	}
 	for _, row := range matrix {
@@ -111,7 +120,7 @@ func TestAnEmptyOrder(t *testing.T) {
 	}{
 		{"submit", func(o *order.Order) error { return o.Submit(noon) }, order.ErrEmpty, order.ErrAlreadyCancelled},
 		{"pay", func(o *order.Order) error { return o.Pay(noon) }, order.ErrEmpty, order.ErrAlreadyCancelled},
-		{"cancel", func(o *order.Order) error { return o.Cancel("", noon) }, nil, order.ErrAlreadyCancelled},
+		{"cancel", func(o *order.Order) error { return o.Cancel(order.ByBuyer, "", noon) }, nil, order.ErrAlreadyCancelled},
 		{"add an item", func(o *order.Order) error { return o.AddItem("1111", 1, noon) }, nil, order.ErrAlreadyCancelled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -123,7 +132,7 @@ func TestAnEmptyOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 				if status == order.StatusCancelled {
-					if err := o.Cancel("", morning); err != nil {
+					if err := o.Cancel(order.ByBuyer, "", morning); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -157,7 +166,7 @@ func orders(t *testing.T, status order.Status) map[string]watched {
 	case order.StatusPaid:
 		err = o.Pay(morning)
 	case order.StatusCancelled:
-		err = o.Cancel("out of stock", morning)
+		err = o.Cancel(order.ByBuyer, "out of stock", morning)
 	}
 	if err != nil || o.Status() != status {
 		t.Fatalf("making an order %s: got %s and error %v", status, o.Status(), err)
@@ -369,17 +378,33 @@ func TestReasons(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := watch(mustNew(t))
-			err := w.Cancel(c.reason, noon)
+			err := w.Cancel(order.ByBuyer, c.reason, noon)
 			if c.ok {
 				if err != nil {
 					t.Fatalf("got error %v, want none", err)
 				}
-				w.wantRecorded(t, order.Cancelled{Reason: c.reason, At: noon})
+				w.wantRecorded(t, order.Cancelled{By: order.ByBuyer, Reason: c.reason, At: noon})
 				return
 			}
 			wantInputError(t, err, order.ErrInvalidReason, "reason", -1)
 			w.wantUnchanged(t)
 		})
+	}
+}
+
+func TestWhoCancels(t *testing.T) {
+	for by, ok := range map[order.CancelledBy]bool{order.ByBuyer: true, order.BySystem: true, "": false, "Buyer": false, "admin": false} {
+		w := watch(mustNew(t))
+		err := w.Cancel(by, "no need", noon)
+		if ok {
+			if err != nil {
+				t.Fatalf("by %q: got error %v, want none", by, err)
+			}
+			w.wantRecorded(t, order.Cancelled{By: by, Reason: "no need", At: noon})
+			continue
+		}
+		wantInputError(t, err, order.ErrInvalidCancelledBy, "by", -1)
+		w.wantUnchanged(t)
 	}
 }
 

@@ -108,7 +108,7 @@ func statusReadsBack(t testing.TB, s Storage) {
 		order.StatusPending:   func(o *order.Order) error { return nil },
 		order.StatusSubmitted: func(o *order.Order) error { return o.Submit(morning) },
 		order.StatusPaid:      func(o *order.Order) error { return o.Pay(morning) },
-		order.StatusCancelled: func(o *order.Order) error { return o.Cancel("changed my mind", morning) },
+		order.StatusCancelled: func(o *order.Order) error { return o.Cancel(order.ByBuyer, "changed my mind", morning) },
 	}
 	for status, act := range reach {
 		o := newOrder(t, "order-"+string(status), 1)

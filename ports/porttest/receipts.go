@@ -94,7 +94,7 @@ func receiptReadsBack(t testing.TB, s Storage) {
 	wantReceipt(t, s, request("key-1"), created.Snapshot())
 
 	cancelled := load(t, s, orderID(1))
-	if err := cancelled.Cancel("changed my mind", morning.Add(time.Hour)); err != nil {
+	if err := cancelled.Cancel(order.ByBuyer, "changed my mind", morning.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	mustSaveFor(t, s, request("key-2"), cancelled)

@@ -236,7 +236,7 @@ func healthy(t *testing.T) History {
 		func(o *order.Order, at time.Time) error { return o.ChangeAmount("1111", 2, at) },
 		func(o *order.Order, at time.Time) error { return o.RemoveItem("1111", at) })
 	h.add(t, context.Background(), "order-3",
-		func(o *order.Order, at time.Time) error { return o.Cancel("too late", at) })
+		func(o *order.Order, at time.Time) error { return o.Cancel(order.BySystem, "too late", at) })
 	return h
 }
 
