@@ -26,8 +26,8 @@ const manyClients = 512
 // load sends requests to a service. An answer that is an error is one of the load, too, unless the status is expected.
 func (l *lab) load(ctx context.Context, p *process, clients int, pace vegeta.Rate, next requests, expected ...string) (s sample, err error) {
 	// As many connections as clients, all kept alive. The generator shares the machine, so it does as little as it can.
-	transport := &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true, ResponseHeaderTimeout: 30 * time.Second}
-	defer transport.CloseIdleConnections()
+	transport := newTransport(strings.TrimPrefix(p.url, "http://"), clients)
+	defer transport.close()
 	attacker := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{Transport: transport}), vegeta.MaxBody(0),
 		vegeta.Workers(uint64(min(clients, 64))), vegeta.MaxWorkers(uint64(clients)),
