@@ -102,6 +102,9 @@ func (v *Views) Commit(ctx context.Context, g ports.Generation, c ports.Change) 
 	if to == nil || !to.allows(c) {
 		return fmt.Errorf("commit to %s: %w", g, ports.ErrConflict)
 	}
+	if v.failCommit != nil {
+		return fmt.Errorf("commit to %s: %w", g, v.failCommit)
+	}
 	to.apply(c, time.Now())
 	return nil
 }

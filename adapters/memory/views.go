@@ -20,6 +20,8 @@ import (
 type Views struct {
 	mu          sync.Mutex
 	generations map[ports.View]*generations
+
+	failCommit error // what every commit fails with; for tests of what a failed commit leaves behind
 }
 
 // generation is one copy of one view, with what its consumer has received. Each view uses the maps that it needs.

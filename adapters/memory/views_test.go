@@ -3,10 +3,45 @@ package memory
 import (
 	"errors"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"hexorders/ports"
+	"hexorders/ports/porttest"
 )
+
+func TestInbox(t *testing.T) { porttest.Inbox(t, openReadingSide) }
+
+func TestOrderViews(t *testing.T) { porttest.OrderViews(t, openReadingSide) }
+
+func TestGenerations(t *testing.T) { porttest.Generations(t, openReadingSide) }
+
+func openReadingSide(testing.TB) porttest.ReadingSide {
+	v := NewViews()
+	setFailure := func(err error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.failCommit = err
+	}
+	return porttest.ReadingSide{
+		Inbox: v, Views: v, Generations: v,
+		FailCommits: func(testing.TB) func() {
+			setFailure(errors.New("the disk is full"))
+			return func() { setFailure(nil) }
+		},
+		Age: func(_ testing.TB, by time.Duration) {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			for _, all := range v.generations {
+				for _, g := range all.copies {
+					for id, at := range g.received {
+						g.received[id] = at.Add(-by)
+					}
+				}
+			}
+		},
+	}
+}
 
 // A cursor of the views is good for its own list alone, and read as it was given out.
 func FuzzViewCursor(f *testing.F) {

@@ -21,6 +21,10 @@ func ParkingChecks() []Check[ports.Parking] { return export(parkingChecks) }
 func LeaseChecks() []Check[ports.Lease]     { return export(leaseChecks) }
 func PublisherChecks() []Check[Broker]      { return export(publisherChecks) }
 
+func InboxChecks() []Check[ReadingSide]       { return export(inboxChecks) }
+func OrderViewsChecks() []Check[ReadingSide]  { return export(orderViewsChecks) }
+func GenerationsChecks() []Check[ReadingSide] { return export(generationsChecks) }
+
 func export[F any](checks []check[F]) (exported []Check[F]) {
 	for _, c := range checks {
 		exported = append(exported, Check[F]{c.name, c.prove})
