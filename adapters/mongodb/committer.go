@@ -9,9 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
-
 	"hexorders/ports"
 )
 
@@ -31,7 +28,7 @@ import (
 //
 // There is a goroutine only while there is something to commit.
 type committer struct {
-	store    *Store
+	store    *saver
 	maxBatch int
 	room     chan struct{} // holds one for each save from Save to its answer
 
@@ -87,7 +84,7 @@ func (b *batch) writes() []*write {
 	return writes
 }
 
-func newCommitter(s *Store, maxBatch int) *committer {
+func newCommitter(s *saver, maxBatch int) *committer {
 	return &committer{store: s, maxBatch: maxBatch, room: make(chan struct{}, maxSaving),
 		busy: make(map[string]struct{}), keys: make(map[string]struct{})}
 }
@@ -226,10 +223,8 @@ func (c *committer) try(b *batch) error {
 
 // dropRefused finds out whose order has moved on and whose key is taken, and answers them.
 func (c *committer) dropRefused(b *batch) error {
-	ids := make([]string, len(b.saves))
 	var keys []string
-	for i, s := range b.saves {
-		ids[i] = s.id
+	for _, s := range b.saves {
 		if s.key != "" {
 			keys = append(keys, s.key)
 		}
@@ -241,28 +236,16 @@ func (c *committer) dropRefused(b *batch) error {
 			return err
 		}
 	}
-	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}
-	cursor, err := c.store.orders.Find(b.ctx, filter, options.Find().SetProjection(bson.D{{Key: "version", Value: 1}}))
+	moved, err := c.store.layout.stale(b.ctx, b.writes())
 	if err != nil {
 		return err
-	}
-	var found []struct {
-		ID      string `bson:"_id"`
-		Version int    `bson:"version"`
-	}
-	if err := cursor.All(b.ctx, &found); err != nil {
-		return err
-	}
-	versions := make(map[string]int, len(found))
-	for _, f := range found {
-		versions[f.ID] = f.Version
 	}
 	var fresh, stale, repeated []*saving
 	for _, s := range b.saves {
 		switch {
 		case taken[s.key]:
 			repeated = append(repeated, s)
-		case versions[s.id] != s.loaded:
+		case moved[s.id]:
 			stale = append(stale, s)
 		default:
 			fresh = append(fresh, s)
@@ -325,15 +308,8 @@ func (c *committer) close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	drained := make(chan struct{})
-	go func() {
-		c.running.Wait()
-		close(drained)
-	}()
-	select {
-	case <-drained:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("close the store: saves are under way: %w", ctx.Err())
+	if err := waitFor(ctx, &c.running); err != nil {
+		return fmt.Errorf("close the store: saves are under way: %w", err)
 	}
+	return nil
 }

@@ -42,12 +42,14 @@ const (
 
 // The collections. Their names are in the documentation, for whoever looks with mongosh.
 const (
-	ordersCollection   = "orders"
-	outboxCollection   = "outbox"
-	receiptsCollection = "receipts"
-	relayCollection    = "relay"
-	parkedCollection   = "parked"
-	leasesCollection   = "leases"
+	ordersCollection    = "orders"
+	outboxCollection    = "outbox"
+	eventsCollection    = "order_events"
+	snapshotsCollection = "order_snapshots"
+	receiptsCollection  = "receipts"
+	relayCollection     = "relay"
+	parkedCollection    = "parked"
+	leasesCollection    = "leases"
 
 	topicCollection       = "topic"
 	topicEndCollection    = "topic_end"
@@ -121,8 +123,8 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 		return err
 	}
 	// Transactions do not like to create what they write to, so everything is there before the first.
-	for _, name := range []string{ordersCollection, outboxCollection, receiptsCollection, relayCollection, parkedCollection, leasesCollection,
-		topicCollection, topicEndCollection, subscribersCollection} {
+	for _, name := range []string{ordersCollection, outboxCollection, eventsCollection, snapshotsCollection, receiptsCollection,
+		relayCollection, parkedCollection, leasesCollection, topicCollection, topicEndCollection, subscribersCollection} {
 		if err := db.CreateCollection(ctx, name); err != nil && !hasCode(err, namespaceExists) {
 			return fail(ctx, "create collection "+name, err)
 		}
@@ -139,6 +141,9 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 		return err
 	}
 	if err := prepareTopicEnd(ctx, db.Collection(topicEndCollection)); err != nil {
+		return err
+	}
+	if err := prepareEvents(ctx, db.Collection(eventsCollection)); err != nil {
 		return err
 	}
 	return prepareOutbox(ctx, db.Collection(outboxCollection))

@@ -1,6 +1,7 @@
 package mongodb_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -39,6 +40,45 @@ func TestLeaseContract(t *testing.T) {
 
 func TestTopicContract(t *testing.T) {
 	porttest.Topic(t, func(t testing.TB) ports.Topic { return mongodb.NewTopic(testDB(t)) })
+}
+
+// The event store is held to the same promises, but for Trim, which it does not make.
+
+func TestEventStoreContract(t *testing.T) { porttest.OrderStore(t, openEvents) }
+
+func TestEventLogContract(t *testing.T) { porttest.Outbox(t, openEvents) }
+
+func TestEventBacklogContract(t *testing.T) { porttest.Backlog(t, openEvents) }
+
+func TestEventReceiptsContract(t *testing.T) { porttest.Receipts(t, openEvents) }
+
+func TestEventHistoryContract(t *testing.T) { porttest.History(t, openEvents) }
+
+func openEvents(t testing.TB) porttest.Storage {
+	db := testDB(t)
+	store := newEventStore(t, db, mongodb.Options{})
+	return porttest.Storage{
+		Orders:      store,
+		Outbox:      mongodb.NewEventLog(db, mongodb.OutboxOptions{}),
+		Receipts:    store,
+		History:     store,
+		Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
+		FailCommits: func(t testing.TB) func() { return refuseCommits(t, db) },
+	}
+}
+
+// newEventStore is closed when the test is over, before its database is dropped.
+func newEventStore(t testing.TB, db *mongo.Database, o mongodb.Options) *mongodb.EventStore {
+	t.Helper()
+	store := mongodb.NewEventStore(db, o)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := store.Close(ctx); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return store
 }
 
 func openStorage(t testing.TB) porttest.Storage { return openStorageWith(t, mongodb.Options{}) }

@@ -27,7 +27,7 @@ type itemDocument struct {
 	Amount    int    `bson:"amount"`
 }
 
-// messageDocument is a document of the collection outbox. The field names are the defaults of Debezium's outbox event
+// messageDocument is a document of the collections outbox and order_events. The field names are the defaults of Debezium's outbox event
 // router, so that Debezium can read the collection too.
 type messageDocument struct {
 	ID            string    `bson:"_id"` // "<order id>/<version>"
@@ -38,6 +38,15 @@ type messageDocument struct {
 	Payload       string    `bson:"payload"` // JSON
 	OccurredAt    time.Time `bson:"occurredAt"`
 	TraceParent   string    `bson:"traceparent,omitempty"`
+	BuyerID       string    `bson:"buyerId,omitempty"` // only in order_events, in an order's first: orders are found by it
+}
+
+// snapshotDocument is a document of the collection order_snapshots.
+type snapshotDocument struct {
+	ID      string        `bson:"_id"` // the order's
+	Version int           `bson:"version"`
+	Format  int           `bson:"format"`
+	Order   orderDocument `bson:"order"`
 }
 
 // receiptDocument is a document of the collection receipts. What writes it adds the server's time, keptAt.

@@ -11,12 +11,12 @@ import (
 )
 
 // Messages implements ports.History.
-func (s *Store) Messages(ctx context.Context, orderID string, after, limit int) ([]ports.Message, error) {
+func (s *saver) Messages(ctx context.Context, orderID string, after, limit int) ([]ports.Message, error) {
 	doing := "history of order " + orderID
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	filter := bson.D{{Key: "aggregateid", Value: orderID}, {Key: "version", Value: bson.D{{Key: "$gt", Value: after}}}}
-	messages, err := findMessages(bounded, s.outbox, filter, options.Find().SetLimit(int64(limit)))
+	messages, err := findMessages(bounded, s.messages, filter, options.Find().SetLimit(int64(limit)))
 	return messages, fail(ctx, doing, err)
 }
 

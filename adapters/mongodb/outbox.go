@@ -35,8 +35,6 @@ const (
 	// streamWait is how long the server holds a question for more before it answers that there is nothing. A message
 	// that is committed meanwhile is answered at once.
 	streamWait = time.Second
-
-	relayID = "outbox"
 )
 
 // Outbox implements ports.Outbox over the collection that Save leaves its messages in.
@@ -61,6 +59,10 @@ var _ ports.Outbox = (*Outbox)(nil)
 
 // NewOutbox needs a database that Connect has prepared.
 func NewOutbox(db *mongo.Database, o OutboxOptions) *Outbox {
+	return newOutbox(db, outboxCollection, o)
+}
+
+func newOutbox(db *mongo.Database, collection string, o OutboxOptions) *Outbox {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -71,7 +73,7 @@ func NewOutbox(db *mongo.Database, o OutboxOptions) *Outbox {
 		o.Margin = defaultMargin
 	}
 	return &Outbox{
-		outbox: db.Collection(outboxCollection),
+		outbox: db.Collection(collection),
 		relay:  db.Collection(relayCollection),
 		log:    o.Logger,
 		page:   int32(min(o.ScanPage, 1<<30)),
@@ -86,7 +88,7 @@ func (o *Outbox) Position(ctx context.Context) (ports.Position, error) {
 	var checkpoint struct {
 		Position ports.Position `bson:"position"`
 	}
-	err := o.relay.FindOne(bounded, bson.D{{Key: "_id", Value: relayID}}).Decode(&checkpoint)
+	err := o.relay.FindOne(bounded, bson.D{{Key: "_id", Value: o.outbox.Name()}}).Decode(&checkpoint)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return "", nil
 	}
@@ -98,7 +100,7 @@ func (o *Outbox) Checkpoint(ctx context.Context, term int64, p ports.Position) e
 	const doing = "write the checkpoint"
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	notLater := bson.D{{Key: "_id", Value: relayID}, {Key: "term", Value: bson.D{{Key: "$lte", Value: term}}}}
+	notLater := bson.D{{Key: "_id", Value: o.outbox.Name()}, {Key: "term", Value: bson.D{{Key: "$lte", Value: term}}}}
 	update := bson.D{
 		{Key: "$set", Value: bson.D{{Key: "position", Value: p}, {Key: "term", Value: term}}},
 		{Key: "$currentDate", Value: bson.D{{Key: "updatedAt", Value: true}}},

@@ -91,7 +91,7 @@ func parsePosition(text ports.Position) (position, error) {
 	if n.err != nil {
 		// Guessing would publish all that was ever published once more, or worse, skip some of it.
 		return position{}, fmt.Errorf("outbox position %q is not one of this outbox's (%w): to publish everything again, delete "+
-			`the document {_id: %q} of the collection %s`, text, n.err, relayID, relayCollection)
+			"the document that holds it from the collection %s", text, n.err, relayCollection)
 	}
 	return p, nil
 }

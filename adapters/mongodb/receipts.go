@@ -29,7 +29,7 @@ func prepareReceipts(ctx context.Context, receipts *mongo.Collection) error {
 }
 
 // Receipt implements ports.Receipts.
-func (s *Store) Receipt(ctx context.Context, key string) (ports.Receipt, error) {
+func (s *saver) Receipt(ctx context.Context, key string) (ports.Receipt, error) {
 	const doing = "get a receipt"
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -56,7 +56,7 @@ func keepReceipt(w *write) mongo.WriteModel {
 }
 
 // keep writes receipts. Error: ErrRepeated when one of the keys is taken.
-func (s *Store) keep(ctx context.Context, receipts []mongo.WriteModel) error {
+func (s *saver) keep(ctx context.Context, receipts []mongo.WriteModel) error {
 	result, err := s.receipts.BulkWrite(ctx, receipts)
 	switch {
 	case mongo.IsDuplicateKeyError(err): // another has taken it at the same moment
@@ -70,7 +70,7 @@ func (s *Store) keep(ctx context.Context, receipts []mongo.WriteModel) error {
 }
 
 // taken are those of the keys under which there is a receipt.
-func (s *Store) taken(ctx context.Context, keys []string) (map[string]bool, error) {
+func (s *saver) taken(ctx context.Context, keys []string) (map[string]bool, error) {
 	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: keys}}}, {Key: "$expr", Value: current}}
 	cursor, err := s.receipts.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
 	if err != nil {

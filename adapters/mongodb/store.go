@@ -13,7 +13,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"hexorders/adapters/eventjson"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -31,81 +30,24 @@ type Options struct {
 	Committed func(saves int)
 }
 
-// Store implements ports.OrderStore and ports.Receipts.
+// Store implements ports.OrderStore, ports.Receipts and ports.History. It keeps each order's state in a document, and the
+// messages beside it.
 type Store struct {
-	client    *mongo.Client
-	orders    *mongo.Collection
-	outbox    *mongo.Collection
-	receipts  *mongo.Collection
-	timeout   time.Duration
-	committed func(saves int)
-	committer *committer // nil: each save has a transaction of its own
+	*saver
+	orders *mongo.Collection
 }
 
 var (
 	_ ports.OrderStore = (*Store)(nil)
 	_ ports.Receipts   = (*Store)(nil)
+	_ ports.History    = (*Store)(nil)
 )
 
 // NewStore needs a database that Connect has prepared.
 func NewStore(db *mongo.Database, o Options) *Store {
-	if o.Timeout <= 0 {
-		o.Timeout = callTimeout
-	}
-	if o.MaxBatch <= 0 {
-		o.MaxBatch = defaultMaxBatch
-	}
-	if o.Committed == nil {
-		o.Committed = func(int) {}
-	}
-	s := &Store{
-		client:    db.Client(),
-		orders:    db.Collection(ordersCollection),
-		outbox:    db.Collection(outboxCollection),
-		receipts:  db.Collection(receiptsCollection),
-		timeout:   o.Timeout,
-		committed: o.Committed,
-	}
-	if o.MaxBatch > 1 {
-		s.committer = newCommitter(s, o.MaxBatch)
-	}
+	s := &Store{orders: db.Collection(ordersCollection)}
+	s.saver = newSaver(db, outboxCollection, o, s)
 	return s
-}
-
-// Close waits until the saves that have begun are answered, or ctx ends. Later ones get ErrUnavailable. The client stays
-// open: it is its owner's.
-func (s *Store) Close(ctx context.Context) error {
-	if s.committer == nil {
-		return nil
-	}
-	return s.committer.close(ctx)
-}
-
-// Save implements ports.OrderStore.
-func (s *Store) Save(ctx context.Context, o *order.Order) error {
-	changes := len(o.Changes())
-	if changes == 0 {
-		return nil
-	}
-	doing := "save order " + o.ID()
-	messages, err := eventjson.Messages(ctx, o)
-	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	w, err := newWrite(o, messages, ports.RequestOf(ctx))
-	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	if s.committer != nil {
-		err = s.committer.save(ctx, w)
-	} else {
-		err = s.commit(ctx, w)
-	}
-	if err != nil {
-		return fail(ctx, doing, err)
-	}
-	o.Committed()
-	return nil
 }
 
 // Get implements ports.OrderStore.
@@ -159,6 +101,71 @@ func (s *Store) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*
 		}
 	}
 	return orders, next, nil
+}
+
+// encode implements layout: the order to be inserted or, when there is something to replace, the statement that does.
+func (s *Store) encode(w *write, state orderDocument, _ []messageDocument) (err error) {
+	var statement any = state
+	if w.loaded > 0 {
+		guard := bson.D{{Key: "_id", Value: w.id}, {Key: "version", Value: w.loaded}}
+		statement = bson.D{{Key: "q", Value: guard}, {Key: "u", Value: state}}
+	}
+	w.order, err = w.encode(statement)
+	return err
+}
+
+// put implements layout.
+func (s *Store) put(ctx context.Context, writes []*write) error {
+	var inserts, updates []bson.Raw
+	for _, w := range writes {
+		if w.loaded == 0 {
+			inserts = append(inserts, w.order)
+		} else {
+			updates = append(updates, w.order)
+		}
+	}
+	if _, err := run(ctx, s.orders, "insert", "documents", inserts); mongo.IsDuplicateKeyError(err) {
+		return ports.ErrConflict
+	} else if err != nil {
+		return err
+	}
+	matched, err := run(ctx, s.orders, "update", "updates", updates)
+	if err != nil {
+		return err
+	}
+	if matched < len(updates) {
+		return ports.ErrConflict
+	}
+	return s.putMessages(ctx, writes)
+}
+
+// stale implements layout.
+func (s *Store) stale(ctx context.Context, writes []*write) (map[string]bool, error) {
+	ids := make([]string, len(writes))
+	for i, w := range writes {
+		ids[i] = w.id
+	}
+	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}
+	cursor, err := s.orders.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "version", Value: 1}}))
+	if err != nil {
+		return nil, err
+	}
+	var found []struct {
+		ID      string `bson:"_id"`
+		Version int    `bson:"version"`
+	}
+	if err := cursor.All(ctx, &found); err != nil {
+		return nil, err
+	}
+	versions := make(map[string]int, len(found))
+	for _, f := range found {
+		versions[f.ID] = f.Version
+	}
+	stale := make(map[string]bool)
+	for _, w := range writes {
+		stale[w.id] = versions[w.id] != w.loaded
+	}
+	return stale, nil
 }
 
 // A cursor is the id of the last order of the page before, marked so that not just any text is one.

@@ -22,7 +22,7 @@ type write struct {
 	id       string
 	loaded   int      // the version that the store must still have; 0 for a new order
 	version  int      // the version that it has then
-	order    bson.Raw // to be inserted; or, when there is something to replace, the statement that does
+	order    bson.Raw // what Store.put needs
 	messages []bson.Raw
 	key      string   // of the request; "" when there is none
 	receipt  bson.Raw // of the request
@@ -32,25 +32,24 @@ type write struct {
 // maxDocument is the server's limit, less what it and the driver add.
 const maxDocument = 16<<20 - 16<<10
 
-func newWrite(o *order.Order, messages []ports.Message, request ports.Request) (*write, error) {
+func (s *saver) newWrite(o *order.Order, messages []ports.Message, request ports.Request) (*write, error) {
 	w := &write{id: o.ID(), loaded: o.Version() - len(messages), version: o.Version(), key: request.Key}
 	state := newOrderDocument(o)
-	var statement any = state
-	if w.loaded > 0 {
-		guard := bson.D{{Key: "_id", Value: w.id}, {Key: "version", Value: w.loaded}}
-		statement = bson.D{{Key: "q", Value: guard}, {Key: "u", Value: state}}
+	documents := make([]messageDocument, len(messages))
+	for i, m := range messages {
+		documents[i] = newMessageDocument(m)
 	}
-	var err error
-	if w.order, err = w.encode(statement); err != nil {
+	if err := s.layout.encode(w, state, documents); err != nil {
 		return nil, err
 	}
 	if w.key != "" {
+		var err error
 		if w.receipt, err = w.encode(receiptDocument{request.Key, request.Fingerprint, state}); err != nil {
 			return nil, err
 		}
 	}
-	for _, m := range messages {
-		raw, err := w.encode(newMessageDocument(m))
+	for _, d := range documents {
+		raw, err := w.encode(d)
 		if err != nil {
 			return nil, err
 		}
@@ -72,7 +71,7 @@ func (w *write) encode(document any) (bson.Raw, error) {
 }
 
 // commit is one save in a transaction of its own.
-func (s *Store) commit(ctx context.Context, w *write) error {
+func (s *saver) commit(ctx context.Context, w *write) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err := transaction(ctx, s.client, untilDeadline, func(ctx context.Context) error { return s.put(ctx, w) })
@@ -85,18 +84,11 @@ func (s *Store) commit(ctx context.Context, w *write) error {
 // put writes the orders, their messages and the receipts. Errors: ErrConflict when an order is not at the version that it
 // was loaded with, ErrRepeated when a key is taken. The server does not say which one, so that only who puts a single
 // order knows.
-func (s *Store) put(ctx context.Context, writes ...*write) error {
-	var inserts, updates, messages []bson.Raw
+func (s *saver) put(ctx context.Context, writes ...*write) error {
 	var receipts []mongo.WriteModel
 	for _, w := range writes {
-		messages = append(messages, w.messages...)
 		if w.key != "" {
 			receipts = append(receipts, keepReceipt(w))
-		}
-		if w.loaded == 0 {
-			inserts = append(inserts, w.order)
-		} else {
-			updates = append(updates, w.order)
 		}
 	}
 	if len(receipts) > 0 {
@@ -104,19 +96,16 @@ func (s *Store) put(ctx context.Context, writes ...*write) error {
 			return err
 		}
 	}
-	if _, err := run(ctx, s.orders, "insert", "documents", inserts); mongo.IsDuplicateKeyError(err) {
-		return ports.ErrConflict
-	} else if err != nil {
-		return err
+	return s.layout.put(ctx, writes)
+}
+
+// putMessages writes what is both the proof that something happened and the news of it.
+func (s *saver) putMessages(ctx context.Context, writes []*write) error {
+	var messages []bson.Raw
+	for _, w := range writes {
+		messages = append(messages, w.messages...)
 	}
-	matched, err := run(ctx, s.orders, "update", "updates", updates)
-	if err != nil {
-		return err
-	}
-	if matched < len(updates) {
-		return ports.ErrConflict
-	}
-	_, err = run(ctx, s.outbox, "insert", "documents", messages)
+	_, err := run(ctx, s.messages, "insert", "documents", messages)
 	return err
 }
 

@@ -45,7 +45,7 @@ func TestAnUnknownStoreIsAMistake(t *testing.T) {
 	cleanEnvironment(t)
 	t.Setenv("HEXORDERS_STORE", "mongo")
 	_, errOut, code := runCommand(t)
-	if want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be sqlite, memory or mongodb\n"; errOut != want || code != exitUsage {
+	if want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be sqlite, memory, mongodb or mongodb-events\n"; errOut != want || code != exitUsage {
 		t.Errorf("exit code %d\n%swant\n%s", code, errOut, want)
 	}
 }

@@ -28,7 +28,7 @@ func TestTheComposeFileFitsTheProgram(t *testing.T) {
 func TestTheComposeCheckFindsWhatIsWrong(t *testing.T) {
 	good := readFile(t, "../../docker-compose.yml")
 	for _, x := range []struct{ replace, by, want string }{
-		{"HEXORDERS_STORE: mongodb", "HEXORDERS_STORE: mongo", "HEXORDERS_STORE=mongo: must be sqlite, memory or mongodb"},
+		{"HEXORDERS_STORE: mongodb", "HEXORDERS_STORE: mongo", "HEXORDERS_STORE=mongo: must be sqlite, memory, mongodb or mongodb-events"},
 		{"HEXORDERS_STORE: mongodb", "HEXORDERS_STROE: mongodb", "did you mean HEXORDERS_STORE?"},
 		{"HEXORDERS_BROKER: kafka", "HEXORDERS_BROKER: inproc", "the whole compose file is for mongodb and kafka"},
 		{"HEXORDERS_HTTP_ADDR: 0.0.0.0:8080", "HEXORDERS_HTTP_ADDR: 127.0.0.1:8080", "nobody outside the container reaches 127.0.0.1:8080"},

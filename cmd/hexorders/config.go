@@ -69,7 +69,7 @@ type variable struct {
 
 func (c *Config) variables() []variable {
 	return []variable{
-		{"HEXORDERS_STORE", &c.Store, "where orders are kept: sqlite, memory, mongodb", oneOf("sqlite", "memory", "mongodb")},
+		{"HEXORDERS_STORE", &c.Store, "where orders are kept: sqlite, memory, mongodb, mongodb-events", oneOf("sqlite", "memory", "mongodb", "mongodb-events")},
 		{"HEXORDERS_BROKER", &c.Broker, "where events go: inproc, kafka", oneOf("inproc", "kafka")},
 		{"HEXORDERS_HTTP_ADDR", &c.HTTP.Addr, "where to listen, host:port", listenAddress},
 		{"HEXORDERS_HTTP_REQUIRE_IF_MATCH", &c.HTTP.RequireIfMatch, "true: a command on an order needs If-Match", oneOf("false", "true")},
@@ -330,6 +330,8 @@ func isPort(s string, lowest int) bool {
 	port, err := strconv.Atoi(s)
 	return err == nil && port >= lowest && port <= 65535
 }
+
+func (c *Config) inMongoDB() bool { return c.Store == "mongodb" || c.Store == "mongodb-events" }
 
 func (c *Config) logLevel() slog.Level {
 	var level slog.Level

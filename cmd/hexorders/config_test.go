@@ -95,7 +95,7 @@ func TestAVariableWithoutThePrefixIsNotOurs(t *testing.T) {
 func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 	cleanEnvironment(t)
 	settings := map[string][2]string{
-		"HEXORDERS_STORE":                 {"mongo", "must be sqlite, memory or mongodb"},
+		"HEXORDERS_STORE":                 {"mongo", "must be sqlite, memory, mongodb or mongodb-events"},
 		"HEXORDERS_BROKER":                {"memory", "must be inproc or kafka"},
 		"HEXORDERS_SQLITE_PATH":           {"data/", "must be the path of a file"},
 		"HEXORDERS_HTTP_ADDR":             {"8080", "must be host:port"},
@@ -130,7 +130,7 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 
 func TestValues(t *testing.T) {
 	for name, values := range map[string]map[string]bool{
-		"HEXORDERS_STORE":       {"sqlite": true, "memory": true, "mongodb": true, "mysql": false, "MEMORY": false, "": false},
+		"HEXORDERS_STORE":       {"sqlite": true, "memory": true, "mongodb": true, "mongodb-events": true, "mongodb-event": false, "mysql": false, "MEMORY": false, "": false},
 		"HEXORDERS_BROKER":      {"inproc": true, "kafka": true, "memory": false, "rabbit": false},
 		"HEXORDERS_SQLITE_PATH": {"hexorders.db": true, "/var/lib/hexorders/a b.db": true, "folder/": false, "": false},
 		"HEXORDERS_HTTP_ADDR":   {":8080": true, "0.0.0.0:0": true, "[::1]:80": true, "localhost:http": false, "h:65536": false, "h:-1": false, "": false},

@@ -106,7 +106,7 @@ func checkStore(ctx context.Context, c *Config) []finding {
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	f := finding{what: "store", good: whereOrdersAre(c)}
-	if c.Store == "mongodb" {
+	if c.inMongoDB() {
 		db, err := mongodb.Connect(connecting, c.MongoDB.URI, c.MongoDB.Database)
 		if err != nil {
 			f.err = err
@@ -137,7 +137,7 @@ func checkStore(ctx context.Context, c *Config) []finding {
 
 func checkBroker(ctx context.Context, c *Config) finding {
 	if c.Broker == "inproc" {
-		if c.Store == "sqlite" || c.Store == "mongodb" {
+		if c.Store == "sqlite" || c.inMongoDB() {
 			return finding{what: "broker", good: "in this process; its events are kept beside the orders"}
 		}
 		return finding{what: "broker", note: true, err: errors.New("in this process, and its events in memory only: " +

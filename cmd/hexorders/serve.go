@@ -322,6 +322,8 @@ func whereOrdersAre(c *Config) string {
 		return "orders are kept in memory and are lost when the process stops (HEXORDERS_STORE=sqlite keeps them)"
 	case "mongodb":
 		return "orders are kept in database " + c.MongoDB.Database + " at " + masked(c.MongoDB.URI)
+	case "mongodb-events":
+		return "orders are kept as events in database " + c.MongoDB.Database + " at " + masked(c.MongoDB.URI)
 	}
 	path, err := filepath.Abs(c.SQLite.Path)
 	if err != nil {
@@ -334,7 +336,7 @@ func whereEventsGo(c *Config) string {
 	switch {
 	case c.Broker == "kafka":
 		return "events go to topic " + c.Kafka.Topic + " at " + c.Kafka.Brokers
-	case c.Store == "sqlite", c.Store == "mongodb":
+	case c.Store == "sqlite", c.inMongoDB():
 		return "events beside them; `hexorders events tail` shows them"
 	default:
 		return "events go to a broker in this process that forgets them when it stops"

@@ -64,29 +64,30 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 			ready: func(context.Context) error { return nil },
 			close: func(context.Context) error { return nil },
 		}, nil
-	case "mongodb":
+	case "mongodb", "mongodb-events":
 		db, err := mongodb.Connect(ctx, c.MongoDB.URI, c.MongoDB.Database)
 		if err != nil {
 			return nil, err
 		}
 		maxBatch, _ := strconv.Atoi(c.MongoDB.MaxBatch) // check has seen that it is a number
-		store := mongodb.NewStore(db, mongodb.Options{MaxBatch: maxBatch, Committed: committed})
-		outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log})
-		return &storage{
-			orders:   store,
-			receipts: store,
-			history:  store,
-			outbox:   outbox,
-			backlog:  outbox,
-			parking:  mongodb.NewParking(db),
-			lease:    mongodb.NewLease(db, "relay"),
-			topic:    mongodb.NewTopic(db),
-			shared:   true,
-			ready:    func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // of the primary
-			close: func(ctx context.Context) error {
-				return errors.Join(store.Close(ctx), db.Client().Disconnect(ctx))
-			},
-		}, nil
+		options, outboxOptions := mongodb.Options{MaxBatch: maxBatch, Committed: committed}, mongodb.OutboxOptions{Logger: log}
+		s := &storage{
+			parking: mongodb.NewParking(db),
+			lease:   mongodb.NewLease(db, "relay"),
+			topic:   mongodb.NewTopic(db),
+			shared:  true,
+			ready:   func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // of the primary
+		}
+		var closeStore func(context.Context) error
+		if c.Store == "mongodb" {
+			store, outbox := mongodb.NewStore(db, options), mongodb.NewOutbox(db, outboxOptions)
+			s.orders, s.receipts, s.history, s.outbox, s.backlog, closeStore = store, store, store, outbox, outbox, store.Close
+		} else {
+			store, log := mongodb.NewEventStore(db, options), mongodb.NewEventLog(db, outboxOptions)
+			s.orders, s.receipts, s.history, s.outbox, s.backlog, closeStore = store, store, store, log, log, store.Close
+		}
+		s.close = func(ctx context.Context) error { return errors.Join(closeStore(ctx), db.Client().Disconnect(ctx)) }
+		return s, nil
 	}
 	return nil, fmt.Errorf("no store is called %q", c.Store)
 }

@@ -225,6 +225,20 @@ func TestReplayRefusesWhatIsNoHistory(t *testing.T) {
 	}
 }
 
+func TestReplayAfterRefusesWhatDoesNotFollow(t *testing.T) {
+	good := order.Snapshot{ID: "order-1", Buyer: "9999", Status: order.StatusPending, Version: 1, CreatedAt: morning, UpdatedAt: morning}
+	if o, err := order.ReplayAfter(order.Snapshot{}, nil); !errors.Is(err, order.ErrInvalidHistory) || o != nil {
+		t.Errorf("no snapshot: got %v and error %v, want %v", o, err, order.ErrInvalidHistory)
+	}
+	again := []order.Event{order.Created{ID: "order-1", Buyer: "9999", At: morning}}
+	if o, err := order.ReplayAfter(good, again); !errors.Is(err, order.ErrInvalidHistory) || o != nil {
+		t.Errorf("created again: got %v and error %v, want %v", o, err, order.ErrInvalidHistory)
+	}
+	if o, err := order.ReplayAfter(good, nil); err != nil || o.Version() != 1 || len(o.Changes()) != 0 {
+		t.Errorf("no events after it: got %+v and error %v, want the order as it was", o, err)
+	}
+}
+
 func TestReplayDoesNotJudgeThePast(t *testing.T) {
 	history := []order.Event{
 		order.Created{ID: "order-1", Buyer: "9999", At: morning},

@@ -143,10 +143,21 @@ func TestARestoredOrderGoesOnAsTheOneThatNeverLeft(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Replay: %v", err)
 		}
+		events := o.Changes()
+		n := rapid.IntRange(1, len(events)).Draw(t, "events in the snapshot")
+		early, err := order.Replay(events[:n])
+		if err != nil {
+			t.Fatalf("Replay of %d events: %v", n, err)
+		}
+		resumed, err := order.ReplayAfter(early.Snapshot(), events[n:])
+		if err != nil {
+			t.Fatalf("ReplayAfter %d events: %v", n, err)
+		}
+		wantSameState(t, resumed, o)
 		o.Committed()
 		for _, c := range rapid.SliceOfN(commands, 1, 20).Draw(t, "calls after") {
 			want := c.do(o)
-			for name, twin := range map[string]*order.Order{"restored": restored, "replayed": replayed} {
+			for name, twin := range map[string]*order.Order{"restored": restored, "replayed": replayed, "resumed": resumed} {
 				if got := c.do(twin); fmt.Sprint(got) != fmt.Sprint(want) {
 					t.Fatalf("%s, %+v: got %v, want %v", name, c, got, want)
 				}

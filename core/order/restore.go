@@ -44,14 +44,34 @@ func Restore(s Snapshot) (*Order, error) {
 // they would be allowed today: they happened. Error: ErrInvalidHistory.
 func Replay(events []Event) (*Order, error) {
 	o := &Order{}
-	for i, e := range events {
-		if _, created := e.(Created); created != (i == 0) {
-			return nil, fmt.Errorf("event %d is %T: %w", i+1, e, ErrInvalidHistory)
-		}
-		o.apply(e)
+	if err := o.replay(events); err != nil {
+		return nil, err
 	}
 	if len(events) == 0 {
 		return nil, fmt.Errorf("no events: %w", ErrInvalidHistory)
 	}
 	return o, nil
+}
+
+// ReplayAfter is Replay from a stored state on: the events are those after the state's version, all of them. Error:
+// ErrInvalidHistory.
+func ReplayAfter(s Snapshot, events []Event) (*Order, error) {
+	o, err := Restore(s)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.replay(events); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *Order) replay(events []Event) error {
+	for _, e := range events {
+		if _, created := e.(Created); created != (o.version == 0) {
+			return fmt.Errorf("event %d is %T: %w", o.version+1, e, ErrInvalidHistory)
+		}
+		o.apply(e)
+	}
+	return nil
 }
