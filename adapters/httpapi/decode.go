@@ -2,11 +2,9 @@ package httpapi
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"mime"
 	"net/http"
@@ -14,10 +12,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"hexorders/core/order"
 )
@@ -59,15 +57,15 @@ type newOrder struct {
 
 func (n *newOrder) json() value {
 	return object{
-		"buyerId": {text(&n.buyer), required},
-		"items":   {list(&n.items, itemJSONOf), optional},
+		{"buyerId", text(&n.buyer), required},
+		{"items", list(&n.items, itemJSONOf), optional},
 	}.value()
 }
 
 func itemJSONOf(item *order.Item) value {
 	return object{
-		"productId": {text(&item.Product), required},
-		"amount":    {number(&item.Amount), required},
+		{"amount", number(&item.Amount), required},
+		{"productId", text(&item.Product), required},
 	}.value()
 }
 
@@ -115,23 +113,16 @@ func declaredJSON(h http.Header) bool {
 	return coding == "" || strings.EqualFold(coding, "identity")
 }
 
-// decode reads one JSON value and nothing after it. Unlike encoding/json by itself it takes no unknown fields, no
-// field twice, no other spelling of a name, no null for a value and nothing that is no Unicode, and it says where the
-// fault is.
+// decode reads one JSON value and nothing after it. Unlike encoding/json it takes no unknown fields, no field twice, no other
+// spelling of a name, no null for a value and nothing that is no Unicode, half a surrogate pair included, and it says
+// where the fault is.
 // It builds nothing but what want asks for and does not follow what is nested deeper. Every error is an *inputError.
 func decode(body []byte, want value) error {
-	if !utf8.Valid(body) {
-		return &inputError{is: errMalformedJSON, detail: "The body is not valid UTF-8."}
-	}
-	if loneSurrogate(body) {
-		return &inputError{is: errMalformedJSON, detail: "The body has half a surrogate pair, which is no text."}
-	}
-	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body))}
-	d.UseNumber()
-	if err := want(d, ""); err != nil {
+	d := &decoder{Decoder: jsontext.NewDecoder(bytes.NewBuffer(body))}
+	if err := want(d); err != nil {
 		return err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return &inputError{is: errMalformedJSON, detail: "Something follows the JSON value."}
 	}
 	if len(d.missing) > 0 {
@@ -140,69 +131,53 @@ func decode(body []byte, want value) error {
 	return nil
 }
 
-// loneSurrogate finds an escape such as \ud800 without its other half. It is JSON in form, but no text (RFC 8259, 8.2), and
-// would be read as U+FFFD.
-func loneSurrogate(body []byte) bool {
-	for {
-		at := bytes.IndexByte(body, '\\')
-		if at < 0 || at+1 == len(body) {
-			return false
-		}
-		body = body[at:]
-		first, ok := unicodeEscape(body)
-		if !ok || !utf16.IsSurrogate(first) {
-			body = body[2:]
-			continue
-		}
-		second, ok := unicodeEscape(body[6:])
-		if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
-			return true
-		}
-		body = body[12:]
-	}
-}
-
-func unicodeEscape(text []byte) (rune, bool) {
-	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
-	return rune(n), err == nil
-}
-
 type decoder struct {
-	*json.Decoder
+	*jsontext.Decoder
 	missing []fieldError // all of them, so that a client need not find them one by one
 }
 
-// value reads the JSON value that comes next; at is its JSON pointer (RFC 6901).
-type value func(d *decoder, at string) error
+// value reads the JSON value that comes next. JSON pointers (RFC 6901) in its errors begin at that value.
+type value func(d *decoder) error
+
+// in reads a value that stands under a name in another one, which pointers then begin with: they are put together only
+// when something is wrong.
+func (d *decoder) in(name string, read value) error {
+	missing := len(d.missing)
+	err := read(d)
+	below(name, d.missing[missing:])
+	var wrong *inputError
+	if err != nil && errors.As(err, &wrong) {
+		below(name, wrong.errors)
+	}
+	return err
+}
+
+func below(name string, errors []fieldError) {
+	for i := range errors {
+		pointer := "/" + name + *errors[i].Pointer
+		errors[i].Pointer = &pointer
+	}
+}
 
 func text(into *string) value {
-	return func(d *decoder, at string) error {
-		token, err := d.next()
-		if err != nil {
-			return err
+	return func(d *decoder) error {
+		token, err := d.next('"', "a string")
+		if err == nil {
+			*into = token.String()
 		}
-		s, ok := token.(string)
-		if !ok {
-			return wrongType(at, "a string", token)
-		}
-		*into = s
-		return nil
+		return err
 	}
 }
 
 func number(into *int) value {
-	return func(d *decoder, at string) error {
-		token, err := d.next()
+	return func(d *decoder) error {
+		token, err := d.next('0', "a whole number")
 		if err != nil {
 			return err
 		}
-		n, isNumber := token.(json.Number)
-		i, isWhole := whole(n.String())
-		if !isNumber || !isWhole {
-			return wrongType(at, "a whole number", token)
+		i, isWhole := whole(token.String())
+		if !isWhole {
+			return wrongType("a whole number", "a fraction")
 		}
 		*into = i
 		return nil
@@ -223,119 +198,111 @@ func whole(number string) (int, bool) {
 }
 
 func list[T any](into *[]T, element func(*T) value) value {
-	return func(d *decoder, at string) error {
-		if err := d.open('[', at, "an array"); err != nil {
+	return func(d *decoder) error {
+		if _, err := d.next('[', "an array"); err != nil {
 			return err
 		}
-		for i := 0; d.More(); i++ {
-			var one T
-			if err := element(&one)(d, at+"/"+strconv.Itoa(i)); err != nil {
+		for i := 0; d.PeekKind() != ']'; i++ {
+			*into = append(*into, *new(T))
+			if err := d.in(strconv.Itoa(i), element(&(*into)[i])); err != nil {
 				return err
 			}
-			*into = append(*into, one)
 		}
-		_, err := d.next()
+		_, err := d.token()
 		return err
 	}
 }
 
-// object lists the fields that a JSON object may have.
-type object map[string]struct {
+// object lists the fields that a JSON object may have, at most 64, by name.
+type object []field
+
+type field struct {
+	name     string
 	value    value
 	presence presence
 }
 
 func (o object) value() value {
-	return func(d *decoder, at string) error {
-		if err := d.open('{', at, "an object"); err != nil {
+	return func(d *decoder) error {
+		if _, err := d.next('{', "an object"); err != nil {
 			return err
 		}
-		seen := make(map[string]bool, len(o))
-		for d.More() {
-			token, err := d.next()
+		var seen uint64 // a bit a field
+		for d.PeekKind() != '}' {
+			token, err := d.token() // a name, or an error
 			if err != nil {
 				return err
 			}
-			name, _ := token.(string) // the decoder lets nothing else be a name
-			field, known := o[name]
-			switch {
-			case !known:
-				return unknownField(at, name, o)
-			case seen[name]:
-				return &inputError{is: errDuplicateField, errors: []fieldError{atPointer(at+"/"+name, "stands here twice")}}
+			name := token.String()
+			i := slices.IndexFunc(o, func(f field) bool { return f.name == name })
+			if i < 0 {
+				return unknownField(name, o)
 			}
-			seen[name] = true
-			if err := field.value(d, at+"/"+name); err != nil {
+			seen |= 1 << i
+			if err := d.in(name, o[i].value); err != nil {
 				return err
 			}
 		}
-		if _, err := d.next(); err != nil {
+		if _, err := d.token(); err != nil {
 			return err
 		}
-		for _, name := range slices.Sorted(maps.Keys(o)) {
-			if o[name].presence == required && !seen[name] {
-				d.missing = append(d.missing, atPointer(at+"/"+name, "is required"))
+		for i, f := range o {
+			if f.presence == required && seen&(1<<i) == 0 {
+				d.missing = append(d.missing, atPointer("/"+f.name, "is required"))
 			}
 		}
 		return nil
 	}
 }
 
-func (d *decoder) open(bracket json.Delim, at, want string) error {
-	token, err := d.next()
-	if err != nil {
-		return err
+// next reads a value of a kind, which want puts in words. An array or an object is only opened.
+func (d *decoder) next(kind jsontext.Kind, want string) (jsontext.Token, error) {
+	token, err := d.token()
+	if err == nil && token.Kind() != kind {
+		err = wrongType(want, kinds[token.Kind()])
 	}
-	if token != bracket {
-		return wrongType(at, want, token)
-	}
-	return nil
+	return token, err
 }
 
-func (d *decoder) next() (json.Token, error) {
-	token, err := d.Token()
-	var syntax *json.SyntaxError
+func (d *decoder) token() (jsontext.Token, error) {
+	token, err := d.ReadToken()
+	var syntax *jsontext.SyntacticError
 	switch {
 	case err == nil:
 		return token, nil
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		err = &inputError{is: errMalformedJSON, detail: "The JSON ends too early."}
+	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntax):
+		name := syntax.JSONPointer.LastToken()
+		err = &inputError{is: errDuplicateField, errors: []fieldError{atPointer("/"+escapePointer(name), "stands here twice")}}
 	case errors.As(err, &syntax):
-		return nil, &inputError{is: errMalformedJSON, detail: fmt.Sprintf("The JSON is malformed at byte %d.", syntax.Offset)}
-	default:
-		return nil, &inputError{is: errMalformedJSON, detail: "The JSON ends too early."}
+		err = &inputError{is: errMalformedJSON, detail: fmt.Sprintf("The JSON is malformed at byte %d.", syntax.ByteOffset+1)}
 	}
+	return token, err
 }
 
-func wrongType(at, want string, got json.Token) error {
-	kind := "null"
-	switch t := got.(type) {
-	case string:
-		kind = "a string"
-	case bool:
-		kind = "true or false"
-	case json.Number:
-		kind = "a number"
-		if want == "a whole number" {
-			kind = "a fraction"
-		}
-	case json.Delim:
-		kind = "an object"
-		if t == '[' {
-			kind = "an array"
-		}
-	}
-	return &inputError{is: errWrongType, errors: []fieldError{atPointer(at, "must be "+want+", not "+kind)}}
+var kinds = map[jsontext.Kind]string{
+	'n': "null", 't': "true or false", 'f': "true or false", '"': "a string", '0': "a number", '{': "an object", '[': "an array",
 }
 
-func unknownField(at, name string, known object) error {
+func wrongType(want, got string) error {
+	return &inputError{is: errWrongType, errors: []fieldError{atPointer("", "must be "+want+", not "+got)}}
+}
+
+func unknownField(name string, known object) error {
 	detail := "is not known here; no field is"
 	if len(known) > 0 {
-		detail = "is not known here; known are " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
+		names := make([]string, len(known))
+		for i, f := range known {
+			names[i] = f.name
+		}
+		detail = "is not known here; known are " + strings.Join(names, ", ")
 	}
 	const longestEcho = 64 // the client knows what it sent: a longer name is not sent back
 	if utf8.RuneCountInString(name) > longestEcho {
-		return &inputError{is: errUnknownField, errors: []fieldError{atPointer(at, "has a field that "+detail)}}
+		return &inputError{is: errUnknownField, errors: []fieldError{atPointer("", "has a field that "+detail)}}
 	}
-	return &inputError{is: errUnknownField, errors: []fieldError{atPointer(at+"/"+escapePointer(name), detail)}}
+	return &inputError{is: errUnknownField, errors: []fieldError{atPointer("/"+escapePointer(name), detail)}}
 }
 
 func escapePointer(name string) string {

@@ -123,11 +123,11 @@ var exchanges = []exchange{
 	},
 	{
 		name: "text is UTF-8", when: "POST /orders {\"buyerId\":\"\xff\"}",
-		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "The body is not valid UTF-8.", ""),
+		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "The JSON is malformed at byte 13.", ""),
 	},
 	{
 		name: "half a surrogate pair is no text", when: `POST /orders {"buyerId":"\\\ud83d\udED2\ud800"}`,
-		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "The body has half a surrogate pair, which is no text.", ""),
+		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "The JSON is malformed at byte 27.", ""),
 	},
 	{
 		name: "a whole one is", when: `POST /orders {"buyerId":"9999","items":[{"productId":"\\ud800\ud83d\udED2","amount":3}]}`,

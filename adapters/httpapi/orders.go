@@ -116,7 +116,7 @@ func (a *api) addItem(c *gin.Context) error {
 
 func (a *api) changeAmount(c *gin.Context) error {
 	var amount int
-	at, err := a.command(c, object{"amount": {number(&amount), required}}.value(), required)
+	at, err := a.command(c, object{{"amount", number(&amount), required}}.value(), required)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (a *api) pay(c *gin.Context) error {
 
 func (a *api) cancel(c *gin.Context) error {
 	by, reason := string(order.ByBuyer), ""
-	at, err := a.command(c, object{"by": {text(&by), optional}, "reason": {text(&reason), optional}}.value(), optional)
+	at, err := a.command(c, object{{"by", text(&by), optional}, {"reason", text(&reason), optional}}.value(), optional)
 	if err != nil {
 		return err
 	}
