@@ -100,7 +100,7 @@ func (s *projectionStatus) count(w *work, c ports.Change) {
 	s.applied.Add(int64(w.applied))
 	s.repeats.Add(int64(w.repeats))
 	s.foreign.Add(int64(w.foreign))
-	s.held.Add(int64(len(c.Hold)))
+	s.held.Add(int64(w.held))
 	s.parked.Add(int64(len(w.failures)))
 	oldest := time.Time{}
 	for i, m := range c.Positions {

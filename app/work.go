@@ -22,7 +22,7 @@ type work struct {
 	buyers   map[string]int  // where a buyer's activity stands in rows
 	failures []failure
 
-	applied, repeats, foreign int
+	applied, repeats, held, foreign int
 }
 
 // standing is where an order stands in the course of the work.
@@ -34,9 +34,10 @@ type standing struct {
 	touched bool
 }
 
+// heldBack is a message that waits: stored when it is held already, and fresh when there is something to be stored.
 type heldBack struct {
 	ports.HeldMessage
-	stored bool // it is held already
+	stored, fresh bool
 }
 
 // failure is a message that could not be applied.
@@ -133,7 +134,7 @@ func (w *work) know(orderID string, k known) {
 func (o *standing) await(held []ports.Message) {
 	o.waiting = make([]heldBack, len(held))
 	for i, m := range held {
-		o.waiting[i] = heldBack{ports.HeldMessage{Message: m}, true}
+		o.waiting[i] = heldBack{HeldMessage: ports.HeldMessage{Message: m}, stored: true}
 	}
 	o.mark.Held = len(held)
 }
@@ -153,7 +154,7 @@ func (w *work) take(m ports.Message) {
 	default:
 		if err := w.apply(o, m); err != nil {
 			w.park(o, m, err)
-			w.hold(o, m, o.mark.Parked)
+			w.hold(o, m, err.Error())
 			return
 		}
 		w.rows.Received = append(w.rows.Received, m.ID)
@@ -165,16 +166,19 @@ func (w *work) take(m ports.Message) {
 func (w *work) release(o *standing) {
 	for len(o.waiting) > 0 && o.mark.Parked == "" {
 		next := o.waiting[0]
-		if next.Version > o.mark.Version+1 {
+		if next.Version != o.mark.Version+1 {
 			return
 		}
 		if err := w.apply(o, next.Message); err != nil {
 			w.park(o, next.Message, err)
+			o.waiting[0].Reason, o.waiting[0].fresh = err.Error(), true
 			return
 		}
 		o.waiting = o.waiting[1:]
 		o.mark.Held--
-		if next.stored {
+		if !next.stored {
+			w.held--
+		} else {
 			w.rows.Release = append(w.rows.Release, next.ID)
 		}
 	}
@@ -235,8 +239,9 @@ func (w *work) addActivity(change ports.ActivityChange) {
 
 func (w *work) hold(o *standing, m ports.Message, reason string) {
 	at, _ := o.find(m)
-	o.waiting = slices.Insert(o.waiting, at, heldBack{HeldMessage: ports.HeldMessage{Message: m, Reason: reason}})
+	o.waiting = slices.Insert(o.waiting, at, heldBack{HeldMessage: ports.HeldMessage{Message: m, Reason: reason}, fresh: true})
 	o.mark.Held++
+	w.held++
 	w.rows.Received = append(w.rows.Received, m.ID)
 	w.touch(o)
 }
@@ -261,7 +266,7 @@ func (w *work) change() ports.Change {
 	for _, o := range w.touched {
 		c.Marks = append(c.Marks, ports.MarkChange{Mark: o.mark, Was: o.was.Version, WasHeld: o.was.Held})
 		for _, m := range o.waiting {
-			if !m.stored {
+			if m.fresh {
 				c.Hold = append(c.Hold, m.HeldMessage)
 			}
 		}
