@@ -167,6 +167,9 @@ func (c *consumer) moves(b ports.Batch, positions map[int]int64, at time.Time) [
 	for _, d := range b.Messages {
 		if m := move(d.Partition); d.Next > m.To {
 			m.To, m.AsOf = d.Next, d.OccurredAt
+			if at.Before(m.AsOf) { // by another machine's clock
+				m.AsOf = at
+			}
 		}
 	}
 	for _, p := range b.CaughtUp {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,7 +38,10 @@ type tape struct {
 	delivered  int
 }
 
-var errBroken = errors.New("the subscription is broken")
+var (
+	errBroken = errors.New("the subscription is broken")
+	errPoison = errors.New("nobody understands this")
+)
 
 func newTape(partitions, batch int) *tape {
 	return &tape{partitions: make([][]ports.Message, partitions), group: map[int]int64{}, grown: make(chan struct{}), batch: batch}
@@ -403,7 +407,7 @@ func wantSummary(t interface{ Fatalf(string, ...any) }, messages []ports.Message
 }
 
 // Messages come shuffled, some twice; the subscriber delivers them again and breaks off; the store fails before and
-// after it has committed. The views are what the events come to.
+// after it has committed; one message cannot be applied at first. The views are what the events come to.
 func TestTheViewsAreTheFoldOfTheEventsHoweverTheyCome(t *testing.T) {
 	t.Parallel()
 	for _, view := range ports.AllViews {
@@ -459,6 +463,17 @@ func chaos(t *testing.T, rt *rapid.T, projections int, view ports.View) {
 		options.Remember = rapid.IntRange(1, 4).Draw(rt, "remember")
 		all = append(all, app.NewProjection(options))
 	}
+	var poison ports.Message
+	if rapid.Bool().Draw(rt, "poisoned") {
+		poison = messages[chance.IntN(len(messages))]
+	}
+	var cured atomic.Bool
+	r.poison = func(m ports.Message) error {
+		if m.ID == poison.ID && !cured.Load() {
+			return errPoison
+		}
+		return nil
+	}
 	defer r.start(all...)()
 	late := 0
 	if rapid.Bool().Draw(rt, "some of it later") {
@@ -468,8 +483,175 @@ func chaos(t *testing.T, rt *rapid.T, projections int, view ports.View) {
 	time.Sleep(2 * time.Second)
 	r.topic.add(sent[:late]...)
 	r.awaitEnd(rt, view)
+	cured.Store(true)
+	err := ports.ErrUnavailable
+	for poison.ID != "" && (errors.Is(err, ports.ErrUnavailable) || errors.Is(err, ports.ErrConflict)) {
+		err = all[0].Retry(t.Context(), poison.OrderID)
+	}
 	r.wantFold(rt, messages, view)
 	if held, err := all[0].Parked(t.Context()); err != nil || len(held) > 0 {
 		rt.Errorf("kept back in the end: %v, error %v", held, err)
 	}
+}
+
+// The commit went well and its answer was lost: nothing is counted twice.
+func TestACommitWhoseAnswerIsLostTakesEffectOnce(t *testing.T) {
+	t.Parallel()
+	for _, view := range ports.AllViews {
+		t.Run(string(view), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newReading(t, newTape(2, 10))
+				answered := false
+				r.inbox.fail = func() (before, after error) {
+					if answered = !answered; answered {
+						return nil, ports.ErrUnavailable
+					}
+					return nil, nil
+				}
+				var messages []ports.Message
+				for i := range 10 {
+					messages = append(messages, basket(t, fmt.Sprint("order-", i), "b", 3)...)
+				}
+				p, stop := r.startView(view)
+				r.topic.add(messages...)
+				r.awaitEnd(t, view)
+				stop()
+				r.wantFold(t, messages, view)
+				if s := p.Status(); s.Failed == 0 || s.Conflicts == 0 {
+					t.Errorf("status %+v, want answers that were lost, and conflicts that told of it", s)
+				}
+			})
+		})
+	}
+}
+
+func TestAProjectionOutlivesAStoreThatIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 10))
+		var away atomic.Bool
+		away.Store(true)
+		r.inbox.fail = func() (before, after error) {
+			if away.Load() {
+				return ports.ErrUnavailable, nil
+			}
+			return nil, nil
+		}
+		messages := basket(t, "o", "b", 30)
+		p, stop := r.startView(ports.OrderSummary)
+		defer stop()
+		r.topic.add(messages...)
+		time.Sleep(time.Hour)
+		if s := p.Status(); s.Applied != 0 || s.Failed < 100 {
+			t.Errorf("after an hour without a store: %+v, want no message applied and many tries", s)
+		}
+		away.Store(false)
+		time.Sleep(10 * time.Second)
+		if s := p.Status(); s.Applied != 30 || s.Repeats != 0 {
+			t.Errorf("when it came back: %+v, want 30 applied", s)
+		}
+		r.wantFold(t, messages, ports.OrderSummary)
+	})
+}
+
+// The position is the view's own: what the group did for another generation does not count.
+func TestAViewBeginsAtTheFirstMessageWhereverItsGroupIs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(3, 10))
+		r.topic.group = map[int]int64{0: 2, 1: 2, 2: 2}
+		var messages []ports.Message
+		for i := range 6 {
+			messages = append(messages, basket(t, fmt.Sprint("order-", i), "b", 4)...)
+		}
+		r.topic.add(messages...)
+		_, stop := r.startView(ports.BuyerActivity)
+		defer stop()
+		r.awaitEnd(t, ports.BuyerActivity)
+		r.wantFold(t, messages, ports.BuyerActivity)
+	})
+}
+
+func TestWhatIsNoMessageOfAnOrderIsPassedOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 100))
+		messages := basket(t, "o", "b", 3)
+		odd := func(change func(*ports.Message)) ports.Message {
+			m := messages[1]
+			change(&m)
+			return m
+		}
+		sent := []ports.Message{
+			{}, messages[0],
+			odd(func(m *ports.Message) { m.ID = "" }),
+			odd(func(m *ports.Message) { m.ID = "o/3" }),
+			odd(func(m *ports.Message) { m.ID = "p/2" }),
+			odd(func(m *ports.Message) { m.ID, m.Version = "o/0", 0 }),
+			odd(func(m *ports.Message) { m.ID, m.OrderID = "/2", "" }),
+			odd(func(m *ports.Message) { m.ID = "o/02" }),
+			messages[1], messages[2],
+		}
+		p, stop := r.startView(ports.OrderSummary)
+		defer stop()
+		r.topic.add(sent...)
+		r.awaitEnd(t, ports.OrderSummary)
+		r.wantFold(t, messages, ports.OrderSummary)
+		if s := p.Status(); s.Foreign != 7 || s.Applied != 3 || s.Repeats+s.Held+s.Parked != 0 {
+			t.Errorf("status %+v, want 7 foreign messages and 3 applied", s)
+		}
+	})
+}
+
+func TestAViewSaysUpToWhenItKnowsEverything(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 2))
+		wantAsOf := func(when string, p *app.Projection, want time.Time) {
+			t.Helper()
+			f, err := r.views.Freshness(t.Context(), ports.OrderSummary, "")
+			if err != nil || !f.AsOf.Equal(want) {
+				t.Errorf("%s: as of %s, error %v, want %s", when, f.AsOf, err, want)
+			}
+			if s := p.Status(); !s.AsOf.Equal(want) {
+				t.Errorf("%s: the status says as of %s, want %s", when, s.AsOf, want)
+			}
+		}
+		time.Sleep(time.Until(noon.Add(time.Hour)))
+		commits := 2 // of two messages each, before the store goes away
+		r.inbox.fail = func() (before, after error) {
+			if commits--; commits < 0 {
+				return ports.ErrUnavailable, nil
+			}
+			return nil, nil
+		}
+		allow := func(n int) {
+			r.inbox.mu.Lock()
+			defer r.inbox.mu.Unlock()
+			commits = n
+		}
+		messages := basket(t, "o", "b", 6)
+		r.topic.add(messages...)
+		p, stop := r.startView(ports.OrderSummary)
+		synctest.Wait()
+		wantAsOf("with two messages to come", p, messages[3].OccurredAt)
+		stop()
+
+		allow(1000)
+		p, stop = r.startView(ports.OrderSummary)
+		defer stop()
+		synctest.Wait()
+		wantAsOf("with none to come", p, time.Now())
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		known := time.Now().Add(-500 * time.Millisecond)
+		wantAsOf("ten seconds later", p, known)
+		allow(1)
+		r.topic.add(basket(t, "p", "b", 3)...) // which took their time: they occurred long ago
+		synctest.Wait()
+		wantAsOf("in the midst of what took its time", p, known)
+		if s := p.Status(); s.Applied != 4 { // two of the first order, whose others the projection before it applied
+			t.Errorf("status %+v, want 4 applied", s)
+		}
+	})
 }

@@ -147,6 +147,8 @@ func (w *work) take(m ports.Message) {
 		w.foreign++
 	case m.Version <= o.mark.Version || w.inInbox[m.ID] || o.awaits(m):
 		w.repeats++
+	case o.mark.Parked != "" && m.Version == o.mark.Version+1: // the one that failed, after the inbox has forgotten it
+		w.hold(o, m, o.mark.Parked)
 	case o.mark.Parked != "":
 		w.hold(o, m, "an earlier message of this order is parked")
 	case m.Version > o.mark.Version+1:
