@@ -655,3 +655,58 @@ func TestAViewSaysUpToWhenItKnowsEverything(t *testing.T) {
 		}
 	})
 }
+
+// script is a subscriber that delivers these batches, and then nothing.
+type script []ports.Batch
+
+func (s script) Ends(context.Context) (map[int]int64, error) { return nil, nil }
+
+func (s script) Subscribe(ctx context.Context, _ string, _ ports.Resume, handle func(context.Context, ports.Batch) error) error {
+	for _, b := range s {
+		if err := handle(ctx, b); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAPositionNeverGoesBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 10))
+		time.Sleep(time.Until(noon.Add(time.Hour)))
+		var all []ports.Delivery
+		for i, m := range basket(t, "o", "b", 5) {
+			all = append(all, ports.Delivery{Message: m, Partition: 4, Next: int64(i + 1)})
+		}
+		var commits []ports.Change
+		options := r.options(ports.OrderSummary)
+		options.Subscriber = script{{Messages: all[:4]}, {Messages: all[:2]}, {Messages: all[1:3], CaughtUp: []int{4, 5}}}
+		options.Inbox = witnessed{r.views, &commits}
+		defer r.start(app.NewProjection(options))()
+		synctest.Wait()
+		var got [][]ports.PositionChange
+		for _, c := range commits {
+			got = append(got, c.Positions)
+		}
+		want := [][]ports.PositionChange{ // and none for what was only repeats
+			{{Partition: 4, From: 0, To: 4, AsOf: all[3].OccurredAt}},
+			{{Partition: 4, From: 4, To: 4, AsOf: time.Now()}, {Partition: 5, AsOf: time.Now()}},
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("positions:\n got %v\nwant %v", got, want)
+		}
+	})
+}
+
+// witnessed is an inbox that somebody looks at.
+type witnessed struct {
+	ports.Inbox
+	commits *[]ports.Change
+}
+
+func (w witnessed) Commit(ctx context.Context, g ports.Generation, c ports.Change) error {
+	*w.commits = append(*w.commits, c)
+	return w.Inbox.Commit(ctx, g, c)
+}
