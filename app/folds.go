@@ -105,7 +105,7 @@ func tell(m ports.Message, event order.Event) (ports.TimelineEntry, error) {
 	case order.Paid:
 		entry.Text = "paid"
 	case order.Cancelled:
-		entry.Text = "cancelled"
+		entry.Text = "cancelled by the " + string(e.By)
 		if e.Reason != "" {
 			entry.Text += ": " + e.Reason
 		}

@@ -271,7 +271,7 @@ func history(t interface{ Fatal(...any) }, chance *rand.Rand, id, buyer string) 
 		case 8:
 			_ = o.Pay(at)
 		case 9:
-			_ = o.Cancel("changed my mind", at)
+			_ = o.Cancel(order.ByBuyer, "changed my mind", at)
 		}
 	}
 	return messagesOf(t, o)

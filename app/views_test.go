@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,10 +84,11 @@ func TestTheViewsAnswerWithWhatThereIs(t *testing.T) {
 			err = errors.Join(err, err2)
 		}
 		empty, err2 := order.New("x", "b", nil, noon)
-		if err := errors.Join(err, err2); err != nil {
+		gone, err3 := order.New("y", "c", []order.Item{{Product: "p", Amount: 2}, {Product: "q", Amount: 2}}, noon)
+		if err := errors.Join(err, err2, err3, gone.Cancel(order.BySystem, "not paid", noon)); err != nil {
 			t.Fatal(err)
 		}
-		r.topic.add(append(messagesOf(t, o), messagesOf(t, empty)...)...)
+		r.topic.add(slices.Concat(messagesOf(t, o), messagesOf(t, gone), messagesOf(t, empty))...)
 		v := app.NewViews(r.views, app.ViewsOptions{})
 		known := ports.EventRef{OrderID: "x", Version: 1}
 
@@ -98,15 +100,18 @@ func TestTheViewsAnswerWithWhatThereIs(t *testing.T) {
 		if want := (ports.Activity{Buyer: "b", Pending: 1, Paid: 1, LastAt: noon}); err != nil || activity != want || f.Version != 1 {
 			t.Errorf("activity: %+v, %+v, error %v, want %+v", activity, f, err, want)
 		}
-		timeline, err := v.Timeline(t.Context(), "o", ports.Page{}, ports.EventRef{OrderID: "o", Version: 6})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, want := range []string{
-			"created for buyer b, with 1 item", "3 × q added", "amount of p changed to 1", "q removed", "submitted with 1 item", "paid",
+		for id, want := range map[string][]string{
+			"o": {"created for buyer b, with 1 item", "3 × q added", "amount of p changed to 1", "q removed", "submitted with 1 item", "paid"},
+			"x": {"created for buyer b, with no items"},
+			"y": {"created for buyer c, with 2 items", "cancelled by the system: not paid"},
 		} {
-			if i >= len(timeline.Entries) || timeline.Entries[i].Text != want {
-				t.Errorf("timeline: %+v, want %q at %d", timeline.Entries, want, i)
+			timeline, err := v.Timeline(t.Context(), id, ports.Page{}, ports.EventRef{OrderID: id, Version: len(want)})
+			var got []string
+			for _, e := range timeline.Entries {
+				got = append(got, e.Text)
+			}
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("timeline of %s: %q, error %v, want %q", id, got, err, want)
 			}
 		}
 		if _, err := v.Summaries(t.Context(), ports.SummaryQuery{Buyer: "b", Page: ports.Page{Cursor: "?"}}, ports.EventRef{}); !errors.Is(err, ports.ErrBadCursor) {
