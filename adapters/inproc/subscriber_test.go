@@ -15,6 +15,7 @@ import (
 )
 
 func TestSubscriber(t *testing.T) {
+	t.Parallel()
 	porttest.Subscriber(t, func(testing.TB) porttest.Feed { return feed(memory.NewTopic()) })
 }
 

@@ -378,3 +378,15 @@ func sessionOf(p *Publisher) *session {
 	s, _ := p.session()
 	return s
 }
+
+func newSubscriber(t testing.TB, options Options) *Subscriber {
+	t.Helper()
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	s, err := NewSubscriber(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

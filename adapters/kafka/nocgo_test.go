@@ -16,7 +16,11 @@ func TestWithoutCgo(t *testing.T) {
 	if p != nil {
 		t.Error("there is a publisher")
 	}
-	for _, err := range []error{err, Ping(t.Context(), Options{})} {
+	s, noSubscriber := NewSubscriber(Options{})
+	if s != nil {
+		t.Error("there is a subscriber")
+	}
+	for _, err := range []error{err, noSubscriber, Ping(t.Context(), Options{})} {
 		for _, word := range []string{"cgo", "gcc", "CGO_ENABLED=1", "HEXORDERS_BROKER=inproc"} {
 			if err == nil || !strings.Contains(err.Error(), word) {
 				t.Errorf("the error is %q, want %q in it", err, word)

@@ -1,8 +1,8 @@
-// Package kafka hands committed events to Apache Kafka: one topic for all of them, the order id as the key, so that an
-// order's events stay in order, and CloudEvents 1.0 headers around the JSON of package eventjson.
+// Package kafka hands committed events to Apache Kafka, and brings them back: one topic for all of them, the order id as the
+// key, so that an order's events stay in order, and CloudEvents 1.0 headers around the JSON of package eventjson.
 //
 // It is built on librdkafka, through confluent-kafka-go, and so it needs cgo. Without cgo the package still compiles,
-// and NewPublisher says what to do.
+// and NewPublisher and NewSubscriber say what to do.
 package kafka
 
 import (
@@ -23,6 +23,10 @@ type Options struct {
 	Source       string        // the ce_source of every message, a URI reference; "" means DefaultSource
 	FlushTimeout time.Duration // how long Close waits for the broker; 0 means 5 s
 	Logger       *slog.Logger  // nil means slog.Default()
+
+	// SessionTimeout is after how long the other members of a group take over from one that has died; 0 means 10 s. A broker
+	// takes no less than its group.min.session.timeout.ms, by default 6 s.
+	SessionTimeout time.Duration
 }
 
 // DefaultSource is the ce_source of events when nobody names another.
@@ -49,6 +53,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.FlushTimeout == 0 {
 		o.FlushTimeout = 5 * time.Second
+	}
+	if o.SessionTimeout == 0 {
+		o.SessionTimeout = 10 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

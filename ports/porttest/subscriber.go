@@ -23,7 +23,15 @@ type Feed struct {
 }
 
 // Subscriber checks the promises of ports.Subscriber. A member that dies without a word is for the adapter's own tests.
-func Subscriber(t *testing.T, open func(t testing.TB) Feed) { run(t, subscriberChecks, open) }
+// The checks run side by side: most of their time goes into waiting for members to find each other.
+func Subscriber(t *testing.T, open func(t testing.TB) Feed) {
+	for _, c := range subscriberChecks {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.prove(t, open(t))
+		})
+	}
+}
 
 var subscriberChecks = []check[Feed]{
 	{"a new group reads from the first message on, and goes on with what comes", readsFromTheFirst},
