@@ -130,3 +130,70 @@ func fill(b *testing.B, store ports.OrderStore, clients, n int) {
 	close(work)
 	all.Wait()
 }
+
+// BenchmarkCommit commits batches of 1,000 messages to the view of orders, beside a bulk write of the same rows by nothing
+// but the driver.
+func BenchmarkCommit(b *testing.B) {
+	for _, shape := range []struct{ orders, each int }{{1000, 1}, {334, 3}} {
+		var batches [][]ports.Summary
+		for n := 0; n < 20; n++ {
+			var rows []ports.Summary
+			for range shape.orders {
+				rows = append(rows, ports.Summary{
+					OrderID: uuid.Must(uuid.NewV7()).String(), Version: shape.each, Buyer: fmt.Sprintf("buyer-%d", len(rows)%97),
+					Items:       []order.Item{{Product: "1111", Amount: 3}, {Product: "2222", Amount: 8}},
+					TotalAmount: 11, Status: order.StatusPending, CreatedAt: at, UpdatedAt: at,
+				})
+			}
+			batches = append(batches, rows)
+		}
+		run := func(name string, commit func(b *testing.B, db *mongo.Database) func(n int, rows []ports.Summary) error) {
+			b.Run(fmt.Sprintf("%s/%dx%d", name, shape.orders, shape.each), func(b *testing.B) {
+				b.ReportAllocs()
+				events := 0
+				for range b.N {
+					b.StopTimer()
+					one := commit(b, testDB(b))
+					if err := one(0, nil); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+					for n, rows := range batches {
+						if err := one(n+1, rows); err != nil {
+							b.Fatal(err)
+						}
+						events += len(rows) * shape.each
+					}
+				}
+				b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+			})
+		}
+		run("view", func(b *testing.B, db *mongo.Database) func(int, []ports.Summary) error {
+			views, g := mongodb.NewViews(db, mongodb.ViewsOptions{}), ports.Generation{View: ports.OrderSummary, Number: 1}
+			return func(n int, rows []ports.Summary) error {
+				c := ports.Change{Summaries: rows, Positions: []ports.PositionChange{{From: int64(n), To: int64(n + 1), AsOf: at}}}
+				for _, s := range rows {
+					c.Marks = append(c.Marks, ports.MarkChange{Mark: ports.Mark{OrderID: s.OrderID, Version: s.Version}})
+					for version := range s.Version {
+						c.Received = append(c.Received, fmt.Sprint(s.OrderID, "/", version+1))
+					}
+				}
+				return views.Commit(b.Context(), g, c)
+			}
+		})
+		run("raw", func(b *testing.B, db *mongo.Database) func(int, []ports.Summary) error {
+			rows := db.Collection("rows")
+			return func(_ int, summaries []ports.Summary) error {
+				var writes []mongo.WriteModel
+				for _, s := range summaries {
+					writes = append(writes, mongo.NewReplaceOneModel().SetFilter(bson.D{{Key: "_id", Value: s.OrderID}}).SetReplacement(s).SetUpsert(true))
+				}
+				if len(writes) == 0 {
+					return nil
+				}
+				_, err := rows.BulkWrite(b.Context(), writes, options.BulkWrite().SetOrdered(false))
+				return err
+			}
+		})
+	}
+}

@@ -54,6 +54,8 @@ const (
 	topicCollection       = "topic"
 	topicEndCollection    = "topic_end"
 	subscribersCollection = "subscribers"
+
+	viewsCollection = "views" // see view_documents.go for those of a view
 )
 
 // byVersion is the outbox's own order: each order's messages in version order.
@@ -124,7 +126,8 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 	}
 	// Transactions do not like to create what they write to, so everything is there before the first.
 	for _, name := range []string{ordersCollection, outboxCollection, eventsCollection, snapshotsCollection, receiptsCollection,
-		relayCollection, parkedCollection, leasesCollection, topicCollection, topicEndCollection, subscribersCollection} {
+		relayCollection, parkedCollection, leasesCollection, topicCollection, topicEndCollection, subscribersCollection,
+		viewsCollection} {
 		if err := db.CreateCollection(ctx, name); err != nil && !hasCode(err, namespaceExists) {
 			return fail(ctx, "create collection "+name, err)
 		}

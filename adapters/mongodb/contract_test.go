@@ -62,7 +62,7 @@ func openEvents(t testing.TB) porttest.Storage {
 		Outbox:      mongodb.NewEventLog(db, mongodb.OutboxOptions{}),
 		Receipts:    store,
 		History:     store,
-		Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
+		Age:         func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
 		FailCommits: func(t testing.TB) func() { return refuseCommits(t, db) },
 	}
 }
@@ -81,6 +81,30 @@ func newEventStore(t testing.TB, db *mongo.Database, o mongodb.Options) *mongodb
 	return store
 }
 
+func TestInboxContract(t *testing.T) { porttest.Inbox(t, openReadingSide) }
+
+func TestOrderViewsContract(t *testing.T) { porttest.OrderViews(t, openReadingSide) }
+
+func TestGenerationsContract(t *testing.T) { porttest.Generations(t, openReadingSide) }
+
+func openReadingSide(t testing.TB) porttest.ReadingSide {
+	db := testDB(t)
+	views := mongodb.NewViews(db, mongodb.ViewsOptions{})
+	return porttest.ReadingSide{
+		Inbox: views, Views: views, Generations: views,
+		Age: func(t testing.TB, by time.Duration) {
+			names, err := db.ListCollectionNames(t.Context(), bson.D{{Key: "name", Value: bson.Regex{Pattern: `^view\..*\.inbox$`}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range names {
+				age(t, db.Collection(name), "at", by)
+			}
+		},
+		FailCommits: func(t testing.TB) func() { return refuseCommits(t, db) },
+	}
+}
+
 func openStorage(t testing.TB) porttest.Storage { return openStorageWith(t, mongodb.Options{}) }
 
 func openStorageWith(t testing.TB, o mongodb.Options) porttest.Storage {
@@ -92,18 +116,18 @@ func openStorageWith(t testing.TB, o mongodb.Options) porttest.Storage {
 		Trimmer:  outbox,
 		Receipts: store,
 		History:  store,
-		Age:      func(t testing.TB, by time.Duration) { age(t, db, by) },
+		Age:      func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
 		FailCommits: func(t testing.TB) func() {
 			return refuseCommits(t, db)
 		},
 	}
 }
 
-func age(t testing.TB, db *mongo.Database, by time.Duration) {
+func age(t testing.TB, c *mongo.Collection, field string, by time.Duration) {
 	t.Helper()
-	older := bson.D{{Key: "$subtract", Value: bson.A{"$keptAt", by.Milliseconds()}}}
-	update := mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "keptAt", Value: older}}}}}
-	if _, err := db.Collection("receipts").UpdateMany(t.Context(), bson.D{}, update); err != nil {
-		t.Fatalf("make the receipts older: %v", err)
+	older := bson.D{{Key: "$subtract", Value: bson.A{"$" + field, by.Milliseconds()}}}
+	update := mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: field, Value: older}}}}}
+	if _, err := c.UpdateMany(t.Context(), bson.D{}, update); err != nil {
+		t.Fatalf("make the documents of %s older: %v", c.Name(), err)
 	}
 }

@@ -54,10 +54,14 @@ func (p *Parking) Park(ctx context.Context, m ports.Message, reason string) erro
 
 // Parked implements ports.Parking.
 func (p *Parking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
-	const doing = "list the parked orders"
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	cursor, err := p.parked.Aggregate(bounded, mongo.Pipeline{
+	orders, err := parkedOrders(bounded, p.parked)
+	return orders, fail(ctx, "list the parked orders", err)
+}
+
+func parkedOrders(ctx context.Context, parked *mongo.Collection) ([]ports.ParkedOrder, error) {
+	cursor, err := parked.Aggregate(ctx, mongo.Pipeline{
 		{{Key: "$sort", Value: byVersion}}, // there is an index in this order
 		{{Key: "$group", Value: bson.D{
 			{Key: "_id", Value: "$aggregateid"},
@@ -70,7 +74,7 @@ func (p *Parking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
 		{{Key: "$sort", Value: bson.D{{Key: "_id", Value: 1}}}},
 	})
 	if err != nil {
-		return nil, fail(ctx, doing, err)
+		return nil, err
 	}
 	var documents []struct {
 		OrderID  string    `bson:"_id"`
@@ -80,8 +84,8 @@ func (p *Parking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
 		Since    time.Time `bson:"since"`
 		Retry    bool      `bson:"retry"`
 	}
-	if err := cursor.All(bounded, &documents); err != nil {
-		return nil, fail(ctx, doing, err)
+	if err := cursor.All(ctx, &documents); err != nil {
+		return nil, err
 	}
 	orders := make([]ports.ParkedOrder, len(documents))
 	for i, d := range documents {
