@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"hexorders/core/order"
 	"hexorders/ports"
 )
 
@@ -42,6 +43,50 @@ func (s *Orders) Events(ctx context.Context, id string, page ports.Page) (ports.
 	}
 	result.Version = max(last, result.Version) // it may have changed between the two reads
 	return result, nil
+}
+
+// historyBatch is how many messages are read at a time to fold them.
+const historyBatch = 1000
+
+// At folds what happened to an order up to a version. The version that it has now needs no history.
+func (s *Orders) At(ctx context.Context, id string, version int) (*order.Order, error) {
+	doing := fmt.Sprintf("order %s at version %d", id, version)
+	o, err := s.store.Get(ctx, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case version < 1 || version > o.Version():
+		return nil, fmt.Errorf("%s of %d: %w", doing, o.Version(), ports.ErrNoSuchVersion)
+	case version == o.Version():
+		return o, nil
+	case s.history == nil || s.decode == nil:
+		return nil, ports.ErrNoHistory
+	}
+	var events []order.Event
+	for len(events) < version {
+		messages, err := s.history.Messages(ctx, id, len(events), min(version-len(events), historyBatch))
+		if err != nil {
+			return nil, err
+		}
+		if len(messages) == 0 {
+			return nil, fmt.Errorf("%s: %w", doing, ports.ErrHistoryDeleted)
+		}
+		for _, m := range messages {
+			if m.Version != len(events)+1 {
+				return nil, fmt.Errorf("%s: %w", doing, ports.ErrHistoryDeleted)
+			}
+			event, err := s.decode(m)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", doing, err)
+			}
+			events = append(events, event)
+		}
+	}
+	o, err = order.Replay(events)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	return o, nil
 }
 
 // parseEventCursor reads the version of the last event of the page before; 0 for the first page.

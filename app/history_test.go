@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/adapters/memory"
 	"hexorders/app"
 	"hexorders/core/order"
@@ -99,4 +100,47 @@ func FuzzEventCursor(f *testing.F) {
 			t.Errorf("cursor %q: %d events and error %v", cursor, len(page.Messages), err)
 		}
 	})
+}
+
+// However long the history is, an order is shown as it was at each of its versions, and at no other.
+func TestAnOrderIsShownAsItWas(t *testing.T) {
+	store := memory.NewStore()
+	o, err := order.New("o", "b", nil, noon)
+	for range 2499 {
+		err = errors.Join(err, o.AddItem("p", 1, noon))
+	}
+	if err = errors.Join(err, store.Save(t.Context(), o)); err != nil {
+		t.Fatal(err)
+	}
+	orders := app.NewOrders(store, app.OrdersOptions{History: store, Decode: eventjson.Event})
+	for _, version := range []int{2, 999, 1000, 1001, 2001, 2499, 2500} {
+		then, err := orders.At(t.Context(), "o", version)
+		if err != nil {
+			t.Fatalf("version %d: %v", version, err)
+		}
+		if then.Version() != version || then.Items()[0].Amount != version-1 {
+			t.Errorf("version %d is shown at version %d with %v, want an amount of %d", version, then.Version(), then.Items(), version-1)
+		}
+	}
+	for _, version := range []int{-1, 0, 2501} {
+		if then, err := orders.At(t.Context(), "o", version); !errors.Is(err, ports.ErrNoSuchVersion) {
+			t.Errorf("version %d: got %v and error %v, want %v", version, then, err, ports.ErrNoSuchVersion)
+		}
+	}
+	if _, err := orders.At(t.Context(), "other", 1); !errors.Is(err, ports.ErrNotFound) {
+		t.Errorf("an unknown order: got error %v, want %v", err, ports.ErrNotFound)
+	}
+	for _, missing := range []int{1, 700, 1500} {
+		holed := app.NewOrders(store, app.OrdersOptions{History: holed{store, map[int]bool{missing: true}}, Decode: eventjson.Event})
+		if then, err := holed.At(t.Context(), "o", 1500); !errors.Is(err, ports.ErrHistoryDeleted) {
+			t.Errorf("without event %d: got %v and error %v, want %v", missing, then, err, ports.ErrHistoryDeleted)
+		}
+	}
+	mute := app.NewOrders(store, app.OrdersOptions{})
+	if _, err := mute.At(t.Context(), "o", 7); !errors.Is(err, ports.ErrNoHistory) {
+		t.Errorf("without a history: got error %v, want %v", err, ports.ErrNoHistory)
+	}
+	if now, err := mute.At(t.Context(), "o", 2500); err != nil || now.Version() != 2500 {
+		t.Errorf("without a history, the newest: got %v and error %v", now, err)
+	}
 }

@@ -21,6 +21,7 @@ type Orders struct {
 	store    ports.OrderStore
 	receipts ports.Receipts
 	history  ports.History
+	decode   func(ports.Message) (order.Event, error)
 	inFlight sync.Map // the keys of the requests that are being carried out
 	now      func() time.Time
 	newID    func() string
@@ -35,6 +36,8 @@ type OrdersOptions struct {
 	Receipts ports.Receipts
 	// History is the store's; nil when it has none, and Events answers ErrNoHistory.
 	History ports.History
+	// Decode reads a message of the history; nil when there is no history.
+	Decode func(ports.Message) (order.Event, error)
 }
 
 var _ ports.Orders = (*Orders)(nil)
@@ -43,7 +46,7 @@ func NewOrders(store ports.OrderStore, options OrdersOptions) *Orders {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Orders{store: store, receipts: options.Receipts, history: options.History, now: options.Now, newID: options.NewID}
+	return &Orders{store: store, receipts: options.Receipts, history: options.History, decode: options.Decode, now: options.Now, newID: options.NewID}
 }
 
 func (s *Orders) Create(ctx context.Context, buyer string, items []order.Item) (*order.Order, error) {

@@ -29,6 +29,9 @@ type Orders interface {
 	Pay(ctx context.Context, at Target) (*order.Order, error)
 	Cancel(ctx context.Context, at Target, by order.CancelledBy, reason string) (*order.Order, error)
 	Get(ctx context.Context, id string) (*order.Order, error)
+	// At is the order as it was at a version. Errors also: ErrNoSuchVersion when it never was at that version;
+	// ErrHistoryDeleted when what happened before is not kept any more; ErrNoHistory when the store does not tell.
+	At(ctx context.Context, id string, version int) (*order.Order, error)
 	ByBuyer(ctx context.Context, buyer string, page Page) (orders []*order.Order, next string, err error)
 	// Events tells what has happened to an order, from the first change on. Errors also: ErrBadCursor; ErrNoHistory
 	// when the store does not tell.

@@ -19,6 +19,8 @@ var (
 	ErrKeyReused       = errors.New("the key was used for another request")
 	ErrNoReceipts      = errors.New("the store keeps no receipts of requests")
 	ErrNoHistory       = errors.New("the store does not tell what has happened to an order")
+	ErrNoSuchVersion   = errors.New("the order never was at that version")
+	ErrHistoryDeleted  = errors.New("what had happened to the order by then is not kept any more")
 	ErrFenced          = errors.New("a later lease holder has taken over")
 	ErrLeaseHeld       = errors.New("the lease is held by another")
 	ErrRefused         = errors.New("the broker refuses this message for good")

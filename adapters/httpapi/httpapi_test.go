@@ -269,6 +269,70 @@ var exchanges = []exchange{
 		status: 400, want: problem(400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, for the same list.", ""),
 	},
 
+	// GET /orders/{id}?version=
+	{
+		name:  "an order is shown as it was, for ever",
+		given: []string{"POST /orders " + basket, "POST /orders/order-1/items {\"productId\":\"2222\",\"amount\":8}", "POST /orders/order-1/pay"}, when: "GET /orders/order-1?version=2",
+		status: 200, sent: map[string]string{"ETag": `"2"`, "Cache-Control": "private, max-age=31536000, immutable"},
+		want: orderJSON("pending", 2, `{"productId":"1111","amount":3},{"productId":"2222","amount":8}`),
+	},
+	{
+		name:  "its first version is as it was created",
+		given: []string{"POST /orders " + basket, "POST /orders/order-1/items {\"productId\":\"2222\",\"amount\":8}", "POST /orders/order-1/pay"}, when: "GET /orders/order-1?version=1",
+		status: 200, sent: map[string]string{"ETag": `"1"`}, want: orderJSON("pending", 1, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name:  "its newest version is as it is",
+		given: []string{"POST /orders " + basket, "POST /orders/order-1/items {\"productId\":\"2222\",\"amount\":8}", "POST /orders/order-1/pay"}, when: "GET /orders/order-1?version=3",
+		status: 200, sent: map[string]string{"ETag": `"3"`, "Cache-Control": "private, max-age=31536000, immutable"},
+		want: orderJSON("paid", 3, `{"productId":"1111","amount":3},{"productId":"2222","amount":8}`),
+	},
+	{
+		name:  "who has that version need not get it again",
+		given: []string{"POST /orders " + basket, "POST /orders/order-1/items {\"productId\":\"2222\",\"amount\":8}", "POST /orders/order-1/pay"}, when: "GET /orders/order-1?version=2", header: map[string]string{"If-None-Match": `"2"`},
+		status: 304, sent: map[string]string{"ETag": `"2"`, "Cache-Control": "private, max-age=31536000, immutable", "Content-Type": ""},
+	},
+	{
+		name:  "who has another version gets it, be it the newest",
+		given: []string{"POST /orders " + basket, "POST /orders/order-1/items {\"productId\":\"2222\",\"amount\":8}", "POST /orders/order-1/pay"}, when: "GET /orders/order-1?version=2", header: map[string]string{"If-None-Match": `"3"`},
+		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("pending", 2, `{"productId":"1111","amount":3},{"productId":"2222","amount":8}`),
+	},
+	{
+		name:  "who had a version is not told that the order is still at it",
+		given: []string{"POST /orders " + basket, "POST /orders/order-1/items {\"productId\":\"2222\",\"amount\":8}", "POST /orders/order-1/pay"}, when: "GET /orders/order-1", header: map[string]string{"If-None-Match": `"2"`},
+		status: 200, sent: map[string]string{"ETag": `"3"`, "Cache-Control": "private, no-cache"},
+		want: orderJSON("paid", 3, `{"productId":"1111","amount":3},{"productId":"2222","amount":8}`),
+	},
+	{
+		name:  "a version that is to be another is none",
+		given: []string{"POST /orders " + basket, "POST /orders/order-1/items {\"productId\":\"2222\",\"amount\":8}", "POST /orders/order-1/pay"}, when: "GET /orders/order-1?version=2", header: map[string]string{"If-Match": `"3"`},
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+	},
+	{
+		name: "there is no version to come, not for who has it either", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=2", header: map[string]string{"If-None-Match": `"2"`},
+		status: 404, want: problem(404, "version-not-found", "No such version", "The order never was at this version. Read it without one: its version is the highest.", ""),
+	},
+	{
+		name: "an order that is not there has no versions", when: "GET /orders/order-1?version=1",
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+	},
+	{
+		name: "there is no version 0", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=0",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"version","detail":"must be a whole number from 1 on"}`),
+	},
+	{
+		name: "a version is written in one way", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=01",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"version","detail":"must be a whole number from 1 on"}`),
+	},
+	{
+		name: "an empty version is not none", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"version","detail":"must be a whole number from 1 on"}`),
+	},
+	{
+		name: "a version comes once", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=1&version=1",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"version","detail":"may be given once"}`),
+	},
+
 	// GET /orders/{id}/events
 	{
 		name:  "what has happened to an order is told as it was published",

@@ -37,20 +37,48 @@ func (a *api) get(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	o, err := a.Orders.Get(c.Request.Context(), id)
+	version, err := parseVersion(c.Request.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	o, caching, err := a.read(c, id, version)
 	if err != nil {
 		return err
 	}
 	if !conditions.matches(o.Version()) {
 		return ports.ErrVersionMismatch
 	}
-	c.Header("Cache-Control", "private, no-cache") // may be kept, and must be asked for again: that is what the ETag is for
-	if conditions.excludes(o.Version()) {          // looked at second (RFC 9110, 13.2.2)
+	c.Header("Cache-Control", caching)
+	if conditions.excludes(o.Version()) { // looked at second (RFC 9110, 13.2.2)
 		c.Header("ETag", etag(o.Version()))
 		c.Status(http.StatusNotModified)
 		return nil
 	}
 	return writeOrder(c, http.StatusOK, o)
+}
+
+// read is the order as it is, version 0, or as it was, which never changes. What changes may be kept, and must be asked
+// for again: that is what the ETag is for.
+func (a *api) read(c *gin.Context, id string, version int) (o *order.Order, caching string, err error) {
+	if version == 0 {
+		o, err = a.Orders.Get(c.Request.Context(), id)
+		return o, "private, no-cache", err
+	}
+	o, err = a.Orders.At(c.Request.Context(), id, version)
+	return o, "private, max-age=31536000, immutable", err
+}
+
+// parseVersion is the version that is asked for, 0 when none is.
+func parseVersion(raw string) (version int, err error) {
+	query, err := parseQuery(raw)
+	if err != nil || !query.Has("version") {
+		return 0, err
+	}
+	text := query.Get("version")
+	if version, err = strconv.Atoi(text); err != nil || version < 1 || strconv.Itoa(version) != text {
+		return 0, invalidParameter("version", "must be a whole number from 1 on")
+	}
+	return version, nil
 }
 
 func (a *api) list(c *gin.Context) error {
@@ -249,7 +277,7 @@ func parseQuery(raw string) (url.Values, error) {
 	if err != nil {
 		return nil, &inputError{is: errInvalidQuery, detail: "The query is not well-formed."}
 	}
-	for _, name := range []string{"buyerId", "cursor", "limit"} {
+	for _, name := range []string{"buyerId", "cursor", "limit", "version"} {
 		if len(query[name]) > 1 {
 			return nil, invalidParameter(name, "may be given once")
 		}

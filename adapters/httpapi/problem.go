@@ -43,6 +43,8 @@ var problems = []problemKind{
 	{ports.ErrKeyReused, 422, "idempotency-key-reused", "Idempotency-Key reused", "This Idempotency-Key was given to another request, which was carried out. A new request takes a new key.", 0},
 	{ports.ErrNoReceipts, 501, "no-idempotency", "No Idempotency-Key here", "The store of this service does not keep Idempotency-Keys: send the request without one, and look before you send it again.", 0},
 	{ports.ErrNoHistory, 501, "no-history", "No history here", "The store of this service does not tell what has happened to an order.", 0},
+	{ports.ErrNoSuchVersion, 404, "version-not-found", "No such version", "The order never was at this version. Read it without one: its version is the highest.", 0},
+	{ports.ErrHistoryDeleted, 410, "history-deleted", "History deleted", "The service no longer keeps what had happened to the order by then. The order as it is now can be read without a version.", 0},
 	{ports.ErrBadCursor, 400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, for the same list.", 0},
 	{ports.ErrUnavailable, 503, "unavailable", "Store unavailable", "The store cannot be reached. " + mayHaveTakenEffect, 1},
 

@@ -50,6 +50,8 @@ var sentinels = map[string]struct {
 	"ports.ErrKeyReused":          {ports.ErrKeyReused, 422, "idempotency-key-reused"},
 	"ports.ErrNoReceipts":         {ports.ErrNoReceipts, 501, "no-idempotency"},
 	"ports.ErrNoHistory":          {ports.ErrNoHistory, 501, "no-history"},
+	"ports.ErrNoSuchVersion":      {ports.ErrNoSuchVersion, 404, "version-not-found"},
+	"ports.ErrHistoryDeleted":     {ports.ErrHistoryDeleted, 410, "history-deleted"},
 	"ports.ErrUnavailable":        {ports.ErrUnavailable, 503, "unavailable"},
 }
 
@@ -124,6 +126,8 @@ func refusedWith(code string) string {
 	switch code {
 	case "no-history":
 		return "GET /orders/order-1/events"
+	case "version-not-found", "history-deleted":
+		return "GET /orders/order-1?version=7"
 	case "order-empty":
 		return "POST /orders/order-1/submit"
 	case "no-such-item":
@@ -243,6 +247,10 @@ func (f *fakeOrders) Cancel(ctx context.Context, at ports.Target, _ order.Cancel
 }
 
 func (f *fakeOrders) Get(ctx context.Context, id string) (*order.Order, error) {
+	return f.answer(ctx, ports.Target{ID: id})
+}
+
+func (f *fakeOrders) At(ctx context.Context, id string, _ int) (*order.Order, error) {
 	return f.answer(ctx, ports.Target{ID: id})
 }
 

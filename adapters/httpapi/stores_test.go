@@ -19,6 +19,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/adapters/httpapi"
 	"hexorders/adapters/memory"
 	"hexorders/adapters/mongodb"
@@ -54,7 +55,17 @@ func overEachStore(t *testing.T, test func(t *testing.T, fresh func(*testing.T) 
 			}}
 		})
 	})
-	t.Run("mongodb", func(t *testing.T) {
+	inMongoDB(t, "mongodb", test, func(db *mongo.Database) closable { return mongodb.NewStore(db, mongodb.Options{}) })
+	inMongoDB(t, "mongodb-events", test, func(db *mongo.Database) closable { return mongodb.NewEventStore(db, mongodb.Options{}) })
+}
+
+type closable interface {
+	ports.OrderStore
+	Close(ctx context.Context) error
+}
+
+func inMongoDB(t *testing.T, store string, test func(t *testing.T, fresh func(*testing.T) opened), open func(*mongo.Database) closable) {
+	t.Run(store, func(t *testing.T) {
 		name := "hexorders_test_" + strings.ToLower(rand.Text()[:12])
 		own, db := connect(t, name), connect(t, name) // the second may be lost
 		t.Cleanup(func() {
@@ -63,12 +74,12 @@ func overEachStore(t *testing.T, test func(t *testing.T, fresh func(*testing.T) 
 			}
 		})
 		test(t, func(t *testing.T) opened {
-			for _, collection := range []string{"orders", "outbox", "receipts"} {
+			for _, collection := range []string{"orders", "outbox", "order_events", "order_snapshots", "receipts"} {
 				if _, err := own.Collection(collection).DeleteMany(t.Context(), bson.D{}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			store := mongodb.NewStore(db, mongodb.Options{})
+			store := open(db)
 			t.Cleanup(func() {
 				if err := store.Close(context.Background()); err != nil {
 					t.Errorf("close: %v", err)
@@ -93,6 +104,7 @@ func newAPIOver(store ports.OrderStore, o httpapi.Options) http.Handler {
 		NewID:    func() string { return fmt.Sprintf("order-%d", made.Add(1)) },
 		Receipts: receipts,
 		History:  history,
+		Decode:   eventjson.Event,
 	})
 	o.Logger = slog.New(slog.DiscardHandler)
 	return httpapi.New(o)
@@ -199,6 +211,27 @@ func TestAHistorySaysWhatItNoLongerHas(t *testing.T) {
 	// What comes after the part that is gone is whole.
 	wantAnswer(t, do(newAPIOver(forgetful{store, 2}, httpapi.Options{}), "GET /orders/order-1/events?cursor=2", nil), 200,
 		`{"orderId":"order-1","version":3,"events":[`+paid+`],"complete":true}`)
+}
+
+// What an order was cannot be told without its first events; what it is can.
+func TestAnOrderIsNotShownAsItWasWithoutItsHistory(t *testing.T) {
+	store := memory.NewStore()
+	for _, line := range []string{"POST /orders " + basket, "POST /orders/order-1/submit", "POST /orders/order-1/pay"} {
+		do(newAPIOver(store, httpapi.Options{}), line, nil)
+	}
+	gone := problem(410, "history-deleted", "History deleted",
+		"The service no longer keeps what had happened to the order by then. The order as it is now can be read without a version.", "")
+	for _, upTo := range []int{1, 2, 3} {
+		api := newAPIOver(forgetful{store, upTo}, httpapi.Options{})
+		for _, version := range []string{"1", "2"} {
+			wantAnswer(t, do(api, "GET /orders/order-1?version="+version, nil), 410, gone)
+		}
+		wantAnswer(t, do(api, "GET /orders/order-1?version=3", nil), 200, orderJSON("paid", 3, `{"productId":"1111","amount":3}`))
+	}
+	mute := newAPIOver(struct{ ports.OrderStore }{store}, httpapi.Options{})
+	wantAnswer(t, do(mute, "GET /orders/order-1?version=2", nil), 501,
+		problem(501, "no-history", "No history here", "The store of this service does not tell what has happened to an order.", ""))
+	wantAnswer(t, do(mute, "GET /orders/order-1?version=3", nil), 200, orderJSON("paid", 3, `{"productId":"1111","amount":3}`))
 }
 
 func TestAStoreWithoutAHistorySaysSo(t *testing.T) {

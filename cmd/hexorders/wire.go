@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/adapters/httpapi"
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/kafka"
@@ -125,7 +126,7 @@ func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *p
 	rate, _ := strconv.ParseFloat(c.HTTP.Rate, 64) // check has seen to these
 	burst, _ := strconv.Atoi(c.HTTP.Burst)
 	return httpapi.Options{
-		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{Now: time.Now, NewID: newID, Receipts: s.receipts, History: s.history}),
+		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{Now: time.Now, NewID: newID, Receipts: s.receipts, History: s.history, Decode: eventjson.Event}),
 		Ready:  ready,
 		Logger: log,
 
