@@ -79,7 +79,7 @@ func installed(place string, files []string, command ...string) (folder string, 
 
 // A lock file that names where packages were downloaded from would send everyone there.
 func TestTheLockFilesNameNoRegistry(t *testing.T) {
-	for _, place := range []string{"test/newman", "test/redocly"} {
+	for _, place := range []string{"test/asyncapi", "test/newman", "test/redocly"} {
 		lock := read(t, place+"/package-lock.json")
 		if strings.Contains(lock, `"resolved"`) || strings.Contains(lock, "://registry") {
 			t.Errorf("%s/package-lock.json names a registry: write it with `npm install --package-lock-only` there, where .npmrc leaves that out", place)

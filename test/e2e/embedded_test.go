@@ -193,6 +193,7 @@ func (d *defaults) judge(maxDuplicates int, answered map[string]int) checker.Rep
 	if !slices.Equal(tailed, inFile) {
 		d.t.Errorf("`events tail` prints %d events, the file has %d, and they are not the same", len(tailed), len(inFile))
 	}
+	asDescribed(d.t, h.Topic)
 	report := checker.Check(h, maxDuplicates)
 	if len(report.Violations) > 0 {
 		d.t.Errorf("the checker: %v", report)

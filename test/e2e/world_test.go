@@ -18,6 +18,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"hexorders/test/asyncapi"
 	"hexorders/test/checker"
 )
 
@@ -184,6 +185,7 @@ func (w *world) judge(maxDuplicates int, answered map[string]int) (checker.Histo
 		w.t.Fatal(err)
 	}
 	h.Answered = answered
+	asDescribed(w.t, h.Topic)
 	report := checker.Check(h, maxDuplicates)
 	if len(report.Violations) > 0 {
 		w.t.Errorf("the checker: %v", report)
@@ -191,6 +193,26 @@ func (w *world) judge(maxDuplicates int, answered map[string]int) (checker.Histo
 		w.t.Logf("the checker: %v (at most %d duplicates can be explained)", report, maxDuplicates)
 	}
 	return h, report
+}
+
+// asDescribed holds what was really published against docs/api/asyncapi.yaml.
+func asDescribed(t testing.TB, records []checker.Record) {
+	t.Helper()
+	description, err := asyncapi.Read("../../docs/api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const enough = 2000 // of tens of thousands that were made the same way
+	for _, r := range records[:min(len(records), enough)] {
+		headers := make(map[string]string, len(r.Headers))
+		for _, h := range r.Headers {
+			headers[h.Name] = h.Value
+		}
+		if err := description.Check(asyncapi.Record{Key: r.Key, Headers: headers, Value: r.Value}); err != nil {
+			t.Errorf("not as docs/api/asyncapi.yaml says: partition %d, offset %d, %s: %v", r.Partition, r.Offset, r.Value, err)
+			return // where one is wrong, thousands are
+		}
+	}
 }
 
 // setMaxMessageBytes changes the topic's limit.
