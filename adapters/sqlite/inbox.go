@@ -15,6 +15,20 @@ import (
 // generation is the id of a copy of a view, for reading and for writing: one that is leaving is not there any more.
 const generation = `(SELECT id FROM generations WHERE view = ? AND number = ? AND state IN ('live', 'shadow'))`
 
+const (
+	selectMarks = `SELECT order_id, version, held, parked, buyer_id, status FROM marks
+		WHERE generation = ` + generation + ` AND order_id IN (SELECT value FROM json_each(?))`
+	selectTheirSummaries = selectSummaries + `WHERE generation = ` + generation + ` AND order_id IN (SELECT value FROM json_each(?))`
+	selectReceived       = `SELECT message_id FROM inbox
+		WHERE generation = ` + generation + ` AND message_id IN (SELECT value FROM json_each(?)) AND received_at > ?`
+	selectHeld = `SELECT message_id, version, type, payload, occurred_at, traceparent FROM held
+		WHERE generation = ` + generation + ` AND order_id = ? ORDER BY version, message_id`
+	selectParked = `SELECT order_id, min(version), count(*), reason, held_at FROM held
+		WHERE generation = ` + generation + ` GROUP BY order_id ORDER BY order_id`
+	dropOldMessages = `DELETE FROM inbox WHERE (generation, message_id) IN
+		(SELECT generation, message_id FROM inbox WHERE received_at <= ? ORDER BY received_at LIMIT ?)`
+)
+
 func (v *Views) Positions(ctx context.Context, g ports.Generation) (map[int]int64, error) {
 	positions := map[int]int64{}
 	err := v.db.query(ctx, `SELECT partition, next FROM positions WHERE generation = `+generation, []any{string(g.View), g.Number},
@@ -35,8 +49,7 @@ func (v *Views) Positions(ctx context.Context, g ports.Generation) (map[int]int6
 func (v *Views) Load(ctx context.Context, g ports.Generation, orderIDs []string) (map[string]ports.Mark, map[string]ports.Summary, error) {
 	marks, summaries := map[string]ports.Mark{}, map[string]ports.Summary{}
 	args := []any{string(g.View), g.Number, jsonOf(orderIDs)}
-	err := v.db.query(ctx, `SELECT order_id, version, held, parked, buyer_id, status FROM marks
-		WHERE generation = `+generation+` AND order_id IN (SELECT value FROM json_each(?))`, args,
+	err := v.db.query(ctx, selectMarks, args,
 		func(rows *sql.Rows) error {
 			var m ports.Mark
 			var status string
@@ -46,7 +59,7 @@ func (v *Views) Load(ctx context.Context, g ports.Generation, orderIDs []string)
 			return err
 		})
 	if err == nil && g.View == ports.OrderSummary {
-		err = v.db.query(ctx, selectSummaries+`WHERE generation = `+generation+` AND order_id IN (SELECT value FROM json_each(?))`, args,
+		err = v.db.query(ctx, selectTheirSummaries, args,
 			func(rows *sql.Rows) error {
 				s, err := scanSummary(rows)
 				summaries[s.OrderID] = s
@@ -61,9 +74,7 @@ func (v *Views) Load(ctx context.Context, g ports.Generation, orderIDs []string)
 
 func (v *Views) Received(ctx context.Context, g ports.Generation, messageIDs []string) (map[string]bool, error) {
 	received := map[string]bool{}
-	err := v.db.query(ctx, `SELECT message_id FROM inbox WHERE generation = `+generation+`
-			AND message_id IN (SELECT value FROM json_each(?)) AND received_at > ?`,
-		[]any{string(g.View), g.Number, jsonOf(messageIDs), oldestInInbox()},
+	err := v.db.query(ctx, selectReceived, []any{string(g.View), g.Number, jsonOf(messageIDs), oldestInInbox()},
 		func(rows *sql.Rows) error {
 			var id string
 			err := rows.Scan(&id)
@@ -77,8 +88,7 @@ func (v *Views) Received(ctx context.Context, g ports.Generation, messageIDs []s
 }
 
 func (v *Views) Held(ctx context.Context, g ports.Generation, orderID string) (messages []ports.Message, err error) {
-	err = v.db.query(ctx, `SELECT message_id, version, type, payload, occurred_at, traceparent FROM held
-			WHERE generation = `+generation+` AND order_id = ? ORDER BY version, message_id`, []any{string(g.View), g.Number, orderID},
+	err = v.db.query(ctx, selectHeld, []any{string(g.View), g.Number, orderID},
 		func(rows *sql.Rows) error {
 			m := ports.Message{OrderID: orderID}
 			var occurredAt string
@@ -99,8 +109,7 @@ func (v *Views) Held(ctx context.Context, g ports.Generation, orderID string) (m
 // Parked takes the columns beside min(version) from the row that has it (https://www.sqlite.org/lang_select.html,
 // "Bare columns in an aggregate query").
 func (v *Views) Parked(ctx context.Context, g ports.Generation) (list []ports.ParkedOrder, err error) {
-	err = v.db.query(ctx, `SELECT order_id, min(version), count(*), reason, held_at FROM held
-			WHERE generation = `+generation+` GROUP BY order_id ORDER BY order_id`, []any{string(g.View), g.Number},
+	err = v.db.query(ctx, selectParked, []any{string(g.View), g.Number},
 		func(rows *sql.Rows) error {
 			var o ports.ParkedOrder
 			var since string
@@ -226,9 +235,6 @@ func (c readyChange) writeInbox(t *tx, id int64) error {
 		id, formatTime(time.Now()), c.received)
 	return err
 }
-
-const dropOldMessages = `DELETE FROM inbox WHERE (generation, message_id) IN
-	(SELECT generation, message_id FROM inbox WHERE received_at <= ? ORDER BY received_at LIMIT ?)`
 
 func (c readyChange) writeHeld(t *tx, id int64) error {
 	for _, m := range c.Hold {

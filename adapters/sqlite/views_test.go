@@ -17,14 +17,24 @@ import (
 	"hexorders/ports/porttest"
 )
 
-func TestInbox(t *testing.T) { porttest.Inbox(t, openReadingSide) }
+func TestInbox(t *testing.T) {
+	t.Parallel()
+	porttest.Inbox(t, openReadingSide)
+}
 
-func TestOrderViews(t *testing.T) { porttest.OrderViews(t, openReadingSide) }
+func TestOrderViews(t *testing.T) {
+	t.Parallel()
+	porttest.OrderViews(t, openReadingSide)
+}
 
-func TestGenerations(t *testing.T) { porttest.Generations(t, openReadingSide) }
+func TestGenerations(t *testing.T) {
+	t.Parallel()
+	porttest.Generations(t, openReadingSide)
+}
 
 // What one handle on the file writes, another reads, and they do not get in each other's way.
 func TestReadingSideOnTwoHandles(t *testing.T) {
+	t.Parallel()
 	open := func(t testing.TB) porttest.ReadingSide {
 		path := filepath.Join(t.TempDir(), "orders.db")
 		one, other := openAt(t, path), openAt(t, path)
@@ -60,9 +70,15 @@ func mustWrite(t testing.TB, db *DB, statement string, args ...any) {
 func TestEveryReadOfAViewUsesAnIndex(t *testing.T) {
 	db := openNew(t)
 	queries := map[string][]any{
-		selectTimeline:  {"order-1", "0", 50},
-		dropOldMessages: {"", 4},
+		selectTimeline:       {"order-1", "0", 50},
+		dropOldMessages:      {"", 4},
+		selectMarks:          {"timeline", 1, "[]"},
+		selectTheirSummaries: {"timeline", 1, "[]"},
+		selectReceived:       {"timeline", 1, "[]", ""},
+		selectHeld:           {"timeline", 1, "order-1"},
+		selectParked:         {"timeline", 1},
 	}
+	others := len(queries)
 	for _, sort := range []ports.SummarySort{ports.OldestFirst, ports.NewestFirst, ports.LastChanged, ports.LargestAmount} {
 		for _, status := range []order.Status{"", order.StatusPaid} {
 			q := ports.SummaryQuery{Buyer: "9999", Status: status, Sort: sort}
@@ -76,8 +92,8 @@ func TestEveryReadOfAViewUsesAnIndex(t *testing.T) {
 			}
 		}
 	}
-	if len(queries) != 2+16 {
-		t.Errorf("there are %d queries, want 18", len(queries))
+	if lists := len(queries) - others; lists != 16 {
+		t.Errorf("there are %d queries for lists, want 16", lists)
 	}
 	for _, sweep := range sweeps {
 		queries[sweep] = []any{1, 1000}
@@ -94,7 +110,7 @@ func TestEveryReadOfAViewUsesAnIndex(t *testing.T) {
 			t.Fatalf("%s: plan %q, error %v", query, plan, err)
 		}
 		for _, step := range plan {
-			if strings.HasPrefix(step, "SCAN") || strings.Contains(step, "TEMP B-TREE") {
+			if strings.HasPrefix(step, "SCAN") && !strings.HasPrefix(step, "SCAN json_each") || strings.Contains(step, "TEMP B-TREE") {
 				t.Errorf("%s\nis carried out by %q, want by an index alone", query, plan)
 			}
 		}
@@ -157,6 +173,7 @@ func fill(t testing.TB, v *Views, g ports.Generation, n int) {
 }
 
 func TestNothingStaysOfAGenerationThatHasLeft(t *testing.T) {
+	t.Parallel()
 	const rows = sweepPage + 1 // more than one step
 	v := NewViews(openNew(t))
 	for round := range 2 {
@@ -212,6 +229,7 @@ func TestWhatASwapLeftIsDeletedLater(t *testing.T) {
 
 // Two processes and this one work through the same messages, and each takes effect once.
 func TestTwoProcessesFeedAView(t *testing.T) {
+	t.Parallel()
 	const messages = 200
 	path := filepath.Join(t.TempDir(), "orders.db")
 	v := NewViews(openAt(t, path))
