@@ -1,5 +1,5 @@
-// Package sqlite keeps everything in one file: orders and outbox, the relay's checkpoint and lease, parked messages,
-// and the topic of the in-process broker. It is pure Go, so that the first `go run` needs nothing but Go.
+// Package sqlite keeps everything in one file: orders and outbox, the relay's checkpoint and lease, parked messages, the
+// topic of the in-process broker, and the views that are made of it. It is pure Go, so that the first `go run` needs nothing but Go.
 //
 // Read migrations/0001_schema.sql for what is kept, writer.go for how it is written, then store.go and outbox.go.
 // Several processes may use one file; they must be on one machine, because SQLite's write-ahead log lives in shared
