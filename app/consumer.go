@@ -11,8 +11,8 @@ import (
 	"hexorders/ports"
 )
 
-// errReplaced ends a subscription: its positions are those of a generation that is no longer to be fed.
-var errReplaced = errors.New("another generation of the view has taken over")
+// errReplaced ends a subscription, which has come from somewhere else than where the view goes on.
+var errReplaced = errors.New("the view was replaced")
 
 // consumer feeds one generation of a view. What it remembers of the store is a guess that each Commit proves: when another
 // consumer has changed it meanwhile, it forgets all, reads again, and works the batch out anew.
@@ -25,23 +25,30 @@ type consumer struct {
 	asOf       map[int]time.Time // by partition, as far as this consumer has committed it
 
 	mu        sync.Mutex    // a subscriber may ask where to resume while it delivers
-	positions map[int]int64 // nil when they have to be read
+	positions map[int]int64 // of the view, and at least so far has this subscription read
+	doubted   bool          // they have to be read again
 }
 
 func newConsumer(p *Projection, g ports.Generation, current func(context.Context) (ports.Generation, error)) *consumer {
-	return &consumer{Projection: p, generation: g, current: current, looked: time.Now(), orders: recent{limit: p.Remember}, asOf: map[int]time.Time{}}
+	return &consumer{
+		Projection: p, generation: g, current: current, looked: time.Now(),
+		orders: recent{limit: p.Remember}, asOf: map[int]time.Time{}, positions: map[int]int64{}, doubted: true,
+	}
 }
 
 // resume is the view's answer to a subscriber. It knows every partition: one that the view has nothing of begins at 0,
 // wherever the group came to on behalf of another generation.
 func (c *consumer) resume(ctx context.Context, partitions []int) (map[int]int64, error) {
-	positions, err := c.readPositions(ctx)
+	positions, err := c.Inbox.Positions(ctx, c.generation)
 	if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	from := make(map[int]int64, len(partitions))
 	for _, p := range partitions {
 		from[p] = positions[p]
+		c.positions[p] = positions[p]
 	}
 	return from, nil
 }
@@ -126,26 +133,28 @@ func (c *consumer) look(ctx context.Context) error {
 	return nil
 }
 
-// knownPositions are the positions as this consumer left them, or else as they are.
+// knownPositions are the view's. They only grow, unless the view was dropped or restored from a backup: then what was read
+// since has to be read again.
 func (c *consumer) knownPositions(ctx context.Context) (map[int]int64, error) {
 	c.mu.Lock()
-	known := maps.Clone(c.positions)
+	known, doubted := maps.Clone(c.positions), c.doubted
 	c.mu.Unlock()
-	if known != nil {
+	if !doubted {
 		return known, nil
 	}
-	return c.readPositions(ctx)
-}
-
-func (c *consumer) readPositions(ctx context.Context) (map[int]int64, error) {
 	positions, err := c.Inbox.Positions(ctx, c.generation)
 	if err != nil {
 		return nil, err
 	}
+	for p, at := range known {
+		if positions[p] < at {
+			return nil, errReplaced
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.positions = make(map[int]int64, len(positions))
 	maps.Copy(c.positions, positions)
+	c.doubted = false
 	return maps.Clone(c.positions), nil
 }
 
@@ -187,9 +196,7 @@ func (c *consumer) moves(b ports.Batch, positions map[int]int64, at time.Time) [
 func (c *consumer) committed(w *work, change ports.Change) {
 	c.mu.Lock()
 	for _, m := range change.Positions {
-		if c.positions != nil {
-			c.positions[m.Partition] = m.To
-		}
+		c.positions[m.Partition] = m.To
 		c.asOf[m.Partition] = m.AsOf
 	}
 	c.mu.Unlock()
@@ -205,7 +212,7 @@ func (c *consumer) forget() {
 	c.looked = time.Time{}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.positions = nil
+	c.doubted = true
 }
 
 func later(a, b time.Time) time.Time {

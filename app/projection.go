@@ -79,7 +79,7 @@ func (p *Projection) Run(ctx context.Context) error {
 			return nil
 		}
 		if errors.Is(err, errReplaced) {
-			p.Logger.Info("the view was replaced; its projection goes on with the new generation")
+			p.Logger.Info("the view was replaced; its projection goes on with what is there now")
 			continue
 		}
 		wait := waits.NextBackOff()

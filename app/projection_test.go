@@ -656,6 +656,28 @@ func TestAViewSaysUpToWhenItKnowsEverything(t *testing.T) {
 	})
 }
 
+// The view is dropped, or restored as it was some time ago, under a projection that has read further.
+func TestAViewThatWasRestoredIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(3, 10))
+		messages := lives(t, 60)
+		third := len(messages) / 3
+		_, stop := r.startView(ports.BuyerActivity)
+		defer stop()
+		r.topic.add(messages[:third]...)
+		r.awaitEnd(t, ports.BuyerActivity)
+		r.topic.add(messages[third : 2*third]...)
+		r.awaitEnd(t, ports.BuyerActivity)
+		synctest.Wait()
+		r.views = memory.NewViews()
+		r.inbox.Views = r.views
+		r.topic.add(messages[2*third:]...)
+		r.awaitEnd(t, ports.BuyerActivity)
+		r.wantFold(t, messages, ports.BuyerActivity)
+	})
+}
+
 // script is a subscriber that delivers these batches, and then nothing.
 type script []ports.Batch
 

@@ -265,6 +265,9 @@ func (w *work) touch(o *standing) {
 func (w *work) change() ports.Change {
 	c := w.rows
 	c.Marks = make([]ports.MarkChange, 0, len(w.touched))
+	if w.view == ports.OrderSummary {
+		c.Summaries = make([]ports.Summary, 0, len(w.touched))
+	}
 	for _, o := range w.touched {
 		c.Marks = append(c.Marks, ports.MarkChange{Mark: o.mark, Was: o.was.Version, WasHeld: o.was.Held})
 		for _, m := range o.waiting {
