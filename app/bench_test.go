@@ -110,6 +110,8 @@ type discard struct{ ports.Inbox }
 
 func (discard) Positions(context.Context, ports.Generation) (map[int]int64, error) { return nil, nil }
 
-func (discard) Parked(context.Context, ports.Generation) ([]ports.ParkedOrder, error) { return nil, nil }
+func (discard) Parked(context.Context, ports.Generation) ([]ports.ParkedOrder, error) {
+	return nil, nil
+}
 
 func (discard) Commit(context.Context, ports.Generation, ports.Change) error { return nil }
