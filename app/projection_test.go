@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,13 +79,10 @@ func (s *tape) Subscribe(ctx context.Context, group string, resume ports.Resume,
 	if err != nil {
 		return err
 	}
-	next := map[int]int64{}
-	for _, p := range all {
-		next[p] = cmp.Or(from[p], s.group[p])
-		if begin, known := from[p]; known {
-			next[p] = begin
-		}
-	}
+	s.mu.Lock()
+	next := maps.Clone(s.group)
+	s.mu.Unlock()
+	maps.Copy(next, from)
 	for first := true; ; first = false {
 		b, grown := s.read(next)
 		if len(b.Messages) == 0 && !first {
