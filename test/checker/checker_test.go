@@ -203,6 +203,49 @@ func TestWhatTheGuaranteesAllowIsNoViolation(t *testing.T) {
 	})
 }
 
+// Where events are kept, orders are what these add up to, and a snapshot may be missing or old, and not wrong.
+func TestAStoreOfEventsIsJudgedByItsEvents(t *testing.T) {
+	for name, x := range map[string]struct {
+		spoil  func(*testing.T, *History)
+		want   []Rule
+		orders int
+	}{
+		"every snapshot is there": {func(*testing.T, *History) {}, nil, 3},
+		"no snapshot is there":    {func(_ *testing.T, h *History) { h.Orders = nil }, nil, 3},
+		"a snapshot is old": {func(t *testing.T, h *History) {
+			o, err := order.New("order-1", "9999", []order.Item{{Product: "1111", Amount: 3}}, morning)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Orders[0] = o.Snapshot()
+		}, nil, 3},
+		"a snapshot has another amount":      {func(_ *testing.T, h *History) { h.Orders[0].Items[0].Amount++ }, []Rule{Diverged}, 3},
+		"a snapshot is of a version to come": {func(_ *testing.T, h *History) { h.Orders[0].Version++ }, []Rule{Diverged}, 3},
+		"a snapshot is of no order": {func(_ *testing.T, h *History) {
+			h.Orders = append(h.Orders, order.Snapshot{ID: "order-9", Version: 1})
+		}, []Rule{Diverged}, 3},
+		"an order begins with another event": {func(t *testing.T, h *History) {
+			h.Orders = nil
+			d := h.document(t, "order-1/1")
+			d.Type = "OrderSubmitted"
+		}, []Rule{Diverged, WrongHeader}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := healthy(t)
+			h.Events = true
+			x.spoil(t, &h)
+			report := Check(h, 0)
+			found := map[Rule]bool{}
+			for _, v := range report.Violations {
+				found[v.Rule] = true
+			}
+			if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, x.want) || report.Orders != x.orders {
+				t.Errorf("got %v of %v, want %v of %d orders", got, report, x.want, x.orders)
+			}
+		})
+	}
+}
+
 // The expected values are from Kafka's own UtilsTest.testMurmur2, so that the rule is Java's and not only franz-go's.
 func TestPartitionIsJavas(t *testing.T) {
 	for key, hash := range map[string]int32{

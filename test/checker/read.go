@@ -25,6 +25,15 @@ type Source struct {
 	Database string
 	Brokers  string // host:port, several with commas
 	Topic    string
+	Events   bool // the store is mongodb-events
+}
+
+// Log is the collection that committed messages stand in.
+func (s Source) Log() string {
+	if s.Events {
+		return "order_events"
+	}
+	return "outbox"
 }
 
 // Reader reads histories.
@@ -54,7 +63,7 @@ func (r *Reader) Close(ctx context.Context) error {
 // Read reads everything. A history is whole only when nothing runs any more: what is committed or published meanwhile
 // may be in one half of it and not yet in the other.
 func (r *Reader) Read(ctx context.Context) (History, error) {
-	var h History
+	h := History{Events: r.source.Events}
 	var err error
 	if h.Topic, h.Partitions, err = r.readTopic(ctx); err != nil {
 		return h, fmt.Errorf("read topic %s: %w", r.source.Topic, err)
@@ -103,7 +112,7 @@ func (r *Reader) Await(ctx context.Context) error {
 }
 
 func (r *Reader) count(ctx context.Context) (committed, recordsAndParked int64, err error) {
-	if committed, err = r.database.Collection("outbox").CountDocuments(ctx, bson.D{}); err != nil {
+	if committed, err = r.database.Collection(r.source.Log()).CountDocuments(ctx, bson.D{}); err != nil {
 		return 0, 0, err
 	}
 	if recordsAndParked, err = r.database.Collection("parked").CountDocuments(ctx, bson.D{}); err != nil {
@@ -127,19 +136,8 @@ func (r *Reader) readDatabase(ctx context.Context, h *History) error {
 	defer session.EndSession(ctx)
 	ctx = mongo.NewSessionContext(ctx, session)
 
-	var orders []struct {
-		ID      string `bson:"_id"`
-		BuyerID string `bson:"buyerId"`
-		Items   []struct {
-			ProductID string `bson:"productId"`
-			Amount    int    `bson:"amount"`
-		} `bson:"items"`
-		Status    string    `bson:"status"`
-		Version   int       `bson:"version"`
-		CreatedAt time.Time `bson:"createdAt"`
-		UpdatedAt time.Time `bson:"updatedAt"`
-	}
-	if err := r.readAll(ctx, "orders", &orders); err != nil {
+	orders, err := r.readOrders(ctx)
+	if err != nil {
 		return err
 	}
 	for _, o := range orders {
@@ -163,7 +161,7 @@ func (r *Reader) readDatabase(ctx context.Context, h *History) error {
 		OccurredAt    time.Time `bson:"occurredAt"`
 		TraceParent   string    `bson:"traceparent"`
 	}
-	if err := r.readAll(ctx, "outbox", &outbox); err != nil {
+	if err := r.readAll(ctx, r.source.Log(), &outbox); err != nil {
 		return err
 	}
 	for _, d := range outbox {
@@ -180,6 +178,34 @@ func (r *Reader) readDatabase(ctx context.Context, h *History) error {
 		h.Parked = append(h.Parked, p.ID)
 	}
 	return nil
+}
+
+type orderDocument struct {
+	ID      string `bson:"_id"`
+	BuyerID string `bson:"buyerId"`
+	Items   []struct {
+		ProductID string `bson:"productId"`
+		Amount    int    `bson:"amount"`
+	} `bson:"items"`
+	Status    string    `bson:"status"`
+	Version   int       `bson:"version"`
+	CreatedAt time.Time `bson:"createdAt"`
+	UpdatedAt time.Time `bson:"updatedAt"`
+}
+
+// readOrders reads the orders' states or, where events are kept, the snapshots of them.
+func (r *Reader) readOrders(ctx context.Context) (orders []orderDocument, err error) {
+	if !r.source.Events {
+		return orders, r.readAll(ctx, "orders", &orders)
+	}
+	var snapshots []struct{ Order orderDocument }
+	if err := r.readAll(ctx, "order_snapshots", &snapshots); err != nil {
+		return nil, err
+	}
+	for _, s := range snapshots {
+		orders = append(orders, s.Order)
+	}
+	return orders, nil
 }
 
 func (r *Reader) readAll(ctx context.Context, collection string, into any) error {

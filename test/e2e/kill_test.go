@@ -19,6 +19,20 @@ func TestNothingIsLostWhenTheProcessIsKilled(t *testing.T) {
 	k.finish(p)
 }
 
+// The store that keeps events keeps the same promises. It is smaller, for what follows the outbox is the same.
+func TestNothingIsLostOfAStoreOfEventsWhenTheProcessIsKilled(t *testing.T) {
+	t.Parallel()
+	w := newWorldOf(t, shared(t), "mongodb-events")
+	p := w.serve("serve")
+	k := startKilling(w, 400*scale, 32, 2*scale)
+	for k.more() {
+		k.untilMidStage(p)
+		p.kill()
+		p = w.serve("serve")
+	}
+	k.finish(p)
+}
+
 func TestNothingIsLostWhenSeparateProcessesAreKilled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, shared(t))

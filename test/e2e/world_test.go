@@ -33,12 +33,14 @@ type world struct {
 }
 
 // newWorld needs no server yet. Removing the database and the topic afterwards is for servers that outlive the test.
-func newWorld(t testing.TB, s servers) *world {
+func newWorld(t testing.TB, s servers) *world { return newWorldOf(t, s, "mongodb") }
+
+func newWorldOf(t testing.TB, s servers, store string) *world {
 	t.Helper()
 	name := "e2e-" + uuid.NewString()
-	w := &world{t: t, source: checker.Source{MongoURI: s.mongoURI, Database: name, Brokers: s.brokers, Topic: name}}
+	w := &world{t: t, source: checker.Source{MongoURI: s.mongoURI, Database: name, Brokers: s.brokers, Topic: name, Events: store == "mongodb-events"}}
 	w.env = environment{
-		"HEXORDERS_STORE":            "mongodb",
+		"HEXORDERS_STORE":            store,
 		"HEXORDERS_BROKER":           "kafka",
 		"HEXORDERS_HTTP_ADDR":        w.newAddr(),
 		"HEXORDERS_MONGODB_URI":      s.mongoURI,
@@ -168,7 +170,7 @@ func (w *world) position() string {
 		Position string `bson:"position"`
 	}
 	relay := w.mongo.Database(w.source.Database).Collection("relay")
-	err := relay.FindOne(w.t.Context(), bson.D{{Key: "_id", Value: "outbox"}}).Decode(&checkpoint)
+	err := relay.FindOne(w.t.Context(), bson.D{{Key: "_id", Value: w.source.Log()}}).Decode(&checkpoint)
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		w.t.Fatal(err)
 	}
