@@ -193,7 +193,7 @@ func swapIsRead(t testing.TB, r ReadingSide) {
 }
 
 func swapAtOnce(t testing.TB, r ReadingSide) {
-	const orders, swaps = 20, 5
+	const orders, swaps = 20, 3
 	fill := func(g ports.Generation) {
 		t.Helper()
 		var c ports.Change
