@@ -3,6 +3,8 @@
 package kafka
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -101,6 +103,76 @@ func BenchmarkPublish(b *testing.B) {
 		b.ReportAllocs()
 		b.ResetTimer()
 		loop(b.N)
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+		b.ReportMetric(float64(b.Elapsed()/time.Duration(b.N))/float64(raw), "x-raw")
+	})
+}
+
+// BenchmarkSubscribe measures what Subscribe adds to librdkafka: ns/op for a message through a loop over nothing but the
+// driver (raw), then through the Subscriber, with their ratio. Both read the same topic from its first message, and join
+// nothing.
+func BenchmarkSubscribe(b *testing.B) {
+	c := sharedCluster(b)
+	topic := c.newTopic(b)
+	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
+	options := Options{Brokers: c.brokers, Topic: topic, Logger: quiet}
+	p := open(b, options)
+	const orders, versions = 5_000, 10
+	for from := 1; from <= versions; from++ {
+		all := manyEvents(orders, from, from)
+		for i := range all {
+			all[i].Payload = random(250)
+			all[i].TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+		}
+		publish(b, p, all...)
+	}
+	s := newSubscriber(b, options)
+	var raw time.Duration
+
+	b.Run("raw", func(b *testing.B) {
+		logs := make(chan kafka.LogEvent, 1000)
+		config := s.config("", logs)
+		consumer, err := kafka.NewConsumer(&config)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer consumer.Close()
+		var all []kafka.TopicPartition
+		for n := range int32(12) {
+			all = append(all, kafka.TopicPartition{Topic: &topic, Partition: n, Offset: kafka.OffsetBeginning})
+		}
+		b.ReportAllocs()
+		for read := 0; read < b.N; {
+			if err := consumer.Assign(all); err != nil {
+				b.Fatal(err)
+			}
+			for n := 0; n < orders*versions && read < b.N; {
+				if record, err := consumer.ReadMessage(pollFor); err == nil && len(record.Value) > 0 {
+					n++
+					read++
+				}
+			}
+		}
+		raw = b.Elapsed() / time.Duration(b.N)
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+	})
+
+	b.Run("subscriber", func(b *testing.B) {
+		enough := errors.New("enough")
+		b.ReportAllocs()
+		for read := 0; read < b.N; {
+			n := 0
+			err := s.Subscribe(b.Context(), "", nil, func(_ context.Context, batch ports.Batch) error {
+				n, read = n+len(batch.Messages), read+len(batch.Messages)
+				if n >= orders*versions || read >= b.N {
+					return enough
+				}
+				return nil
+			})
+			if !errors.Is(err, enough) {
+				b.Fatal(err)
+			}
+		}
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
 		b.ReportMetric(float64(b.Elapsed()/time.Duration(b.N))/float64(raw), "x-raw")
 	})

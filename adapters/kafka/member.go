@@ -4,6 +4,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -24,6 +25,9 @@ const (
 	pollEvery = time.Second
 )
 
+// errTooLong is why a batch that was handled, or not, will be delivered again.
+var errTooLong = errors.New("its handler was still at work when its partitions had to be given away")
+
 // member is one consumer at work: it gathers batches and hands them over. All of it is used by one goroutine; librdkafka
 // calls rebalance on it too, within Poll and Close.
 type member struct {
@@ -35,6 +39,7 @@ type member struct {
 	handle   func(context.Context, ports.Batch) error
 	log      *slog.Logger
 	health   *health
+	waitFor  time.Duration // how long a handler may take when partitions are to be given away
 
 	ctx      context.Context // Subscribe's
 	share    map[int32]*place
@@ -314,26 +319,28 @@ func (m *member) rebalance(_ *kafka.Consumer, event kafka.Event) error {
 }
 
 // finish waits for the handler before partitions are given away, so that whoever gets them goes on behind it. When they are
-// lost already, what the handler comes to does not count.
+// lost already, or the others would have to wait too long, what the handler comes to does not count.
 func (m *member) finish() {
 	if m.call == nil {
 		return
 	}
+	tooLong := time.After(m.waitFor)
 	tick := time.NewTicker(pollFor)
 	defer tick.Stop()
-	for !m.consumer.AssignmentLost() {
+	for waits := true; waits && !m.consumer.AssignmentLost(); {
 		select {
 		case err := <-m.call.result:
 			m.settle(err)
 			return
+		case <-tooLong:
+			waits = false
 		case <-tick.C:
 		}
 	}
 	m.call.cancel()
 	<-m.call.result
 	m.call = nil
-	m.log.Warn("the member was thrown out of its group while its handler was at work; the batch will be delivered again",
-		"topic", m.topic, "group", m.group)
+	m.broken = m.replace(errTooLong)
 }
 
 // look asks the broker whether there is more, of the partitions of which that is not known for sure.

@@ -24,7 +24,7 @@ type Subscriber struct {
 	options Options
 	log     *slog.Logger
 	// maxPoll is how long the other members of a group wait for one whose handler is not done with what is to be
-	// somebody else's. Then it is thrown out, and what its handler comes to is not counted.
+	// somebody else's. Then the broker throws it out.
 	maxPoll time.Duration
 }
 
@@ -45,7 +45,8 @@ func NewSubscriber(options Options) (*Subscriber, error) {
 // Subscribe implements ports.Subscriber. A nil resume knows nothing.
 //
 // A handler may take as long as it likes: meanwhile nothing is fetched, and the member stays one. Only when its partitions
-// are to be shared out anew is there a minute for it; a member that takes longer loses them, and joins again.
+// are to be shared out anew is there a minute for it; a handler that takes longer sees its context end, what it comes to does
+// not count, and the member joins again.
 func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.Resume,
 	handle func(context.Context, ports.Batch) error) error {
 	read := map[int]int64{} // nobody else keeps the place of those who belong to no group
@@ -63,7 +64,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 	pause.MaxInterval = 2 * time.Second
 	for {
 		m := &member{
-			topic: s.options.Topic, group: group, resume: resume, log: s.log,
+			topic: s.options.Topic, group: group, resume: resume, log: s.log, waitFor: s.maxPoll * 3 / 4,
 			handle: func(ctx context.Context, b ports.Batch) error {
 				err := handle(ctx, b)
 				if err == nil {
@@ -231,7 +232,7 @@ func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.Config
 		// A rebalance takes from a member only what another gets; it goes on with the rest.
 		"partition.assignment.strategy": "cooperative-sticky",
 		"session.timeout.ms":            int(s.options.SessionTimeout.Milliseconds()),
-		"heartbeat.interval.ms":         int(s.options.SessionTimeout.Milliseconds() / 10), // a rebalance is heard of with one
+		"heartbeat.interval.ms":         int(min(s.options.SessionTimeout/10, time.Second).Milliseconds()), // a rebalance is heard of with one
 		"max.poll.interval.ms":          int(max(s.maxPoll, s.options.SessionTimeout).Milliseconds()),
 
 		"enable.partition.eof":     true,
