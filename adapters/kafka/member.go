@@ -49,8 +49,8 @@ type member struct {
 	call     *call     // of the handler; nil when it is not at work
 	called   time.Time // when the last call ended; zero at the beginning
 	paused   bool
-	broken   error // why it cannot go on
-	lastSaid string
+	broken   error             // why it cannot go on
+	said     map[string]string // what the log says, and the last error with it
 }
 
 // place is where reading stands in a partition.
@@ -172,7 +172,7 @@ func (m *member) on(event kafka.Event) {
 			at.next, at.end = int64(e.Offset), true
 		}
 	case kafka.OffsetsCommitted:
-		if code := codeOf(e.Error); e.Error != nil && code != kafka.ErrNoOffset {
+		if e.Error != nil && codeOf(e.Error) != kafka.ErrNoOffset {
 			m.say("the position of the group could not be committed; it will be with the next", e.Error)
 		}
 	case kafka.Error:
@@ -183,7 +183,11 @@ func (m *member) on(event kafka.Event) {
 			for _, at := range m.share { // whether there is more can only be asked now: see look
 				at.end = false
 			}
-			m.say("reading the topic is disturbed", e)
+			switch e.Code() {
+			case kafka.ErrAllBrokersDown, kafka.ErrTransport, kafka.ErrTimedOut, kafka.ErrResolve: // see readLogs
+			default:
+				m.say("reading the topic is disturbed", e)
+			}
 		}
 	}
 }
@@ -407,8 +411,11 @@ func (m *member) replace(why error) error { return fmt.Errorf("%w: %w", errRepla
 
 // say logs what the member can live with, once as long as it stays the same.
 func (m *member) say(what string, err error) {
-	if err.Error() != m.lastSaid {
-		m.lastSaid = err.Error()
+	if m.said[what] != err.Error() {
+		if m.said == nil {
+			m.said = make(map[string]string)
+		}
+		m.said[what] = err.Error()
 		m.log.Warn(what, "topic", m.topic, "group", m.group, "err", err)
 	}
 }

@@ -32,6 +32,9 @@ func TestKafkaComesAndGoes(t *testing.T) {
 		p.Publish(t.Context(), m, told.done(m))
 	}
 
+	steady := newSubscriber(t, Options{Brokers: broker.address, Topic: "steady", SessionTimeout: shortest})
+	reads := startReader(t, steady, "steady")
+
 	// Away at the start: the messages wait.
 	early := make(chan struct{})
 	go func() {
@@ -51,6 +54,9 @@ func TestKafkaComesAndGoes(t *testing.T) {
 	waitForSession(t, small)
 	ended := open(t, Options{Brokers: broker.address, Topic: "ended", FlushTimeout: 200 * time.Millisecond})
 	waitForSession(t, ended)
+
+	leaves := startReader(t, steady, "") // what it does without a broker is also seen later
+	leaves.await(t, len(published))
 
 	// It goes while messages are under way: ten at any time, acknowledged or not, until the broker is down.
 	down := make(chan struct{})
@@ -119,6 +125,19 @@ func TestKafkaComesAndGoes(t *testing.T) {
 		}
 	})
 
+	t.Run("a reader does not say that it has everything, and can be stopped", func(t *testing.T) {
+		select {
+		case <-leaves.idles: // it said so while the broker was there
+		default:
+		}
+		select {
+		case <-leaves.idles:
+			t.Error("a reader says that there is no more, though there is nobody to ask")
+		case <-time.After(2 * idleAfter):
+		}
+		leaves.stop(t)
+	})
+
 	// Back again: everything that was not given up arrives, each message once and in its order.
 	log.await(t, 2, "level=WARN", "cannot be reached")
 	broker.up(t)
@@ -143,6 +162,9 @@ func TestKafkaComesAndGoes(t *testing.T) {
 	if got := len(c.messages(t, "small", 10)); got != 10 {
 		t.Errorf("the full queue held 10 messages and left %d in the topic", got)
 	}
+
+	reads.awaitAll(t, want)
+	reads.stop(t)
 
 	log.await(t, 2, "level=INFO", "can be reached again")
 	if lines := log.with("reached"); len(lines) != 4 {

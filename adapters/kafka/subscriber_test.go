@@ -177,6 +177,27 @@ func (r *reader) await(t testing.TB, n int) {
 	}
 }
 
+// awaitAll waits until each of these messages has come.
+func (r *reader) awaitAll(t testing.TB, want []string) {
+	t.Helper()
+	missing := func() []string {
+		got := map[string]bool{}
+		for _, id := range r.ids() {
+			got[id] = true
+		}
+		return slices.DeleteFunc(slices.Clone(want), func(id string) bool { return got[id] })
+	}
+	for timeout := time.After(memberPatience); len(missing()) > 0; {
+		select {
+		case <-r.news:
+		case err := <-r.ended:
+			t.Fatalf("Subscribe ended: %v", err)
+		case <-timeout:
+			t.Fatalf("%d messages did not come: %.300q", len(missing()), missing())
+		}
+	}
+}
+
 func (r *reader) awaitIdle(t testing.TB) {
 	t.Helper()
 	select {
