@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,19 +82,19 @@ func TestMembersOfAGroupWorkOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		topic := inproc.NewSubscriber(memory.NewTopic())
 		ctx, cancel := context.WithCancel(t.Context())
-		working := 0
+		var working atomic.Int32
 		for range 2 {
 			go func() {
 				_ = topic.Subscribe(ctx, "view", nil, func(context.Context, ports.Batch) error {
-					working++
+					working.Add(1)
 					<-ctx.Done()
 					return nil
 				})
 			}()
 		}
 		time.Sleep(time.Minute) // of the bubble's clock
-		if working != 1 {
-			t.Errorf("%d members of a group work, want 1", working)
+		if n := working.Load(); n != 1 {
+			t.Errorf("%d members of a group work, want 1", n)
 		}
 		cancel()
 		synctest.Wait()
