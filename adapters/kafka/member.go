@@ -32,7 +32,7 @@ var errTooLong = errors.New("its handler was still at work when its partitions h
 // calls rebalance on it too, within Poll and Close.
 type member struct {
 	consumer *kafka.Consumer
-	client   *kafka.AdminClient
+	admin    *topicAdmin
 	topic    string
 	group    string
 	resume   ports.Resume
@@ -146,15 +146,15 @@ func (m *member) gather(first bool) error {
 		case m.broken != nil:
 		case event == nil && len(m.gathered) > 0:
 			return nil
-		case len(m.gathered) > 0 || len(m.share) == 0:
-		case first && m.atEnd():
+		case len(m.gathered) > 0:
+		case first && len(m.share) > 0 && m.atEnd():
 			return nil
 		case time.Since(m.called) >= idleAfter:
 			m.called = time.Now()
 			m.foreign.report(m.log, m.topic)
 			m.store(m.places()) // past records that are not ours
 			m.look()
-			if len(m.caughtUp()) > 0 {
+			if m.broken == nil && len(m.caughtUp()) > 0 {
 				return nil
 			}
 		}
@@ -172,7 +172,11 @@ func (m *member) on(event kafka.Event) {
 			at.next, at.end = int64(e.Offset), true
 		}
 	case kafka.OffsetsCommitted:
-		if e.Error != nil && codeOf(e.Error) != kafka.ErrNoOffset {
+		switch {
+		case e.Error == nil, codeOf(e.Error) == kafka.ErrNoOffset:
+		case judge(e.Error) == stale:
+			m.broken = m.replace(e.Error)
+		default:
 			m.say("the position of the group could not be committed; it will be with the next", e.Error)
 		}
 	case kafka.Error:
@@ -342,18 +346,28 @@ func (m *member) finish() {
 		}
 	}
 	m.call.cancel()
-	<-m.call.result
+	_ = <-m.call.result // which does not count
 	m.call = nil
 	m.broken = m.replace(errTooLong)
 }
 
-// look asks the broker whether there is more, of the partitions of which that is not known for sure.
+// look asks the broker whether there is more, or without a share whether the topic is still there.
 func (m *member) look() {
 	var partitions []int32
 	for partition := range m.share {
 		partitions = append(partitions, partition)
 	}
-	ends, err := endsOf(m.ctx, m.client, m.topic, partitions)
+	var ends map[int]int64
+	var err error
+	if len(partitions) > 0 {
+		ends, err = endsOf(m.ctx, m.admin.client, m.topic, partitions)
+	} else {
+		_, err = m.admin.describe(m.ctx) // librdkafka does not always tell that a topic has gone
+	}
+	if judge(err) == stale || errors.Is(err, ErrNoTopic) {
+		m.broken = m.replace(err)
+		return
+	}
 	for partition, at := range m.share {
 		end, known := ends[int(partition)]
 		at.end = err == nil && known && at.next >= 0 && at.next >= end

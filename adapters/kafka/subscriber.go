@@ -116,9 +116,9 @@ func (s *Subscriber) work(ctx context.Context, m *member) error {
 		return fmt.Errorf("read topic %s: %w", s.options.Topic, err)
 	}
 	defer client.Close()
-	m.consumer, m.client = consumer, client
+	m.consumer, m.admin = consumer, &topicAdmin{client: client, options: s.options, log: s.log}
 
-	partitions, err := s.awaitTopic(ctx, &topicAdmin{client: client, options: s.options, log: s.log}, m.health)
+	partitions, err := s.awaitTopic(ctx, m.admin, m.health)
 	if err != nil {
 		return err
 	}
