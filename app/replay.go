@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"hexorders/ports"
 )
@@ -13,18 +15,22 @@ type ReplayProgress struct {
 	Messages    int64 // delivered to this call
 }
 
+// ErrBehind says that a view was built anew and not swapped in, because it knows less of some orders than the live one:
+// messages are no longer in the topic, or cannot be applied any more. The shadow is kept.
+var ErrBehind = errors.New("the view that was built anew is behind the live one")
+
 // Replay builds a view anew from the first event, in a generation beside the live one, and swaps it in once it knows
 // everything there is. The live generation is read and fed meanwhile. The next call goes on from where one that was
 // stopped or killed left off; to begin anew, discard the shadow first. Memory is bounded, however long the topic.
 //
-// report is called after each batch, on one goroutine. Replay returns nil once the view is swapped, and ctx's error when
-// ctx ends before; no other error ends it. It needs no group, so that no projection gets less.
+// report is called after each batch, on one goroutine. Replay returns nil once the view is swapped, ctx's error when ctx
+// ends before, and ErrBehind; no other error ends it. It needs no group, so that no projection gets less.
 func Replay(ctx context.Context, o ProjectionOptions, report func(ReplayProgress)) error {
 	r := &replay{Projection: NewProjection(o), report: report}
 	waits := newBackoff(r.MaxBackoff)
 	for {
 		err := r.build(ctx, waits.Reset)
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrBehind) {
 			return err
 		}
 		wait := waits.NextBackOff()
@@ -86,8 +92,48 @@ func (r *replay) build(ctx context.Context, worked func()) (err error) {
 	if !errors.Is(err, errCaughtUp) {
 		return err
 	}
+	if err := r.compare(ctx); err != nil {
+		return err
+	}
 	r.Logger.Info("the view was built anew", "generation", r.shadow.Number, "messages", r.messages)
 	return r.Generations.Swap(ctx, r.shadow)
+}
+
+// compare looks at the orders of which the shadow keeps messages back: the live view must not be further with them.
+func (r *replay) compare(ctx context.Context) error {
+	live, err := r.Generations.Live(ctx, r.View)
+	if err != nil {
+		return err
+	}
+	parked, err := r.Inbox.Parked(ctx, r.shadow)
+	if err != nil {
+		return err
+	}
+	behind, example := 0, ""
+	for chunk := range slices.Chunk(parked, ports.MaxBatch) {
+		var ids []string
+		for _, o := range chunk {
+			ids = append(ids, o.OrderID)
+		}
+		were, _, err := r.Inbox.Load(ctx, live, ids)
+		if err != nil {
+			return err
+		}
+		are, _, err := r.Inbox.Load(ctx, r.shadow, ids)
+		if err != nil {
+			return err
+		}
+		for _, o := range chunk {
+			if are[o.OrderID].Version < were[o.OrderID].Version {
+				behind++
+				example = fmt.Sprintf("order %s at version %d: %s", o.OrderID, o.First, o.Reason)
+			}
+		}
+	}
+	if behind > 0 {
+		return fmt.Errorf("%w with %d of the orders, such as %s", ErrBehind, behind, example)
+	}
+	return nil
 }
 
 // current is the shadow, unless it has been swapped in or discarded.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -237,6 +239,43 @@ func TestAReplayWhoseShadowIsDiscardedBeginsAnew(t *testing.T) {
 			t.Fatalf("error %v, discarded %v", err, discarded)
 		}
 		r.wantFold(t, messages, ports.OrderTimeline)
+	})
+}
+
+// What the topic no longer has, or nobody can read any more, is in the live view all the same: a replay must not lose it.
+// A message that the live view could not apply either is no reason to stay with that.
+func TestAReplayDoesNotMakeAViewWorse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 10))
+		var poison atomic.Pointer[string]
+		r.poison = func(m ports.Message) error {
+			if p := poison.Load(); m.ID == "bad/2" || p != nil && m.ID == *p {
+				return errPoison
+			}
+			return nil
+		}
+		messages := append(basket(t, "bad", "b", 3), basket(t, "good", "b", 3)...)
+		r.topic.add(messages...)
+		_, stop := r.startView(ports.OrderSummary)
+		r.awaitEnd(t, ports.OrderSummary)
+		stop()
+		worse := "good/2"
+		poison.Store(&worse)
+		err := app.Replay(t.Context(), r.options(ports.OrderSummary), func(app.ReplayProgress) {})
+		if !errors.Is(err, app.ErrBehind) || !strings.Contains(err.Error(), "with 1 of the orders, such as order good at version 2: nobody understands this") {
+			t.Errorf("error %v, want ErrBehind and order good", err)
+		}
+		if n := r.liveNumber(ports.OrderSummary); n != 1 {
+			t.Errorf("generation %d is live, want 1", n)
+		}
+		poison.Store(nil)
+		err = r.views.Discard(t.Context(), ports.OrderSummary)
+		if err := errors.Join(err, app.Replay(t.Context(), r.options(ports.OrderSummary), func(app.ReplayProgress) {})); err != nil {
+			t.Fatal(err)
+		}
+		r.wantFold(t, append(slices.Clone(messages[:1]), messages[3:]...), ports.OrderSummary)
+		wantParked(t, app.NewProjection(r.options(ports.OrderSummary)), "bad from 2: 2, nobody understands this")
 	})
 }
 
