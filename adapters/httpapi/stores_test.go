@@ -123,7 +123,7 @@ func connect(t *testing.T, database string) *mongo.Database {
 		t.Fatalf("%v\nThese tests need MongoDB: run scripts/services up", err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		_ = db.Client().Disconnect(ctx) // again, where a test has lost it
 	})

@@ -21,7 +21,7 @@ func TestTailReadsFromTheStartOrFromNowOn(t *testing.T) {
 	p := open(t, options)
 	publish(t, p, event("a", 1), event("a", 2), event("b", 1))
 
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	enough := errors.New("enough")
 	collect := func(fromStart bool, n int, begun func(), messages *[]string) error {
@@ -85,7 +85,7 @@ func TestTailPassesOverWhatIsNotOurs(t *testing.T) {
 	}
 	<-report
 
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var ours, strange int
 	end := func() error {

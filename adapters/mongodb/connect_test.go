@@ -99,7 +99,7 @@ func TestAServerThatComesAndGoes(t *testing.T) {
 	away := func(t *testing.T, goAway, comeBack func()) {
 		t.Helper()
 		tailed, next := make(chan error, 1), received{}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		go func() {
 			tailed <- outbox.Tail(ctx, p, func(m ports.Message, p ports.Position) error {
@@ -169,7 +169,7 @@ func TestAServerThatComesAndGoes(t *testing.T) {
 // retry calls until it works, because a server that comes back takes a moment to be elected and noticed.
 func retry(t *testing.T, call func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		err := call()
 		if err == nil {
 			return

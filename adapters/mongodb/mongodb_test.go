@@ -210,7 +210,7 @@ var errEnough = errors.New("enough")
 // tail returns the next n messages after a position.
 func tail(t testing.TB, outbox ports.Outbox, after ports.Position, n int) []received {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var got []received
 	err := outbox.Tail(ctx, after, func(m ports.Message, p ports.Position) error {

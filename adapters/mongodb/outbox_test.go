@@ -131,7 +131,7 @@ func TestAScanWithoutAnySnapshotEnds(t *testing.T) {
 	db := testDB(t)
 	save(t, mongodb.NewStore(db, mongodb.Options{}), newOrder(t, "order-1", 1))
 	failCommand(t, db, "alwaysOn", "find", bson.D{{Key: "errorCode", Value: 246}})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	err := mongodb.NewOutbox(db, mongodb.OutboxOptions{}).Tail(ctx, "", func(ports.Message, ports.Position) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "SnapshotUnavailable") {

@@ -37,7 +37,7 @@ func TestAQuietOutboxIsNotBehind(t *testing.T) {
 	}()
 	defer func() { stop(); <-ended }()
 	messages, err := -1, error(nil)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if messages, _, err = again.Unread(t.Context()); err == nil {
 			break
 		}

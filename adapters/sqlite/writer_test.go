@@ -84,7 +84,7 @@ func saveBehind(t testing.TB, db *DB, orders ...*order.Order) (all []*saving) {
 // waitUntil looks again and again, for what nobody tells.
 func waitUntil(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !so(); {
+	for deadline := time.Now().Add(2 * time.Minute); !so(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("not so after half a minute: %s", what)
 		}

@@ -384,7 +384,7 @@ func (r *running) wait(t *testing.T) error {
 // published waits until the broker has n messages.
 func (r *running) published(t *testing.T, n int) (messages []ports.Message) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	enough := errors.New("enough")
 	err := inproc.NewSubscriber(r.storage.topic).Subscribe(ctx, "", nil, func(_ context.Context, b ports.Batch) error {
@@ -439,7 +439,7 @@ func dial(t *testing.T, url string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = connection.Close() })
-	if err := connection.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := connection.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return connection
@@ -469,7 +469,7 @@ func (l *logLines) Write(line []byte) (int, error) {
 // waitFor returns the next line whose message contains a text.
 func (l *logLines) waitFor(t *testing.T, text string) map[string]any {
 	t.Helper()
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(2 * time.Minute)
 	for {
 		select {
 		case entry := <-l.lines:

@@ -105,7 +105,7 @@ func run[F any](t *testing.T, checks []check[F], open func(testing.TB) F) {
 const (
 	// patience is how long a check waits for something that must come. It is long, because only a broken adapter or
 	// a very busy machine ever needs it.
-	patience = 30 * time.Second
+	patience = 2 * time.Minute
 	// prompt is how soon a call must return once its context has ended: a second, and another for a busy machine.
 	prompt = 2 * time.Second
 	// glance is how long a check looks for something that must not happen.

@@ -196,7 +196,7 @@ func (w *world) start() {
 			w.t.Logf("what the service said, without the requests that went as they should:\n%s", uneventful.ReplaceAll(said, nil))
 		}
 	})
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(2 * time.Minute)
 	defer deadline.Stop()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
