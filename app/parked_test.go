@@ -92,8 +92,7 @@ func TestAProjectionGoesOnAfterARetryElsewhere(t *testing.T) {
 			}
 			return nil
 		}
-		p, stop := r.startView(ports.BuyerActivity)
-		defer stop()
+		p, _ := r.startView(ports.BuyerActivity)
 		r.topic.add(messages[:4]...)
 		r.awaitEnd(t, ports.BuyerActivity)
 		wantParked(t, p, "o from 2: 3, nobody understands this")
@@ -121,8 +120,7 @@ func TestAMessageThatFailsIsTriedAFewTimes(t *testing.T) {
 			}
 			return nil
 		}
-		p, stop := r.startView(ports.OrderSummary)
-		defer stop()
+		p, _ := r.startView(ports.OrderSummary)
 		messages := basket(t, "o", "b", 3)
 		r.topic.add(messages...)
 		r.awaitEnd(t, ports.OrderSummary)
@@ -143,6 +141,7 @@ func TestAMissingMessageIsWaitedForAndNeverJumpedOver(t *testing.T) {
 				options.Logger = slog.New(slog.NewTextHandler(&log, nil))
 				p := app.NewProjection(options)
 				stop := r.start(p)
+				defer stop()
 				a, b := basket(t, "a", "buyer", 5), basket(t, "b", "buyer", 2)
 				r.topic.add(a[0], a[2], a[3])
 				r.topic.add(b...)
@@ -217,8 +216,7 @@ func TestWhatWasHeldMayTurnOutToBePoisoned(t *testing.T) {
 			return nil
 		}
 		messages := basket(t, "o", "b", 4)
-		p, stop := r.startView(ports.OrderSummary)
-		defer stop()
+		p, _ := r.startView(ports.OrderSummary)
 		r.topic.add(messages[0], messages[2], messages[3])
 		r.awaitEnd(t, ports.OrderSummary)
 		wantParked(t, p, "o from 3: 2, version 2 has not come")
@@ -238,8 +236,7 @@ func TestManyPoisonedOrdersCostNoMoreTimeThanOne(t *testing.T) {
 			r.topic.add(basket(t, fmt.Sprint("order-", i), "b", 1)...)
 		}
 		began := time.Now()
-		p, stop := r.startView(ports.OrderSummary)
-		defer stop()
+		p, _ := r.startView(ports.OrderSummary)
 		r.awaitEnd(t, ports.OrderSummary)
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("500 orders were parked within %s, want a second", took)
@@ -263,8 +260,7 @@ func TestARetryBesideAProjectionTakesEffectOnce(t *testing.T) {
 			return nil
 		}
 		messages := basket(t, "o", "b", 150)
-		p, stop := r.startView(ports.BuyerActivity)
-		defer stop()
+		p, _ := r.startView(ports.BuyerActivity)
 		r.topic.add(messages[:10]...)
 		r.awaitEnd(t, ports.BuyerActivity)
 		cured.Store(true)

@@ -225,7 +225,9 @@ func (r *reading) start(projections ...*app.Projection) (stop func()) {
 
 func (r *reading) startView(view ports.View) (*app.Projection, func()) {
 	p := app.NewProjection(r.options(view))
-	return p, r.start(p)
+	stop := r.start(p)
+	r.t.Cleanup(stop) // also when the test ends before it should
+	return p, stop
 }
 
 // awaitEnd waits, on the bubble's clock, until everything in the topic was dealt with.
@@ -541,8 +543,7 @@ func TestAProjectionOutlivesAStoreThatIsAway(t *testing.T) {
 			return nil, nil
 		}
 		messages := basket(t, "o", "b", 30)
-		p, stop := r.startView(ports.OrderSummary)
-		defer stop()
+		p, _ := r.startView(ports.OrderSummary)
 		r.topic.add(messages...)
 		time.Sleep(time.Hour)
 		if s := p.Status(); s.Applied != 0 || s.Failed < 100 {
@@ -568,8 +569,7 @@ func TestAViewBeginsAtTheFirstMessageWhereverItsGroupIs(t *testing.T) {
 			messages = append(messages, basket(t, fmt.Sprint("order-", i), "b", 4)...)
 		}
 		r.topic.add(messages...)
-		_, stop := r.startView(ports.BuyerActivity)
-		defer stop()
+		r.startView(ports.BuyerActivity)
 		r.awaitEnd(t, ports.BuyerActivity)
 		r.wantFold(t, messages, ports.BuyerActivity)
 	})
@@ -595,8 +595,7 @@ func TestWhatIsNoMessageOfAnOrderIsPassedOver(t *testing.T) {
 			odd(func(m *ports.Message) { m.ID = "o/02" }),
 			messages[1], messages[2],
 		}
-		p, stop := r.startView(ports.OrderSummary)
-		defer stop()
+		p, _ := r.startView(ports.OrderSummary)
 		r.topic.add(sent...)
 		r.awaitEnd(t, ports.OrderSummary)
 		r.wantFold(t, messages, ports.OrderSummary)
@@ -665,8 +664,7 @@ func TestAViewThatWasRestoredIsMadeUpFor(t *testing.T) {
 		r := newReading(t, newTape(3, 10))
 		messages := lives(t, 60)
 		third := len(messages) / 3
-		_, stop := r.startView(ports.BuyerActivity)
-		defer stop()
+		r.startView(ports.BuyerActivity)
 		r.topic.add(messages[:third]...)
 		r.awaitEnd(t, ports.BuyerActivity)
 		r.topic.add(messages[third : 2*third]...)

@@ -46,8 +46,7 @@ func TestAReplayBuildsTheSameViewBesideTheLiveOne(t *testing.T) {
 				messages := lives(t, 100)
 				half := len(messages) / 2
 				r.topic.add(messages[:half]...)
-				p, stop := r.startView(view)
-				defer stop()
+				p, _ := r.startView(view)
 				r.awaitEnd(t, view)
 
 				var last app.ReplayProgress

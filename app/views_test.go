@@ -37,8 +37,7 @@ func TestAnAnswerWaitsForTheEventThatItHasToKnowOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReading(t, newTape(1, 10))
 		for _, view := range ports.AllViews {
-			_, stop := r.startView(view)
-			defer stop()
+			r.startView(view)
 		}
 		v := app.NewViews(r.views, app.ViewsOptions{})
 		for name, ask := range questions(v) {
@@ -76,8 +75,7 @@ func TestTheViewsAnswerWithWhatThereIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReading(t, newTape(1, 10))
 		for _, view := range ports.AllViews {
-			_, stop := r.startView(view)
-			defer stop()
+			r.startView(view)
 		}
 		o, err := order.New("o", "b", []order.Item{{Product: "p", Amount: 2}}, noon)
 		for _, err2 := range []error{o.AddItem("q", 3, noon), o.ChangeAmount("p", 1, noon), o.RemoveItem("q", noon), o.Submit(noon), o.Pay(noon)} {
