@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -132,68 +133,80 @@ func fill(b *testing.B, store ports.OrderStore, clients, n int) {
 }
 
 // BenchmarkCommit commits batches of 1,000 messages to the view of orders, beside a bulk write of the same rows by nothing
-// but the driver.
+// but the driver. The orders are new, in one message each or in three, or they are there already.
 func BenchmarkCommit(b *testing.B) {
-	for _, shape := range []struct{ orders, each int }{{1000, 1}, {334, 3}} {
-		var batches [][]ports.Summary
-		for n := 0; n < 20; n++ {
-			var rows []ports.Summary
-			for range shape.orders {
-				rows = append(rows, ports.Summary{
-					OrderID: uuid.Must(uuid.NewV7()).String(), Version: shape.each, Buyer: fmt.Sprintf("buyer-%d", len(rows)%97),
-					Items:       []order.Item{{Product: "1111", Amount: 3}, {Product: "2222", Amount: 8}},
-					TotalAmount: 11, Status: order.StatusPending, CreatedAt: at, UpdatedAt: at,
-				})
+	type commit func(n, was int, rows []ports.Summary) error
+	view := func(db *mongo.Database) commit {
+		views, g := mongodb.NewViews(db, mongodb.ViewsOptions{}), ports.Generation{View: ports.OrderSummary, Number: 1}
+		return func(n, was int, rows []ports.Summary) error {
+			c := ports.Change{Summaries: rows, Positions: []ports.PositionChange{{From: int64(n), To: int64(n + 1), AsOf: at}}}
+			for _, s := range rows {
+				c.Marks = append(c.Marks, ports.MarkChange{Mark: ports.Mark{OrderID: s.OrderID, Version: s.Version}, Was: was})
+				for version := was + 1; version <= s.Version; version++ {
+					c.Received = append(c.Received, s.OrderID+"/"+strconv.Itoa(version))
+				}
 			}
-			batches = append(batches, rows)
+			return views.Commit(b.Context(), g, c)
 		}
-		run := func(name string, commit func(b *testing.B, db *mongo.Database) func(n int, rows []ports.Summary) error) {
-			b.Run(fmt.Sprintf("%s/%dx%d", name, shape.orders, shape.each), func(b *testing.B) {
+	}
+	raw := func(db *mongo.Database) commit {
+		collection := db.Collection("rows")
+		return func(_, _ int, rows []ports.Summary) error {
+			writes := make([]mongo.WriteModel, len(rows))
+			for i, s := range rows {
+				writes[i] = mongo.NewReplaceOneModel().SetFilter(bson.D{{Key: "_id", Value: s.OrderID}}).SetReplacement(s).SetUpsert(true)
+			}
+			_, err := collection.BulkWrite(b.Context(), writes, options.BulkWrite().SetOrdered(false))
+			return err
+		}
+	}
+	for _, shape := range []struct {
+		name              string
+		orders, was, each int
+	}{{"new", 1000, 0, 1}, {"new in three", 334, 0, 3}, {"known", 1000, 1, 1}} {
+		for name, open := range map[string]func(*mongo.Database) commit{"view": view, "raw": raw} {
+			b.Run(shape.name+"/"+name, func(b *testing.B) {
+				const batches = 20
 				b.ReportAllocs()
-				events := 0
 				for range b.N {
 					b.StopTimer()
-					one := commit(b, testDB(b))
-					if err := one(0, nil); err != nil {
-						b.Fatal(err)
+					put, n := open(testDB(b)), 0
+					write := func(was, version int, all [][]ports.Summary) {
+						for _, rows := range all {
+							for i := range rows {
+								rows[i].Version = version
+							}
+							if err := put(n, was, rows); err != nil {
+								b.Fatal(err)
+							}
+							n++
+						}
+					}
+					write(0, 1, [][]ports.Summary{summaries(1)}) // makes the collections
+					var all [][]ports.Summary
+					for range batches {
+						all = append(all, summaries(shape.orders))
+					}
+					if shape.was > 0 {
+						write(0, shape.was, all)
 					}
 					b.StartTimer()
-					for n, rows := range batches {
-						if err := one(n+1, rows); err != nil {
-							b.Fatal(err)
-						}
-						events += len(rows) * shape.each
-					}
+					write(shape.was, shape.was+shape.each, all)
 				}
-				b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+				b.ReportMetric(float64(b.N*batches*shape.orders*shape.each)/b.Elapsed().Seconds(), "events/s")
 			})
 		}
-		run("view", func(b *testing.B, db *mongo.Database) func(int, []ports.Summary) error {
-			views, g := mongodb.NewViews(db, mongodb.ViewsOptions{}), ports.Generation{View: ports.OrderSummary, Number: 1}
-			return func(n int, rows []ports.Summary) error {
-				c := ports.Change{Summaries: rows, Positions: []ports.PositionChange{{From: int64(n), To: int64(n + 1), AsOf: at}}}
-				for _, s := range rows {
-					c.Marks = append(c.Marks, ports.MarkChange{Mark: ports.Mark{OrderID: s.OrderID, Version: s.Version}})
-					for version := range s.Version {
-						c.Received = append(c.Received, fmt.Sprint(s.OrderID, "/", version+1))
-					}
-				}
-				return views.Commit(b.Context(), g, c)
-			}
-		})
-		run("raw", func(b *testing.B, db *mongo.Database) func(int, []ports.Summary) error {
-			rows := db.Collection("rows")
-			return func(_ int, summaries []ports.Summary) error {
-				var writes []mongo.WriteModel
-				for _, s := range summaries {
-					writes = append(writes, mongo.NewReplaceOneModel().SetFilter(bson.D{{Key: "_id", Value: s.OrderID}}).SetReplacement(s).SetUpsert(true))
-				}
-				if len(writes) == 0 {
-					return nil
-				}
-				_, err := rows.BulkWrite(b.Context(), writes, options.BulkWrite().SetOrdered(false))
-				return err
-			}
-		})
 	}
+}
+
+func summaries(n int) []ports.Summary {
+	list := make([]ports.Summary, n)
+	for i := range list {
+		list[i] = ports.Summary{
+			OrderID: uuid.Must(uuid.NewV7()).String(), Buyer: fmt.Sprintf("buyer-%d", i%97),
+			Items:       []order.Item{{Product: "1111", Amount: 3}, {Product: "2222", Amount: 8}},
+			TotalAmount: 11, Status: order.StatusPending, CreatedAt: at, UpdatedAt: at,
+		}
+	}
+	return list
 }

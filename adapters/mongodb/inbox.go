@@ -34,8 +34,10 @@ var (
 
 // Commit implements ports.Inbox.
 //
-// The guards are what the statements match, and the unique ids. What a change takes for new is inserted, thousands at a
-// time, which is much quicker than to look whether it is there. If something is there, the second try looks.
+// What a change takes for new is inserted, a thousand at a time, which is much quicker than to look whether it is there. If
+// something is there, the second try looks. Of what is known already the marks are read and compared first: an update by
+// the id alone costs the server half of one that matches the mark too, and a transaction that writes what another one has
+// changed since it began is refused.
 func (v *Views) Commit(ctx context.Context, g ports.Generation, c ports.Change) error {
 	doing := "commit to " + g.String()
 	bounded, cancel := context.WithTimeout(ctx, 6*v.timeout)
@@ -70,6 +72,11 @@ func (v *Views) commit(ctx context.Context, g generation, c ports.Change, look b
 		if !p.has(g.Number) {
 			return ports.ErrConflict
 		}
+		if same, err := g.unchanged(ctx, s.guards); err != nil {
+			return err
+		} else if !same {
+			return ports.ErrConflict
+		}
 		for _, w := range []struct {
 			to            *mongo.Collection
 			command, list string
@@ -98,8 +105,35 @@ func (v *Views) commit(ctx context.Context, g generation, c ports.Change, look b
 	})
 }
 
+// unchanged tells whether the marks are still what they were when the change was worked out.
+func (g generation) unchanged(ctx context.Context, marks []ports.MarkChange) (bool, error) {
+	if len(marks) == 0 {
+		return true, nil
+	}
+	ids := make([]string, len(marks))
+	for i, m := range marks {
+		ids[i] = m.OrderID
+	}
+	type mark struct{ version, held int }
+	found := make(map[string]mark, len(marks))
+	find := options.Find().SetBatchSize(int32(len(ids))).SetProjection(bson.D{{Key: "mark.version", Value: 1}, {Key: "mark.held", Value: 1}})
+	err := eachOrder(ctx, g.orders, anyOf(ids), find, func(m *ports.Mark, _ *ports.Summary) {
+		if m != nil {
+			found[m.OrderID] = mark{m.Version, m.Held}
+		}
+	})
+	for _, m := range marks {
+		if err == nil && found[m.OrderID] != (mark{m.Was, m.WasHeld}) { // none says as much as one of version 0
+			return false, nil
+		}
+	}
+	return err == nil, err
+}
+
 // statements of a Commit, encoded once for all its tries.
 type statements struct {
+	guards []ports.MarkChange // of orders that are not inserted
+
 	positions, newOrders, orders, inbox, held, released, newEntries, entries, buyers []bson.Raw
 }
 
@@ -164,23 +198,13 @@ func (s *statements) addOrders(c ports.Change, look bool) {
 			s.newOrders = append(s.newOrders, documentOf(appendOrder(id, &m.Mark, summary)))
 			continue
 		}
-		if isNew {
-			id = bsoncore.AppendDocumentElement(bsoncore.AppendDocumentElement(id, "mark.version", noneOrZero), "mark.held", noneOrZero)
-		} else {
-			id = bsoncore.AppendInt64Element(bsoncore.AppendInt64Element(id, "mark.version", int64(m.Was)), "mark.held", int64(m.WasHeld))
-		}
+		s.guards = append(s.guards, m)
 		s.orders = append(s.orders, update(id, set(appendOrder(nil, &m.Mark, summary)), isNew))
 	}
 	for id, summary := range summaries { // of orders whose marks stay as they are
 		s.orders = append(s.orders, update(textID(id), set(appendOrder(nil, nil, summary)), true))
 	}
 }
-
-// noneOrZero matches a mark that says as much as none does.
-var noneOrZero = func() []byte {
-	list := bsoncore.NewArrayBuilder().AppendInt64(0).AppendNull().Build()
-	return documentOf(bsoncore.AppendArrayElement(nil, "$in", list))
-}()
 
 // addition is what an activity's change does to its document. Setting nothing still makes the document.
 func addition(a ports.ActivityChange) []byte {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,7 +88,7 @@ func (v *Views) Summaries(ctx context.Context, q ports.SummaryQuery) (list []por
 		filter = append(filter, bson.E{Key: "row.status", Value: q.Status})
 	}
 	if after != nil {
-		filter = append(filter, after.behind(field, direction)...)
+		filter = after.behind(filter, field, direction)
 	}
 	var sort bson.D
 	if field != "" {
@@ -231,24 +232,25 @@ type place struct {
 	id    string
 }
 
-// behind is the filter for what comes after a place. The first condition lets the server begin there in the index.
-func (p place) behind(field string, direction int) bson.D {
+// behind is the filter for the part of a list that comes after a place. The server reads it from the index, beginning
+// there: what is equal and has a later id, and then the rest.
+func (p place) behind(list bson.D, field string, direction int) bson.D {
 	than := "$gt"
 	if direction < 0 {
 		than = "$lt"
 	}
-	id := bson.D{{Key: "_id", Value: bson.D{{Key: than, Value: p.id}}}}
+	id := bson.E{Key: "_id", Value: bson.D{{Key: than, Value: p.id}}}
 	if field == "" {
-		return id
+		return append(list, id)
 	}
 	var value any = p.value
 	if field == "row.updatedAt" {
 		value = bson.DateTime(p.value)
 	}
-	return bson.D{
-		{Key: field, Value: bson.D{{Key: than + "e", Value: value}}},
-		{Key: "$or", Value: bson.A{bson.D{{Key: field, Value: bson.D{{Key: than, Value: value}}}}, id}},
-	}
+	return bson.D{{Key: "$or", Value: bson.A{
+		append(slices.Clone(list), bson.E{Key: field, Value: value}, id),
+		append(slices.Clone(list), bson.E{Key: field, Value: bson.D{{Key: than, Value: value}}}),
+	}}}
 }
 
 // cursor names the list too, for it is good for no other one.
