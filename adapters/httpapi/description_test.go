@@ -80,7 +80,7 @@ func TestTheDescriptionHasEveryRoute(t *testing.T) {
 		}
 	}
 	parameter := regexp.MustCompile(`:(\w+)`)
-	for _, route := range New(Options{Orders: noOrders{}, Metrics: http.NotFoundHandler()}).(*gin.Engine).Routes() {
+	for _, route := range New(Options{Orders: noOrders{}, Views: noViews{}, Metrics: http.NotFoundHandler()}).(*gin.Engine).Routes() {
 		if route.Method != http.MethodHead {
 			got = append(got, route.Method+" "+parameter.ReplaceAllString(route.Path, "{$1}"))
 		}
@@ -92,8 +92,11 @@ func TestTheDescriptionHasEveryRoute(t *testing.T) {
 	}
 }
 
-// noOrders makes the API serve all of its routes; nobody calls it.
-type noOrders struct{ ports.Orders }
+// noOrders and noViews make the API serve all of its routes; nobody calls them.
+type (
+	noOrders struct{ ports.Orders }
+	noViews  struct{ ports.Views }
+)
 
 // examplesByStatus tells under which statuses each example of a problem stands.
 func examplesByStatus(doc *openapi3.T) map[string][]string {

@@ -1,6 +1,6 @@
-// Package httpapi is the driving adapter for everyone who speaks HTTP. A request becomes one call of ports.Orders, the
-// order that comes back becomes JSON, an error becomes a problem. Read orders.go for the endpoints, problem.go for
-// what is answered when, decode.go for what is accepted as input.
+// Package httpapi is the driving adapter for everyone who speaks HTTP. A request becomes one call of ports.Orders
+// or ports.Views, what comes back becomes JSON, an error becomes a problem. Read orders.go and views.go for the endpoints,
+// problem.go for what is answered when, decode.go for what is accepted as input.
 package httpapi
 
 import (
@@ -19,6 +19,7 @@ import (
 // Options are what the API needs of the program around it.
 type Options struct {
 	Orders  ports.Orders                // nil: only the health endpoints are served
+	Views   ports.Views                 // answer lists, activity and timelines; nil: those are not served
 	Ready   func(context.Context) error // asked by /readyz; nil: always ready
 	Logger  *slog.Logger                // nil: slog.Default()
 	MaxBody int64                       // the longest body that is read, in bytes; 0: 64 KiB
@@ -95,9 +96,13 @@ func New(o Options) http.Handler {
 	router.Match(read, "/docs", a.answer(a.showDescription))
 	router.Match(read, "/docs/:file", a.answer(a.showDescriptionPart))
 	router.POST("/orders", a.answer(a.create))
-	router.Match(read, "/orders", a.answer(a.list))
 	router.Match(read, "/orders/:id", a.answer(a.get))
 	router.Match(read, "/orders/:id/events", a.answer(a.events))
+	if o.Views != nil {
+		router.Match(read, "/orders", a.answer(a.list))
+		router.Match(read, "/orders/:id/timeline", a.answer(a.timeline))
+		router.Match(read, "/buyers/:buyerId/activity", a.answer(a.activity))
+	}
 	router.POST("/orders/:id/items", a.answer(a.addItem))
 	router.PUT("/orders/:id/items/:productId", a.answer(a.changeAmount))
 	router.DELETE("/orders/:id/items/:productId", a.answer(a.removeItem))

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"hexorders/core/order"
+	"hexorders/ports"
 )
 
 func TestEntityTagsAreReadByTheBook(t *testing.T) {
@@ -152,21 +153,27 @@ func FuzzEntityTags(f *testing.F) {
 	})
 }
 
-func FuzzListQuery(f *testing.F) {
-	for _, seed := range []string{"buyerId=1", "buyerId=1&limit=2&cursor=x", "limit=0", "%zz", "buyerId=%ff", "a;b"} {
+func FuzzSummaryQuery(f *testing.F) {
+	for _, seed := range []string{"buyerId=1", "buyerId=1&limit=2&cursor=x", "buyerId=1&status=paid&sort=-updatedAt", "limit=0", "%zz", "buyerId=%ff", "a;b"} {
 		f.Add(seed)
 	}
+	read := func(raw string) (ports.SummaryQuery, error) {
+		query, err := parseQuery(raw)
+		if err != nil {
+			return ports.SummaryQuery{}, err
+		}
+		return parseSummaryQuery(query)
+	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		q, err := parseListQuery(raw)
+		q, err := read(raw)
 		if err != nil {
 			if !errors.Is(err, errInvalidQuery) {
 				t.Fatalf("%q: %v", raw, err)
 			}
 			return
 		}
-		_, query, _ := strings.Cut(q.following("next"), "?")
-		following, err := parseListQuery(query)
-		if q.page.Cursor = "next"; err != nil || following != q {
+		following, err := read(followingSummaries(q, "next").Encode())
+		if q.Page.Cursor = "next"; err != nil || following != q {
 			t.Fatalf("%q: the next page asks for %v (%v), want %v", raw, following, err, q)
 		}
 	})

@@ -131,7 +131,7 @@ func (a *api) crossOrigin() gin.HandlerFunc {
 		AllowOrigins:  a.CORSOrigins,
 		AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
 		AllowHeaders:  []string{"Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", headerRequestID, "Traceparent"},
-		ExposeHeaders: []string{"ETag", "Link", "Location", "Retry-After", headerRequestID},
+		ExposeHeaders: []string{"Age", "ETag", "Link", "Location", "Retry-After", headerRequestID, headerViewVersion},
 		MaxAge:        time.Hour,
 	})
 	return func(c *gin.Context) {

@@ -81,25 +81,6 @@ func parseVersion(raw string) (version int, err error) {
 	return version, nil
 }
 
-func (a *api) list(c *gin.Context) error {
-	q, err := parseListQuery(c.Request.URL.RawQuery)
-	if err != nil {
-		return err
-	}
-	orders, next, err := a.Orders.ByBuyer(c.Request.Context(), q.buyer, q.page)
-	if err != nil {
-		return err
-	}
-	page := orderPage{Orders: make([]orderJSON, len(orders)), NextCursor: next}
-	for i, o := range orders {
-		page.Orders[i] = toJSON(o)
-	}
-	if next != "" {
-		linkNext(c, q.following(next))
-	}
-	return writeJSON(c, http.StatusOK, mediaJSON, page)
-}
-
 func (a *api) events(c *gin.Context) error {
 	id, err := orderID(c)
 	if err != nil {
@@ -247,37 +228,14 @@ func possibleID(id string) bool {
 		!strings.ContainsFunc(id, unicode.IsControl)
 }
 
-type listQuery struct {
-	buyer string
-	page  ports.Page
-}
-
-func parseListQuery(raw string) (q listQuery, err error) {
-	query, err := parseQuery(raw)
-	if err != nil {
-		return q, err
-	}
-	if q.buyer = query.Get("buyerId"); !possibleID(q.buyer) {
-		return q, invalidParameter("buyerId", fmt.Sprintf("is required, with 1 to %d characters", order.MaxIDLength))
-	}
-	q.page, err = parsePage(query)
-	return q, err
-}
-
-func (q listQuery) following(cursor string) string {
-	query := followingPage(q.page, cursor)
-	query.Set("buyerId", q.buyer)
-	return "/orders?" + query.Encode()
-}
-
-// parseQuery reads the query of a list. Parameters that are not known are left alone, as is the custom of queries; the
+// parseQuery reads the query of a list or a view. Parameters that are not known are left alone, as is the custom of queries; the
 // known ones may come once.
 func parseQuery(raw string) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
 		return nil, &inputError{is: errInvalidQuery, detail: "The query is not well-formed."}
 	}
-	for _, name := range []string{"buyerId", "cursor", "limit", "version"} {
+	for _, name := range []string{"buyerId", "status", "sort", "limit", "cursor", "version", atLeastVersion} {
 		if len(query[name]) > 1 {
 			return nil, invalidParameter(name, "may be given once")
 		}

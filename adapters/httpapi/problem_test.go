@@ -124,7 +124,7 @@ func TestEverySentinelIsAnsweredWithItsRow(t *testing.T) {
 // refusedWith is a request that may be refused with this code.
 func refusedWith(code string) string {
 	switch code {
-	case "no-history":
+	case "no-history", "bad-cursor":
 		return "GET /orders/order-1/events"
 	case "version-not-found", "history-deleted":
 		return "GET /orders/order-1?version=7"
@@ -134,8 +134,6 @@ func refusedWith(code string) string {
 		return "DELETE /orders/order-1/items/1111"
 	case "invalid-cancelled-by", "invalid-reason":
 		return "POST /orders/order-1/cancel"
-	case "bad-cursor":
-		return "GET /orders?buyerId=9999"
 	}
 	return `POST /orders/order-1/items {"productId":"1111","amount":3}`
 }

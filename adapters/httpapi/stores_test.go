@@ -9,9 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -106,6 +104,7 @@ func newAPIOver(store ports.OrderStore, o httpapi.Options) http.Handler {
 		History:  history,
 		Decode:   eventjson.Event,
 	})
+	o.Views = listed{store: store}
 	o.Logger = slog.New(slog.DiscardHandler)
 	return httpapi.New(o)
 }
@@ -238,67 +237,6 @@ func TestAStoreWithoutAHistorySaysSo(t *testing.T) {
 	store := struct{ ports.OrderStore }{memory.NewStore()}
 	wantAnswer(t, do(newAPIOver(store, httpapi.Options{}), "GET /orders/order-1/events", nil), 501,
 		problem(501, "no-history", "No history here", "The store of this service does not tell what has happened to an order.", ""))
-}
-
-// Whoever reads page after page sees every order that was there when it began, once and in order, however many are
-// added meanwhile.
-func TestPagesAreStableWhileOrdersAreAdded(t *testing.T) {
-	overEachStore(t, func(t *testing.T, fresh func(*testing.T) opened) {
-		var made atomic.Int64
-		orders := app.NewOrders(fresh(t), app.OrdersOptions{NewID: func() string { return fmt.Sprintf("order-%06d", made.Add(1)) }})
-		api := newHandler(orders, nil)
-		const before = 40
-		for range before {
-			do(api, "POST /orders "+basket, nil)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		var writers sync.WaitGroup
-		defer writers.Wait()
-		defer stop()
-		added := make(chan struct{})
-		for range 4 {
-			writers.Go(func() {
-				for {
-					if _, err := orders.Create(ctx, "9999", nil); err != nil {
-						if ctx.Err() == nil {
-							t.Errorf("create: %v", err)
-						}
-						return
-					}
-					select {
-					case added <- struct{}{}:
-					case <-ctx.Done():
-						return
-					}
-				}
-			})
-		}
-		var seen []string
-		for path := "/orders?buyerId=9999&limit=3"; path != "" && len(seen) < 4*before; {
-			await(t, added, "another order")
-			answer := do(api, "GET "+path, nil)
-			var page struct{ Orders []struct{ ID string } }
-			unmarshal(t, answer.Body.Bytes(), &page)
-			if answer.Code != 200 || len(page.Orders) > 3 {
-				t.Fatalf("%d %s", answer.Code, answer.Body)
-			}
-			for _, o := range page.Orders {
-				seen = append(seen, o.ID)
-			}
-			path = nextPath(answer)
-		}
-		if !slices.IsSorted(seen) || len(slices.Compact(slices.Clone(seen))) != len(seen) {
-			t.Errorf("not in order, or not once: %v", seen)
-		}
-		for i := range before {
-			if want := fmt.Sprintf("order-%06d", i+1); seen[i] != want {
-				t.Fatalf("%s is missing from %v", want, seen)
-			}
-		}
-		if len(seen) == before {
-			t.Error("nothing that was added meanwhile was seen, not even on the last page")
-		}
-	})
 }
 
 // await waits for what must come.

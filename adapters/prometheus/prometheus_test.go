@@ -192,6 +192,10 @@ func complete() *Metrics {
 		Status: func() ports.RelayStatus { return ports.RelayStatus{Leading: true} },
 		Unread: func(context.Context) (int, time.Time, error) { return 0, time.Time{}, nil },
 	})
+	m.WatchProjection(func() ports.ProjectionStatus { return ports.ProjectionStatus{View: ports.OrderSummary, Generation: 1} })
+	m.WatchViews(func(context.Context, ports.View, string) (ports.Freshness, error) {
+		return ports.Freshness{AsOf: time.Now()}, nil
+	})
 	return m
 }
 

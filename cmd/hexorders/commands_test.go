@@ -25,13 +25,22 @@ func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
 		{"outbox retry a b", "`hexorders outbox retry` takes the id of one order, got 2 arguments"},
 		{"outbox status now", "`hexorders outbox status` takes no arguments, got \"now\": see `hexorders outbox status --help`"},
 		{"config --json", "unknown flag: --json: see `hexorders config --help`"},
-		{"serve --roles api,projections", "unknown role \"projections\": known are api, relay"},
-		{"serve --roles=", "no role: give --roles one or more of api, relay"},
-		{"--roles nonsense", "unknown role \"nonsense\": known are api, relay"},
+		{"serve --roles api,projection", "unknown role \"projection\": known are api, relay, projections"},
+		{"serve --roles=", "no role: give --roles one or more of api, relay, projections"},
+		{"--roles nonsense", "unknown role \"nonsense\": known are api, relay, projections"},
 		{"outbox status", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
 		{"events tail", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
 		{"events tail --from yesterday", "--from is start or now, not \"yesterday\""},
 		{"outbox parked", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
+		{"consumers statsu", "unknown command \"statsu\" for \"hexorders consumers\": did you mean status?"},
+		{"consumers retry order-summary", "`hexorders consumers retry` takes a view and the id of one order, got 1 arguments"},
+		{"consumers retry summary o", "no view is called \"summary\": there are order-summary, buyer-activity, timeline"},
+		{"replay", "`hexorders replay` takes one view, got 0 arguments"},
+		{"replay all", "no view is called \"all\": there are order-summary, buyer-activity, timeline"},
+		{"consumers status", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
+		{"consumers parked", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
+		{"consumers retry timeline o", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
+		{"replay timeline", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
 		{"outbox retry o", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
 	} {
 		out, errOut, code := runCommand(t, strings.Fields(x.args)...)
@@ -51,7 +60,7 @@ func TestAnUnknownStoreIsAMistake(t *testing.T) {
 }
 
 func TestEveryCommandExplainsItself(t *testing.T) {
-	for _, args := range []string{"--help", "serve --help", "outbox", "outbox --help", "outbox status --help", "outbox parked --help", "outbox retry --help", "events", "events tail --help", "doctor --help", "config --help", "version --help", "completion bash"} {
+	for _, args := range []string{"--help", "serve --help", "outbox", "outbox --help", "outbox status --help", "outbox parked --help", "outbox retry --help", "consumers", "consumers status --help", "consumers parked --help", "consumers retry --help", "replay --help", "events", "events tail --help", "doctor --help", "config --help", "version --help", "completion bash"} {
 		out, errOut, code := runCommand(t, strings.Fields(args)...)
 		if code != exitOK || errOut != "" || !strings.Contains(out, "hexorders") {
 			t.Errorf("hexorders %s: exit code %d\n%s%s", args, code, out, errOut)

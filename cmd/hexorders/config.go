@@ -53,6 +53,9 @@ type Config struct {
 	Outbox struct {
 		Retention string `default:"720h"`
 	}
+	Views struct {
+		Wait string `default:"1s"`
+	}
 	Log struct {
 		Level  string `default:"info"`
 		Format string `default:"auto"`
@@ -83,6 +86,7 @@ func (c *Config) variables() []variable {
 		{"HEXORDERS_KAFKA_BROKERS", &c.Kafka.Brokers, "host:port, several with commas", brokerList},
 		{"HEXORDERS_KAFKA_TOPIC", &c.Kafka.Topic, "created when it is not there", topicName},
 		{"HEXORDERS_OUTBOX_RETENTION", &c.Outbox.Retention, "how long published messages are kept; 0: for ever", retention},
+		{"HEXORDERS_VIEWS_WAIT", &c.Views.Wait, "how long a list waits for the change that it must know of", viewsWait},
 		{"HEXORDERS_LOG_LEVEL", &c.Log.Level, "debug, info, warn, error", oneOf("debug", "info", "warn", "error")},
 		{"HEXORDERS_LOG_FORMAT", &c.Log.Format, "text, json; auto: text on a terminal", oneOf("auto", "text", "json")},
 	}
@@ -322,6 +326,14 @@ func topicName(value string) string {
 func retention(value string) string {
 	if d, err := time.ParseDuration(value); err != nil || d < 0 {
 		return "must be a duration such as 720h or 90m, or 0 to keep everything for ever"
+	}
+	return ""
+}
+
+// viewsWait stays below the 10 s that the work on a request may take.
+func viewsWait(value string) string {
+	if d, err := time.ParseDuration(value); err != nil || d < time.Millisecond || d > 9*time.Second {
+		return "must be a duration from 1ms to 9s"
 	}
 	return ""
 }

@@ -50,26 +50,29 @@ const gcPercent = 400
 const connectTimeout = 15 * time.Second
 
 const (
-	roleAPI   = "api"
-	roleRelay = "relay"
+	roleAPI         = "api"
+	roleRelay       = "relay"
+	roleProjections = "projections"
 )
 
-var knownRoles = []string{roleAPI, roleRelay}
+var knownRoles = []string{roleAPI, roleRelay, roleProjections}
 
 func serveCommand() *cobra.Command {
 	var roles []string
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Serve the HTTP API and publish events, in one process or several",
-		Long: `Serves the HTTP API (role api) and publishes committed events (role relay), until SIGINT or SIGTERM: then requests
-finish, the relay notes how far it came, and the exit code is 0. A second signal ends it at once.
+		Short: "Serve the HTTP API, publish events and keep the views, in one process or several",
+		Long: `Serves the HTTP API (role api), publishes committed events (role relay) and keeps the views that lists are read from
+up to date with them (role projections), until SIGINT or SIGTERM: then requests finish, the relay notes how far it came, and the
+exit code is 0. A second signal ends it at once.
 
 A process without the role api still answers /livez, /readyz and /metrics, so that whoever runs it can ask how it is. Any number
-of relays may run; one works, the others stand by.`,
+of relays may run; one works, the others stand by. Any number of processes may have the role projections; they share the
+work. Lists are served by every process with the role api, whoever fills the views.`,
 		Example: `  hexorders serve
   hexorders serve --roles api
   HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders serve
-  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka HEXORDERS_HTTP_ADDR=127.0.0.1:8081 hexorders serve --roles relay`,
+  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka HEXORDERS_HTTP_ADDR=127.0.0.1:8081 hexorders serve --roles relay,projections`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), roles, cmd.ErrOrStderr()) },
 	}
@@ -163,6 +166,7 @@ type Service struct {
 	publisher   ports.Publisher             // nil without the role relay, and so are the next two
 	checkBroker func(context.Context) error // says what is wrong with the broker
 	relay       *app.Relay
+	projections []*app.Projection // none without the role projections
 	metrics     *prometheus.Metrics
 	draining    atomic.Bool // the process is about to end
 	grace       func()      // waits for graceTime
@@ -202,8 +206,30 @@ func (s *Service) Open(ctx context.Context) (err error) {
 		s.relay = newRelay(&s.config, s.storage, s.publisher, s.log)
 		s.metrics.Watch(prometheus.Relay{Status: s.relay.Status, Unread: s.storage.unread})
 	}
+	if s.has(roleProjections) {
+		if err := s.openProjections(); err != nil {
+			s.close()
+			return err
+		}
+	}
+	if s.has(roleAPI) || s.has(roleProjections) {
+		s.metrics.WatchViews(s.storage.views.Freshness)
+	}
 	s.server = newServer(s.handler(), s.log)
 	s.server.ConnState = s.silent.track
+	return nil
+}
+
+func (s *Service) openProjections() error {
+	subscriber, err := openSubscriber(&s.config, s.storage, s.log)
+	if err != nil {
+		return err
+	}
+	for _, view := range ports.AllViews {
+		p := app.NewProjection(projection(&s.config, s.storage, subscriber, view, s.log))
+		s.projections = append(s.projections, p)
+		s.metrics.WatchProjection(p.Status)
+	}
 	return nil
 }
 
@@ -211,12 +237,12 @@ func (s *Service) Open(ctx context.Context) (err error) {
 func (s *Service) URL() string { return "http://" + s.listener.Addr().String() }
 
 // Run serves until ctx ends or something that it cannot do without breaks; then it stops in order: requests first, then
-// the relay, then what both stand on.
+// the relay and the projections, then what they stand on.
 func (s *Service) Run(ctx context.Context) error {
 	s.greet()
 	work, alive := errgroup.WithContext(ctx)
-	relaying, stopRelay := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopRelay()
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx)) // for what goes on while requests finish
+	defer stopBackground()
 	work.Go(func() error {
 		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve HTTP: %w", err)
@@ -224,7 +250,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return nil
 	})
 	if s.relay != nil {
-		work.Go(func() error { return s.relay.Run(relaying) })
+		work.Go(func() error { return s.relay.Run(background) })
 		work.Go(func() error {
 			if err := s.checkBroker(alive); err != nil && alive.Err() == nil {
 				s.log.Warn("the broker is not there; orders are taken all the same, and events wait for it", "err", err)
@@ -232,9 +258,18 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	for _, projection := range s.projections {
+		work.Go(func() error { return projection.Run(background) })
+	}
+	if s.has(roleAPI) && !s.has(roleProjections) {
+		work.Go(func() error {
+			s.watchViews(alive)
+			return nil
+		})
+	}
 	work.Go(func() error {
 		<-alive.Done()
-		defer stopRelay()
+		defer stopBackground()
 		s.stopHTTP()
 		return nil
 	})
@@ -314,6 +349,9 @@ func (s *Service) greet() {
 	if !s.has(roleRelay) && c.Store == "memory" {
 		s.log.Warn("nothing publishes events: the memory store can be relayed only by the process that it lives in; add the role relay")
 	}
+	if s.has(roleAPI) && !s.has(roleProjections) && c.Store == "memory" {
+		s.log.Warn("lists stay empty: the views are in the memory of this process, which does not fill them; add the role projections")
+	}
 }
 
 func whereOrdersAre(c *Config) string {
@@ -325,11 +363,14 @@ func whereOrdersAre(c *Config) string {
 	case "mongodb-events":
 		return "orders are kept as events in database " + c.MongoDB.Database + " at " + masked(c.MongoDB.URI)
 	}
-	path, err := filepath.Abs(c.SQLite.Path)
-	if err != nil {
-		path = c.SQLite.Path
+	return "orders are kept in " + absolute(c.SQLite.Path)
+}
+
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
 	}
-	return "orders are kept in " + path
+	return path
 }
 
 func whereEventsGo(c *Config) string {

@@ -176,15 +176,18 @@ func TestRolesDivideTheWork(t *testing.T) {
 	for name, x := range map[string]struct {
 		roles  []string
 		create int
-		warns  string
+		warns  []string
 	}{
-		"api":   {[]string{"api"}, http.StatusCreated, "nothing publishes events"},
-		"relay": {[]string{"relay"}, http.StatusNotFound, "there is nothing to publish"},
-		"both":  {knownRoles, http.StatusCreated, "events go to a broker in this process that forgets"},
+		"api":         {[]string{"api"}, http.StatusCreated, []string{"nothing publishes events", "lists stay empty"}},
+		"relay":       {[]string{"relay"}, http.StatusNotFound, []string{"there is nothing to publish"}},
+		"projections": {[]string{"projections"}, http.StatusNotFound, []string{"there is nothing to publish"}},
+		"all":         {knownRoles, http.StatusCreated, []string{"events go to a broker in this process that forgets"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, x.roles)
-			s.log.waitFor(t, x.warns)
+			for _, warning := range x.warns {
+				s.log.waitFor(t, warning)
+			}
 			if got := s.do(t, "POST", "/orders", `{"buyerId":"9999"}`, nil).status; got != x.create {
 				t.Errorf("POST /orders: %d, want %d", got, x.create)
 			}
@@ -193,11 +196,22 @@ func TestRolesDivideTheWork(t *testing.T) {
 					t.Errorf("%s: %d", path, got)
 				}
 			}
-			if relays := s.relay != nil; relays != (name != "api") {
-				t.Errorf("a relay runs: %v", relays)
+			metrics := s.do(t, "GET", "/metrics", "", nil).body
+			relays := name == "relay" || name == "all"
+			if got := s.relay != nil; got != relays {
+				t.Errorf("a relay runs: %v", got)
 			}
-			if watched := strings.Contains(s.do(t, "GET", "/metrics", "", nil).body, "hexorders_relay_"); watched != (name != "api") {
+			if watched := strings.Contains(metrics, "hexorders_relay_"); watched != relays {
 				t.Errorf("a relay is watched: %v", watched)
+			}
+			projects := name == "projections" || name == "all"
+			if got := len(s.projections) == len(ports.AllViews); got != projects {
+				t.Errorf("projections run: %v", got)
+			}
+			for _, view := range ports.AllViews {
+				if watched := strings.Contains(metrics, `hexorders_view_applied_total{view="`+string(view)+`"}`); watched != projects {
+					t.Errorf("the projection of %s is watched: %v", view, watched)
+				}
 			}
 		})
 	}

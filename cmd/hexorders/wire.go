@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"os"
 	"strconv"
@@ -35,10 +36,18 @@ type storage struct {
 	backlog  ports.Backlog // nil: nobody is told how far the relay is behind
 	parking  ports.Parking
 	lease    ports.Lease
-	topic    ports.Topic                 // for the in-process broker
+	topic    ports.Topic // for the in-process broker
+	views    viewStore
 	shared   bool                        // other processes see it too, topic included
 	ready    func(context.Context) error // nil when it can be reached
 	close    func(context.Context) error
+}
+
+// viewStore is what a store brings for the views: as they are written, read and built anew.
+type viewStore interface {
+	ports.Inbox
+	ports.OrderViews
+	ports.Generations
 }
 
 // openStorage connects a store, which calls committed after each transaction with the number of saves in it, if it can.
@@ -52,7 +61,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		store, outbox := sqlite.NewStore(db), sqlite.NewOutbox(db)
 		return &storage{
 			orders: store, receipts: store, history: store, outbox: outbox, backlog: outbox, parking: sqlite.NewParking(db),
-			lease: sqlite.NewLease(db, "relay"), topic: sqlite.NewTopic(db), shared: true,
+			lease: sqlite.NewLease(db, "relay"), topic: sqlite.NewTopic(db), views: sqlite.NewViews(db), shared: true,
 			ready: db.Ping,
 			close: func(context.Context) error { return db.Close() },
 		}, nil
@@ -61,7 +70,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		outbox := memory.NewOutbox(store)
 		return &storage{
 			orders: store, receipts: store, history: store, outbox: outbox, backlog: outbox, parking: memory.NewParking(),
-			lease: memory.NewLease(), topic: memory.NewTopic(),
+			lease: memory.NewLease(), topic: memory.NewTopic(), views: memory.NewViews(),
 			ready: func(context.Context) error { return nil },
 			close: func(context.Context) error { return nil },
 		}, nil
@@ -76,6 +85,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 			parking: mongodb.NewParking(db),
 			lease:   mongodb.NewLease(db, "relay"),
 			topic:   mongodb.NewTopic(db),
+			views:   mongodb.NewViews(db, mongodb.ViewsOptions{}),
 			shared:  true,
 			ready:   func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // of the primary
 		}
@@ -122,11 +132,47 @@ func openBroker(c *Config, s *storage, log *slog.Logger) (publisher ports.Publis
 	return nil, nil, fmt.Errorf("no broker is called %q", c.Broker)
 }
 
+// openSubscriber returns where events come back from.
+func openSubscriber(c *Config, s *storage, log *slog.Logger) (ports.Subscriber, error) {
+	switch c.Broker {
+	case "inproc":
+		return inproc.NewSubscriber(s.topic), nil
+	case "kafka":
+		return kafka.NewSubscriber(kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic, Logger: log})
+	}
+	return nil, fmt.Errorf("no broker is called %q", c.Broker)
+}
+
+func projection(c *Config, s *storage, subscriber ports.Subscriber, view ports.View, log *slog.Logger) app.ProjectionOptions {
+	return app.ProjectionOptions{
+		View: view, Subscriber: subscriber, Inbox: s.views, Generations: s.views, Decode: eventjson.Event,
+		Group: c.group(), Logger: log,
+	}
+}
+
+// group is what the names of the consumer groups begin with. Its members must have the same topic and the same views,
+// because each of them gets a share of the events only.
+func (c *Config) group() string {
+	name := "hexorders." + c.Kafka.Topic + "."
+	switch c.Store {
+	case "memory":
+		return name + uuid.NewString()
+	case "sqlite":
+		host, _ := os.Hostname()
+		file := fnv.New64a()
+		_, _ = fmt.Fprintf(file, "%s:%s", host, absolute(c.SQLite.Path)) // a hash takes everything
+		return fmt.Sprintf("%s%x", name, file.Sum64())
+	}
+	return name + c.MongoDB.Database
+}
+
 func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *prometheus.Metrics, log *slog.Logger) httpapi.Options {
 	rate, _ := strconv.ParseFloat(c.HTTP.Rate, 64) // check has seen to these
 	burst, _ := strconv.Atoi(c.HTTP.Burst)
+	wait, _ := time.ParseDuration(c.Views.Wait)
 	return httpapi.Options{
 		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{Now: time.Now, NewID: newID, Receipts: s.receipts, History: s.history, Decode: eventjson.Event}),
+		Views:  app.NewViews(s.views, app.ViewsOptions{Wait: wait}),
 		Ready:  ready,
 		Logger: log,
 

@@ -92,12 +92,14 @@ type world struct {
 	// for the page to say, or for start.
 	places map[string]string
 	log    string // of the service, once it is started
+	// viewsWait is how long a list waits for the change that it must know of: long, for a busy machine.
+	viewsWait string
 }
 
 func newWorld(t testing.TB, setup string) *world {
 	t.Helper()
 	lookAtInputs()
-	w := &world{t: t, setup: setup, addr: freeAddr(t)}
+	w := &world{t: t, setup: setup, addr: freeAddr(t), viewsWait: "9s"}
 	w.places = map[string]string{"HEXORDERS_HTTP_ADDR": w.addr}
 	if setup == embedded {
 		return w
@@ -158,6 +160,7 @@ func (w *world) environment() []string {
 			all = append(all, variable)
 		}
 	}
+	all = append(all, "HEXORDERS_VIEWS_WAIT="+w.viewsWait)
 	for name, value := range w.places {
 		all = append(all, name+"="+value)
 	}
@@ -200,13 +203,13 @@ func (w *world) start() {
 	defer deadline.Stop()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	for !w.ready() {
+	for !w.ready() || !w.filled() {
 		select {
 		case <-poll.C:
 		case <-ended:
 			w.t.Fatalf("the service ended while it started: %s", service.ProcessState)
 		case <-deadline.C:
-			w.t.Fatal("the service is not ready within 20 s")
+			w.t.Fatal("the service is not ready within 2 minutes")
 		}
 	}
 }
@@ -214,13 +217,29 @@ func (w *world) start() {
 var uneventful = regexp.MustCompile(`(?m)^.*"level":"INFO","msg":"request".*\n`)
 
 func (w *world) ready() bool {
+	status, _ := w.get("/readyz")
+	return status == http.StatusOK
+}
+
+// filled: somebody keeps the views up to date. With Kafka that takes some seconds at the start.
+func (w *world) filled() bool {
+	for _, path := range []string{"/orders?buyerId=nobody", "/buyers/nobody/activity", "/orders/none/timeline"} {
+		if _, header := w.get(path); header.Get("Age") == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// get is the status and the header of an answer, nothing when none comes.
+func (w *world) get(path string) (status int, header http.Header) {
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Get("http://" + w.addr + "/readyz")
+	response, err := client.Get("http://" + w.addr + path)
 	if err != nil {
-		return false
+		return 0, nil
 	}
 	_ = response.Body.Close()
-	return response.StatusCode == http.StatusOK
+	return response.StatusCode, response.Header
 }
 
 // given counts the ports that were handed out, so that none is handed out twice.

@@ -53,7 +53,7 @@ func TestEveryEndpointIsAmongTheRequests(t *testing.T) {
 
 // endpoints is what the API serves.
 var endpoints = []string{
-	"GET /livez", "GET /readyz", "POST /orders", "GET /orders", "GET /orders/{id}", "GET /orders/{id}/events", "POST /orders/{id}/items",
+	"GET /livez", "GET /readyz", "POST /orders", "GET /orders", "GET /orders/{id}", "GET /orders/{id}/events", "GET /orders/{id}/timeline", "GET /buyers/{buyerId}/activity", "POST /orders/{id}/items",
 	"PUT /orders/{id}/items/{productId}", "DELETE /orders/{id}/items/{productId}",
 	"POST /orders/{id}/submit", "POST /orders/{id}/pay", "POST /orders/{id}/cancel",
 }
@@ -69,6 +69,9 @@ var refusals = []string{
 func endpoint(method, path string) string {
 	path, _, _ = strings.Cut(path, "?")
 	parts := strings.Split(strings.Trim(path, "/"), "/")
+	if parts[0] == "buyers" && len(parts) > 1 {
+		parts[1] = "{buyerId}"
+	}
 	if parts[0] == "orders" && len(parts) > 1 {
 		parts[1] = "{id}"
 		if len(parts) > 3 {

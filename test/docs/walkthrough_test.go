@@ -15,6 +15,10 @@ func TestTheWalkthroughIsTrue(t *testing.T) {
 	eachSetup(t, func(t *testing.T, w *world) { follow(t, w, walkthrough) })
 }
 
+func TestTheReadingSideIsTrue(t *testing.T) {
+	eachSetup(t, func(t *testing.T, w *world) { follow(t, w, "docs/reading-side.md") })
+}
+
 // A block that nobody types rots. In the walkthrough every one is typed or says why not.
 func TestNoBlockOfTheWalkthroughIsLeftOut(t *testing.T) {
 	_, others, err := parse(read(t, walkthrough), embedded)

@@ -281,7 +281,8 @@ func (l *load) command(ctx context.Context, i int, buyer string, o *document) (*
 	return after, nil
 }
 
-// look reads the order, as often as it takes. An order whose id we were never told is looked for among the buyer's.
+// look reads the order, as often as it takes. An order whose id we were never told is looked for among the buyer's; a list
+// that does not know it yet makes the client create another one.
 func (l *load) look(ctx context.Context, buyer string, o *document) (*document, error) {
 	path := "/orders?buyerId=" + url.QueryEscape(buyer)
 	if o != nil {

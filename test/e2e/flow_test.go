@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,7 +37,18 @@ func TestAnOrderPlacedOverHTTPReachesKafka(t *testing.T) {
 	f.refused("POST", "/orders/ID/cancel", `{"reason":"too late"}`, "order-already-paid",
 		"Order already paid", "A paid order can no longer change.")
 	f.reads("/orders/ID", f.last)
-	f.reads("/orders?buyerId=9999", `{"orders":[`+f.last+`]}`)
+	summary := strings.Replace(f.last, `"status"`, `"totalAmount":8,"status"`, 1)
+	summary = strings.TrimSuffix(summary, "}") + fmt.Sprintf(`,"submittedAt":%q,"paidAt":%q}`, f.times[4], f.times[5])
+	f.readsInView("/orders?buyerId=9999&atLeastVersion=ID/6", `{"orders":[`+summary+`]}`)
+	f.readsInView("/orders?buyerId=9999&status=pending&atLeastVersion=ID/6", `{"orders":[]}`)
+	f.readsInView("/buyers/9999/activity?atLeastVersion=ID/6", fmt.Sprintf(`{"buyerId":"9999","pending":0,"submitted":0,"paid":1,"cancelled":0,"lastAt":%q}`, f.times[5]))
+	texts := []string{"created for buyer 9999, with 1 item", "8 × 2222 added", "amount of 1111 changed to 1", "1111 removed", "submitted with 1 item", "paid"}
+	types := []string{"OrderCreated", "OrderItemAdded", "OrderAmountChanged", "OrderItemRemoved", "OrderSubmitted", "OrderPaid"}
+	entries := make([]string, len(types))
+	for i := range entries {
+		entries[i] = fmt.Sprintf(`{"version":%d,"type":%q,"occurredAt":%q,"text":%q}`, i+1, types[i], f.times[i], texts[i])
+	}
+	f.readsInView("/orders/ID/timeline?atLeastVersion=6", fmt.Sprintf(`{"orderId":%q,"entries":[%s]}`, f.id, strings.Join(entries, ",")))
 
 	given := &flow{t: t, client: f.client}
 	given.does("POST", "/orders", `{"buyerId":"9999"}`, 201, "pending", `[]`)
@@ -134,6 +146,20 @@ func (f *flow) reads(path, want string) {
 	a := f.send("GET", path, "")
 	if a.status != http.StatusOK {
 		f.t.Errorf("GET %s: answer %s, want 200", path, a)
+	}
+	f.same("GET "+path, string(a.body), want)
+}
+
+// readsInView waits until the view knows version 6.
+func (f *flow) readsInView(path, want string) {
+	f.t.Helper()
+	var a answer
+	eventually(f.t, patience, "the view of "+path+" knows the order", func() bool {
+		a = f.send("GET", path, "")
+		return a.header.Get("View-Version") == "6"
+	})
+	if age := a.header.Get("Age"); a.status != http.StatusOK || age == "" {
+		f.t.Errorf("GET %s: answer %s with Age %q, want 200 and an age", path, a, age)
 	}
 	f.same("GET "+path, string(a.body), want)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -112,10 +113,15 @@ func TestARequestIsCarriedOutOnceThoughTheProcessIsKilled(t *testing.T) {
 				return
 			}
 			o := r.order(t, last)
-			list, err := r.client.do(t.Context(), "GET", fmt.Sprintf("/orders?buyerId=buyer-%d", round), "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			var list answer
+			eventually(t, patience, "the list knows the order", func() bool {
+				path := fmt.Sprintf("/orders?buyerId=buyer-%d&atLeastVersion=%s/%d", round, o.ID, o.Version)
+				var err error
+				if list, err = r.client.do(t.Context(), "GET", path, ""); err != nil {
+					t.Fatal(err)
+				}
+				return list.header.Get("View-Version") == strconv.Itoa(o.Version)
+			})
 			var orders struct{ Orders []*document }
 			if err := json.Unmarshal(list.body, &orders); err != nil {
 				t.Fatal(err)

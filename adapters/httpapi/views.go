@@ -1,0 +1,183 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// The endpoints that answer from the views. What they say may be a little old, and they say how old: Age is the number of
+// seconds since the view knew everything that was published (RFC 9111, 5.1), View-Version how far it is with the order that
+// was asked for. (View-Version has no X- before it, because names that were to be temporary never are: RFC 6648.)
+const headerViewVersion = "View-Version"
+
+func (a *api) list(c *gin.Context) error {
+	query, err := parseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	q, err := parseSummaryQuery(query)
+	if err != nil {
+		return err
+	}
+	known, err := parseEventRef(query)
+	if err != nil {
+		return err
+	}
+	page, err := a.Views.Summaries(c.Request.Context(), q, known)
+	if err != nil {
+		return err
+	}
+	body := summaryPage{Orders: make([]summaryJSON, len(page.Summaries)), NextCursor: page.Next}
+	for i, s := range page.Summaries {
+		body.Orders[i] = toSummaryJSON(s)
+	}
+	if page.Next != "" {
+		linkNext(c, "/orders?"+followingSummaries(q, page.Next).Encode())
+	}
+	fresh(c, page.Freshness, known.OrderID)
+	return writeJSON(c, http.StatusOK, mediaJSON, body)
+}
+
+func (a *api) activity(c *gin.Context) error {
+	buyer, err := pathValue(c, "buyerId")
+	if err != nil || !possibleID(buyer) {
+		return errNoSuchPath // an unknown buyer has done nothing yet; this is none at all
+	}
+	query, err := parseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	known, err := parseEventRef(query)
+	if err != nil {
+		return err
+	}
+	activity, freshness, err := a.Views.Activity(c.Request.Context(), buyer, known)
+	if err != nil {
+		return err
+	}
+	fresh(c, freshness, known.OrderID)
+	return writeJSON(c, http.StatusOK, mediaJSON, activityJSON{
+		BuyerID: buyer, Pending: activity.Pending, Submitted: activity.Submitted, Paid: activity.Paid, Cancelled: activity.Cancelled,
+		LastAt: timestampIfSet(activity.LastAt),
+	})
+}
+
+func (a *api) timeline(c *gin.Context) error {
+	id, err := orderID(c)
+	if err != nil {
+		return err
+	}
+	query, err := parseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	asked, err := parsePage(query)
+	if err != nil {
+		return err
+	}
+	known := ports.EventRef{OrderID: id}
+	if query.Has(atLeastVersion) {
+		if known.Version, err = versionIn(query.Get(atLeastVersion)); err != nil {
+			return invalidParameter(atLeastVersion, "must be a version of the order: a whole number from 1 on")
+		}
+	}
+	page, err := a.Views.Timeline(c.Request.Context(), id, asked, known)
+	if err != nil {
+		return err
+	}
+	body := timelineJSON{OrderID: id, Entries: make([]entryJSON, len(page.Entries)), NextCursor: page.Next}
+	for i, e := range page.Entries {
+		body.Entries[i] = entryJSON{Version: e.Version, Type: e.Type, OccurredAt: timestamp(e.At), Text: e.Text}
+	}
+	if page.Next != "" {
+		linkNext(c, "/orders/"+url.PathEscape(id)+"/timeline?"+followingPage(asked, page.Next).Encode())
+	}
+	fresh(c, page.Freshness, id)
+	return writeJSON(c, http.StatusOK, mediaJSON, body)
+}
+
+// fresh says what the answer is worth. How old it is may be unknown: then nobody fills the view, or has only begun to.
+func fresh(c *gin.Context, f ports.Freshness, orderID string) {
+	if !f.AsOf.IsZero() {
+		c.Header("Age", strconv.Itoa(max(0, int(time.Since(f.AsOf).Seconds())))) // the clock of whoever fills it may run ahead
+	}
+	if orderID != "" {
+		c.Header(headerViewVersion, strconv.Itoa(f.Version))
+	}
+}
+
+const atLeastVersion = "atLeastVersion"
+
+func parseSummaryQuery(query url.Values) (q ports.SummaryQuery, err error) {
+	if q.Buyer = query.Get("buyerId"); !possibleID(q.Buyer) {
+		return q, invalidParameter("buyerId", fmt.Sprintf("is required, with 1 to %d characters", order.MaxIDLength))
+	}
+	if query.Has("status") {
+		q.Status, err = oneOf(query, "status", order.StatusPending, order.StatusSubmitted, order.StatusPaid, order.StatusCancelled)
+		if err != nil {
+			return q, err
+		}
+	}
+	if query.Has("sort") {
+		q.Sort, err = oneOf(query, "sort", ports.OldestFirst, ports.NewestFirst, ports.LastChanged, ports.LargestAmount)
+		if err != nil {
+			return q, err
+		}
+	}
+	q.Page, err = parsePage(query)
+	return q, err
+}
+
+func followingSummaries(q ports.SummaryQuery, cursor string) url.Values {
+	query := followingPage(q.Page, cursor)
+	query.Set("buyerId", q.Buyer)
+	if q.Status != "" {
+		query.Set("status", string(q.Status))
+	}
+	if q.Sort != "" {
+		query.Set("sort", string(q.Sort))
+	}
+	return query
+}
+
+func oneOf[T ~string](query url.Values, name string, values ...T) (T, error) {
+	known := make([]string, len(values))
+	for i, value := range values {
+		if known[i] = string(value); known[i] == query.Get(name) {
+			return value, nil
+		}
+	}
+	return "", invalidParameter(name, "must be one of "+strings.Join(known, ", "))
+}
+
+// parseEventRef reads the event that the answer has to know of, by its id.
+func parseEventRef(query url.Values) (ports.EventRef, error) {
+	if !query.Has(atLeastVersion) {
+		return ports.EventRef{}, nil
+	}
+	id := query.Get(atLeastVersion)
+	slash := max(0, strings.LastIndexByte(id, '/'))
+	version, err := versionIn(strings.TrimPrefix(id[slash:], "/"))
+	if err != nil || !possibleID(id[:slash]) {
+		return ports.EventRef{}, invalidParameter(atLeastVersion, "must be the id of an event: an order's id, a slash and a version, a whole number from 1 on")
+	}
+	return ports.EventRef{OrderID: id[:slash], Version: version}, nil
+}
+
+// versionIn takes a version as it is written: one that is longer no order will ever have.
+func versionIn(s string) (int, error) {
+	version, err := strconv.Atoi(s)
+	if err != nil || version < 1 || version > 999_999_999 || strconv.Itoa(version) != s {
+		return 0, fmt.Errorf("no version: %q", s)
+	}
+	return version, nil
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"hexorders/app"
+	"hexorders/ports"
+)
+
+func replayCommand() *cobra.Command {
+	restart := false
+	cmd := &cobra.Command{
+		Use:   "replay VIEW",
+		Short: "Build a view anew from the first event, beside the one that is read",
+		Long: `Builds a view anew from the first event of the topic, as a shadow of the one that is read, and puts it in its place
+when it knows everything. Until then readers see the old one, which is kept up to date. Use it after a change of what a
+view is made of, or when a view is thought to be wrong.
+
+It can be stopped at any time, and killed; the same command goes on from there. --restart begins anew. Progress goes to
+standard error: a bar on a terminal, else a line now and then.`,
+		Example:   "  hexorders replay order-summary\n  hexorders replay timeline --restart",
+		ValidArgs: viewNames(),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("`%s` takes one view, got %d arguments", cmd.CommandPath(), len(args))
+			}
+			_, err := viewNamed(args[0])
+			return err
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			view, err := viewNamed(args[0])
+			if err != nil {
+				return err
+			}
+			ctx, ended := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer ended()
+			return replay(ctx, cmd, view, restart)
+		},
+	}
+	cmd.Flags().BoolVar(&restart, "restart", false, "throw away what an earlier replay has built and begin anew")
+	return cmd
+}
+
+func replay(ctx context.Context, cmd *cobra.Command, view ports.View, restart bool) error {
+	c, _, err := loadConfig()
+	if err != nil {
+		return err
+	}
+	return withTopic(cmd, func(connecting context.Context, s *storage, subscriber ports.Subscriber) error {
+		if _, err := subscriber.Ends(connecting); err != nil {
+			return err // it would wait for the broker for ever; whoever looks on wants to know
+		}
+		if restart {
+			if err := s.views.Discard(connecting, view); err != nil {
+				return err
+			}
+		}
+		c.Log.Level = "warn" // what goes well is said here
+		progress := newProgress(cmd.ErrOrStderr(), string(view))
+		err := app.Replay(ctx, projection(&c, s, subscriber, view, newLogger(cmd.ErrOrStderr(), &c)), progress.report)
+		progress.end()
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return fmt.Errorf("stopped at %s; `hexorders replay %s` goes on from there, with --restart it begins anew", progress.where(), view)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s was built anew from %d events, and is what is read from now on\n", view, progress.last.Done)
+		return err
+	})
+}
+
+// progress shows how far a replay is: a bar for people, lines for logs.
+type progress struct {
+	out   io.Writer
+	view  string
+	bar   *progressbar.ProgressBar // nil: lines
+	now   func() time.Time
+	began time.Time
+	said  time.Time // when the last line was
+	last  app.ReplayProgress
+	seen  bool // a first report has come
+}
+
+// sayEvery is how often there is a line: enough to see that it goes on, few enough for a log.
+const sayEvery = 5 * time.Second
+
+func newProgress(out io.Writer, view string) *progress {
+	p := &progress{out: out, view: view, now: time.Now}
+	p.began = p.now()
+	p.said = p.began
+	if file, isFile := out.(*os.File); isFile && isatty.IsTerminal(file.Fd()) {
+		p.bar = progressbar.NewOptions64(1, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(view),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("events"),
+			progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(), progressbar.OptionThrottle(100*time.Millisecond))
+	}
+	return p
+}
+
+func (p *progress) report(r app.ReplayProgress) {
+	if resumed := r.Done - r.Messages; !p.seen && resumed > 0 {
+		_, _ = fmt.Fprintf(p.out, "%s: going on from event %d, where an earlier replay stopped; --restart begins anew\n", p.view, resumed)
+	}
+	p.seen, p.last = true, r
+	if p.bar != nil {
+		p.bar.ChangeMax64(max(r.Total, 1))
+		_ = p.bar.Set64(r.Done) // the terminal is not worth failing for
+		return
+	}
+	if now := p.now(); now.Sub(p.said) >= sayEvery {
+		p.said = now
+		_, _ = fmt.Fprintf(p.out, "%s: %s\n", p.view, p.where())
+	}
+}
+
+// where is the progress in words, with the rate since the beginning and the time that is left at that rate.
+func (p *progress) where() string {
+	done, total := p.last.Done, max(p.last.Total, p.last.Done)
+	text := fmt.Sprintf("%d of %d events", done, total)
+	if total > 0 {
+		text += fmt.Sprintf(" (%d%%)", done*100/total)
+	}
+	took := p.now().Sub(p.began).Seconds()
+	if p.last.Messages == 0 || took <= 0 {
+		return text
+	}
+	rate := float64(p.last.Messages) / took
+	left := time.Duration(float64(total-done) / rate * float64(time.Second)).Round(time.Second)
+	return fmt.Sprintf("%s, %.0f/s, %s left", text, rate, left)
+}
+
+func (p *progress) end() {
+	if p.bar != nil {
+		_ = p.bar.Exit()
+		_, _ = fmt.Fprintln(p.out)
+	}
+}
