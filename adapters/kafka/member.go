@@ -311,7 +311,7 @@ func (m *member) rebalance(_ *kafka.Consumer, event kafka.Event) error {
 		if m.paused {
 			_ = m.consumer.Pause(list) // what comes all the same is gathered
 		}
-		m.log.Debug("the share of the group grows", "group", m.group, "partitions", numbers(e.Partitions))
+		m.tell("partitions were given to this member", e.Partitions)
 	case kafka.RevokedPartitions:
 		m.finish()
 		for _, partition := range numbers(e.Partitions) {
@@ -321,9 +321,15 @@ func (m *member) rebalance(_ *kafka.Consumer, event kafka.Event) error {
 		if err := m.consumer.IncrementalUnassign(e.Partitions); err != nil && m.broken == nil {
 			m.broken = m.replace(err)
 		}
-		m.log.Debug("the share of the group shrinks", "group", m.group, "partitions", numbers(e.Partitions))
+		m.tell("partitions were taken from this member", e.Partitions)
 	}
 	return nil
+}
+
+func (m *member) tell(what string, partitions []kafka.TopicPartition) {
+	if len(partitions) > 0 {
+		m.log.Info(what, "topic", m.topic, "group", m.group, "partitions", numbers(partitions))
+	}
 }
 
 // finish waits for the handler before partitions are given away, so that whoever gets them goes on behind it. When they are
