@@ -24,6 +24,7 @@ var standard = []experiment{
 	{"drain", drain},
 	{"latency", latency},
 	{"backlog", backlogs},
+	{"views", views},
 }
 
 // optional needs more than the two servers: `make bench-peers`.
