@@ -209,19 +209,24 @@ func (a Activity) with(s Summary) Activity {
 func (r *Reader) AwaitViews(ctx context.Context, topic []Record) error {
 	poll := time.NewTicker(200 * time.Millisecond)
 	defer poll.Stop()
+	found := "nothing was read in time"
 	for {
 		views, err := r.ReadViews(ctx)
-		var violations []Violation
-		if err == nil {
-			if violations = CheckViews(topic, views); len(violations) == 0 {
+		switch {
+		case ctx.Err() != nil: // what was found before says more than that time was up
+		case err != nil:
+			found = err.Error()
+		default:
+			violations := CheckViews(topic, views)
+			if len(violations) == 0 {
 				return nil
 			}
-			err = errors.New(Report{Violations: violations, Records: len(topic)}.String())
+			found = Report{Violations: violations, Records: len(topic)}.String()
 		}
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the views are not complete: %w", err)
+			return fmt.Errorf("the views are not complete: %s: %w", found, ctx.Err())
 		}
 	}
 }

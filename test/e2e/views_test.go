@@ -38,7 +38,7 @@ func TestTheViewsAreWhatTheTopicAddsUpToHoweverOftenTheirProcessesAreKilled(t *t
 		t.Fatal(err)
 	}
 	if err := w.reader.AwaitViews(ctx, h.Topic); err != nil {
-		t.Error(err)
+		t.Fatal(err)
 	}
 	for _, p := range projectors {
 		if code := p.stop(); code != 0 {
