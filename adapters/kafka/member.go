@@ -352,9 +352,8 @@ func (m *member) finish() {
 		}
 	}
 	m.call.cancel()
-	_ = <-m.call.result // which does not count
+	m.broken = m.replace(errors.Join(errTooLong, <-m.call.result))
 	m.call = nil
-	m.broken = m.replace(errTooLong)
 }
 
 // look asks the broker whether there is more, or without a share whether the topic is still there.
