@@ -129,13 +129,17 @@ func holdUp(t testing.TB, db *mongo.Database, command string, d time.Duration) (
 	}
 }
 
-// refuseCommits makes the server answer every commit of this test's client with an error. A server that really refuses
-// a commit has aborted the transaction; failCommand leaves it open, so heal ends what is open.
+// refuseCommits makes the server answer every commit of this test's client with an error.
 func refuseCommits(t testing.TB, db *mongo.Database) (heal func()) {
 	t.Helper()
-	stop := failCommand(t, db, "alwaysOn", "commitTransaction", bson.D{
-		{Key: "errorCode", Value: 1}, {Key: "errorLabels", Value: bson.A{}},
-	})
+	return failCommits(t, db, bson.D{{Key: "errorCode", Value: 1}, {Key: "errorLabels", Value: bson.A{}}})
+}
+
+// failCommits lets no commit of this test's client happen. A server that really refuses a commit has aborted the
+// transaction; failCommand leaves it open, so heal ends what is open.
+func failCommits(t testing.TB, db *mongo.Database, how bson.D) (heal func()) {
+	t.Helper()
+	stop := failCommand(t, db, "alwaysOn", "commitTransaction", how)
 	return func() {
 		t.Helper()
 		stop()

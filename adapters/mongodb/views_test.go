@@ -57,7 +57,7 @@ func TestAChangeIsCommittedOnceThoughTheCommitsAnswerIsLost(t *testing.T) {
 	wantPosition(t, views, 2)
 
 	hurried := mongodb.NewViews(db, mongodb.ViewsOptions{Timeout: 200 * time.Millisecond})
-	heal := failCommand(t, db, "alwaysOn", "commitTransaction", bson.D{{Key: "closeConnection", Value: true}})
+	heal := failCommits(t, db, bson.D{{Key: "closeConnection", Value: true}})
 	if err := hurried.Commit(t.Context(), summaryView, created(2, rows[2])); !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("a Commit whose answers are all lost: got %v, want ErrUnavailable", err)
 	}
