@@ -1,9 +1,9 @@
-// Package mongodb keeps orders, their outbox, the parked messages and the relay's lease in MongoDB, and the topic of the
-// in-process broker.
+// Package mongodb keeps orders, their outbox, the parked messages and the relay's lease in MongoDB, the topic of the
+// in-process broker, and the views.
 //
-// Read store.go for how a save is one transaction, outbox.go for how the relay follows what saves leave behind, and
-// documents.go for what stands in the collections. MongoDB has to be a replica set, of one member at least: a
-// standalone server has neither transactions nor change streams.
+// Read store.go for how a save is one transaction, outbox.go for how the relay follows what saves leave behind, inbox.go
+// for how a message takes effect once, and documents.go and view_documents.go for what stands in the collections. MongoDB
+// has to be a replica set, of one member at least: a standalone server has neither transactions nor change streams.
 package mongodb
 
 import (
