@@ -22,7 +22,8 @@ func TestSubscriber(t *testing.T) {
 	porttest.Subscriber(t, func(t testing.TB) porttest.Feed {
 		topic := c.newTopic(t)
 		c.createTopic(t, topic, 3, nil)
-		options := Options{Brokers: c.brokers, Topic: topic, Partitions: 3}
+		// A session longer than any pause of the machine: members of these checks say goodbye.
+		options := Options{Brokers: c.brokers, Topic: topic, Partitions: 3, SessionTimeout: time.Minute}
 		p := open(t, options)
 		return porttest.Feed{
 			Subscriber: newSubscriber(t, options),
