@@ -149,11 +149,11 @@ func (s *EventStore) ByBuyer(ctx context.Context, buyer string, page ports.Page)
 	next := ""
 	if len(firsts) > limit {
 		firsts = firsts[:limit]
-		next = newCursor(firsts[limit-1].AggregateID)
+		next = newCursor(firsts[limit-1].OrderID)
 	}
 	ids := make([]string, len(firsts))
 	for i, first := range firsts {
-		ids[i] = first.AggregateID
+		ids[i] = first.OrderID
 	}
 	orders, err := s.load(bounded, ids)
 	return orders, next, fail(ctx, doing, err)
@@ -181,9 +181,9 @@ func (s *EventStore) load(ctx context.Context, ids []string) ([]*order.Order, er
 	if err != nil {
 		return nil, err
 	}
-	of := make(map[string][]messageDocument, len(ids))
+	of := make(map[string][]ports.Message, len(ids))
 	for _, e := range events {
-		of[e.AggregateID] = append(of[e.AggregateID], e)
+		of[e.OrderID] = append(of[e.OrderID], e)
 	}
 	orders := make([]*order.Order, len(ids))
 	for i, id := range ids {
@@ -201,32 +201,41 @@ var newestFirst = bson.D{{Key: "aggregateid", Value: -1}, {Key: "version", Value
 const eventBatch = 10_000
 
 // find reads events, at most so many; 0 is no limit.
-func (s *EventStore) find(ctx context.Context, filter, sort bson.D, limit int) ([]messageDocument, error) {
+func (s *EventStore) find(ctx context.Context, filter, sort bson.D, limit int) ([]ports.Message, error) {
 	find := options.Find().SetSort(sort).SetLimit(int64(limit)).SetBatchSize(eventBatch)
 	cursor, err := s.messages.Find(ctx, filter, find)
 	if err != nil {
 		return nil, err
 	}
-	var events []messageDocument
-	return events, cursor.All(ctx, &events)
+	defer func() { _ = cursor.Close(ctx) }()
+	var r reader
+	var events []ports.Message
+	for cursor.Next(ctx) {
+		m, err := r.message(cursor.Current)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, m)
+	}
+	return events, cursor.Err()
 }
 
 // fold makes an order of a snapshot, if there is one, and of the events, of which those in the snapshot are left out. The
 // others must be all that come after it.
-func fold(snapshot *order.Snapshot, documents []messageDocument) (*order.Order, error) {
+func fold(snapshot *order.Snapshot, messages []ports.Message) (*order.Order, error) {
 	version := 0
 	if snapshot != nil {
 		version = snapshot.Version
 	}
 	var events []order.Event
-	for _, d := range documents {
-		if d.Version <= version {
+	for _, m := range messages {
+		if m.Version <= version {
 			continue
 		}
-		if want := version + len(events) + 1; d.Version != want {
-			return nil, fmt.Errorf("event %d stands where %d should be: %w", d.Version, want, order.ErrInvalidHistory)
+		if want := version + len(events) + 1; m.Version != want {
+			return nil, fmt.Errorf("event %d stands where %d should be: %w", m.Version, want, order.ErrInvalidHistory)
 		}
-		event, err := eventjson.Event(d.message())
+		event, err := eventjson.Event(m)
 		if err != nil {
 			return nil, err
 		}
