@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -174,7 +175,10 @@ func BenchmarkCommit(b *testing.B) {
 					write := func(was, version int, all [][]ports.Summary) {
 						for _, rows := range all {
 							for i := range rows {
-								rows[i].Version = version
+								rows[i].Version, rows[i].UpdatedAt = version, at.Add(time.Duration(version)*time.Minute)
+								if version > 1 {
+									rows[i].Status = order.StatusSubmitted
+								}
 							}
 							if err := put(n, was, rows); err != nil {
 								b.Fatal(err)

@@ -35,9 +35,9 @@ var (
 // Commit implements ports.Inbox.
 //
 // What a change takes for new is inserted, a thousand at a time, which is much quicker than to look whether it is there. If
-// something is there, the second try looks. Of what is known already the marks are read and compared first: an update by
-// the id alone costs the server half of one that matches the mark too, and a transaction that writes what another one has
-// changed since it began is refused.
+// something is there, the second try looks. Of what is known already the marks are read and compared first; a transaction
+// that writes what another one has changed since it began is refused. Then known documents are deleted and inserted as they
+// are now: that is two statements for a thousand of them, and takes the server a fifth less than a thousand updates.
 func (v *Views) Commit(ctx context.Context, g ports.Generation, c ports.Change) error {
 	doing := "commit to " + g.String()
 	bounded, cancel := context.WithTimeout(ctx, 6*v.timeout)
@@ -59,7 +59,7 @@ func (v *Views) Commit(ctx context.Context, g ports.Generation, c ports.Change) 
 }
 
 func (v *Views) commit(ctx context.Context, g generation, c ports.Change, look bool) error {
-	s, err := newStatements(c, look)
+	s, err := newStatements(g.View, c, look)
 	if err != nil {
 		return err
 	}
@@ -76,6 +76,15 @@ func (v *Views) commit(ctx context.Context, g generation, c ports.Change, look b
 			return err
 		} else if !same {
 			return ports.ErrConflict
+		}
+		if len(s.replaced) > 0 {
+			gone, err := g.orders.DeleteMany(ctx, anyOf(s.replaced))
+			if err != nil {
+				return err
+			}
+			if gone.DeletedCount < int64(len(s.replaced)) {
+				return ports.ErrConflict
+			}
 		}
 		for _, w := range []struct {
 			to            *mongo.Collection
@@ -132,13 +141,14 @@ func (g generation) unchanged(ctx context.Context, marks []ports.MarkChange) (bo
 
 // statements of a Commit, encoded once for all its tries.
 type statements struct {
-	guards []ports.MarkChange // of orders that are not inserted
+	guards   []ports.MarkChange // of orders that are not new
+	replaced []string           // of these, the ids of those that are deleted and inserted
 
 	positions, newOrders, orders, inbox, held, released, newEntries, entries, buyers []bson.Raw
 }
 
 // newStatements with look inserts nothing that may be there already, the inbox apart.
-func newStatements(c ports.Change, look bool) (*statements, error) {
+func newStatements(view ports.View, c ports.Change, look bool) (*statements, error) {
 	s := &statements{}
 	for _, p := range c.Positions {
 		was := bsoncore.AppendInt64Element(nil, "_id", int64(p.Partition))
@@ -147,7 +157,7 @@ func newStatements(c ports.Change, look bool) (*statements, error) {
 		// Where there is another position, to insert this one runs into its id.
 		s.positions = append(s.positions, update(was, now, p.From == 0))
 	}
-	s.addOrders(c, look)
+	s.addOrders(view, c, look)
 	at := time.Now()
 	for ids := range slices.Chunk(c.Received, idsADocument) {
 		b := bsoncore.AppendDateTimeElement(nil, "at", at.UnixMilli())
@@ -184,7 +194,7 @@ func newStatements(c ports.Change, look bool) (*statements, error) {
 }
 
 // addOrders brings the mark and the summary of an order together.
-func (s *statements) addOrders(c ports.Change, look bool) {
+func (s *statements) addOrders(view ports.View, c ports.Change, look bool) {
 	summaries := make(map[string]*ports.Summary, len(c.Summaries))
 	for i := range c.Summaries {
 		summaries[c.Summaries[i].OrderID] = &c.Summaries[i]
@@ -199,6 +209,11 @@ func (s *statements) addOrders(c ports.Change, look bool) {
 			continue
 		}
 		s.guards = append(s.guards, m)
+		if !isNew && (summary != nil || view != ports.OrderSummary) {
+			s.replaced = append(s.replaced, m.OrderID)
+			s.newOrders = append(s.newOrders, documentOf(appendOrder(id, &m.Mark, summary)))
+			continue
+		}
 		s.orders = append(s.orders, update(id, set(appendOrder(nil, &m.Mark, summary)), isNew))
 	}
 	for id, summary := range summaries { // of orders whose marks stay as they are

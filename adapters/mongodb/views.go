@@ -100,7 +100,13 @@ func (v *Views) Summaries(ctx context.Context, q ports.SummaryQuery) (list []por
 	find := options.Find().SetSort(sort).SetLimit(int64(size) + 1).SetBatchSize(int32(size) + 1)
 	err = v.ask(ctx, ports.OrderSummary, func(ctx context.Context, g generation) (found bool, err error) {
 		list = nil
-		err = eachOrder(ctx, g.orders, filter, find, func(_ *ports.Mark, s *ports.Summary) { list = append(list, *s) })
+		err = eachOrder(ctx, g.orders, filter, find, func(_ *ports.Mark, s *ports.Summary) {
+			// An order that is replaced while its place in the index is read may come twice, the newer one second.
+			if last := len(list) - 1; last >= 0 && list[last].OrderID == s.OrderID {
+				list = list[:last]
+			}
+			list = append(list, *s)
+		})
 		return len(list) > 0, err
 	})
 	if err != nil {
