@@ -58,7 +58,7 @@ func TestTheEventLogHasACheckpointOfItsOwn(t *testing.T) {
 // Loading reads the same few documents however long an order's life was.
 func TestALoadReadsNoMoreThanASnapshotAndTheEventsAfterIt(t *testing.T) {
 	db := testDB(t)
-	store := mongodb.NewEventStore(db, mongodb.Options{})
+	store := mongodb.NewEventStore(db, patient)
 	saveInSteps(t, store, "short", 10, 10)
 	saveInSteps(t, store, "long", 10_000, 100)
 	saveInSteps(t, store, "longer", 1099, 100)
@@ -111,7 +111,7 @@ func TestALostSnapshotCostsOnlyTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := testDB(t)
-			store := mongodb.NewEventStore(db, mongodb.Options{})
+			store := mongodb.NewEventStore(db, patient)
 			saveInSteps(t, store, "order-1", 250, 50)
 			closeStore(t, store) // takes no more snapshots
 			want, err := store.Get(t.Context(), "order-1")
@@ -123,7 +123,7 @@ func TestALostSnapshotCostsOnlyTime(t *testing.T) {
 				t.Fatalf("%d snapshots are spoiled, error %v, want 1", spoiled.ModifiedCount, err)
 			}
 
-			again := mongodb.NewEventStore(db, mongodb.Options{})
+			again := mongodb.NewEventStore(db, patient)
 			listed, _, err := again.ByBuyer(t.Context(), "buyer-1", ports.Page{})
 			if err != nil || len(listed) != 1 {
 				t.Fatalf("list: got %v and error %v", listed, err)
@@ -145,7 +145,7 @@ func TestALostSnapshotCostsOnlyTime(t *testing.T) {
 // Two processes take snapshots in any order.
 func TestAnOlderSnapshotDoesNotReplaceANewerOne(t *testing.T) {
 	db := testDB(t)
-	slow, fast := mongodb.NewEventStore(db, mongodb.Options{}), mongodb.NewEventStore(db, mongodb.Options{})
+	slow, fast := mongodb.NewEventStore(db, patient), mongodb.NewEventStore(db, patient)
 	saveInSteps(t, fast, "order-1", 99, 99)
 	o, err := slow.Get(t.Context(), "order-1")
 	if err != nil {
@@ -181,6 +181,9 @@ func TestAMissingEventIsAnError(t *testing.T) {
 		t.Errorf("got %v and error %v, want %v", o, err, order.ErrInvalidHistory)
 	}
 }
+
+// patient loses no snapshot to a busy machine.
+var patient = mongodb.Options{Timeout: 2 * time.Minute}
 
 // saveInSteps makes an order of so many events, some in each save.
 func saveInSteps(t testing.TB, store ports.OrderStore, id string, events, step int) {
