@@ -109,6 +109,7 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 		"HEXORDERS_KAFKA_BROKERS":         {"kafka", "must be host:port"},
 		"HEXORDERS_KAFKA_TOPIC":           {"orders events", "must have 1 to 249 of the characters"},
 		"HEXORDERS_OUTBOX_RETENTION":      {"30 days", "must be a duration such as 720h"},
+		"HEXORDERS_VIEWS_WAIT":            {"10s", "must be a duration from 1ms to 9s"},
 		"HEXORDERS_LOG_LEVEL":             {"verbose", "must be debug, info, warn or error"},
 		"HEXORDERS_LOG_FORMAT":            {"xml", "must be auto, text or json"},
 	}
@@ -146,6 +147,7 @@ func TestValues(t *testing.T) {
 		},
 		"HEXORDERS_MONGODB_DATABASE": {"hexorders_2": true, strings.Repeat("d", 64): false, "a b": false, "": false},
 		"HEXORDERS_KAFKA_BROKERS":    {"a:1,b:2": true, "a:1, b:2": true, "[::1]:9092": true, "a": false, "a:0": false, ":9092": false, "a:1,": false, "PLAINTEXT://a:1": false, "": false},
+		"HEXORDERS_VIEWS_WAIT":       {"1ms": true, "9s": true, "0": false, "9.1s": false, "-1s": false, "1": false, "": false},
 		"HEXORDERS_OUTBOX_RETENTION": {"720h": true, "1h30m": true, "0": true, "0s": true, "-1h": false, "30d": false, "720": false, "": false},
 		"HEXORDERS_KAFKA_TOPIC":      {"orders.events_v2-x": true, ".": false, "..": false, "a/b": false, strings.Repeat("t", 250): false, "": false},
 	} {

@@ -15,13 +15,14 @@ import (
 
 	"hexorders/adapters/kafka"
 	"hexorders/adapters/mongodb"
+	"hexorders/ports"
 )
 
 func doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check settings, store and broker, and say what is wrong and how to mend it",
-		Long: `Checks what serving needs, a line each: settings, address, store, clock, broker. It changes nothing, except that it
+		Long: `Checks what serving needs, a line each: settings, address, store, clock, broker, views. It changes nothing, except that it
 makes the database file when there is none. The exit code is 1 when something is wrong.`,
 		Example: "  hexorders doctor\n  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders doctor",
 		Args:    noArgs,
@@ -64,10 +65,15 @@ func examine(ctx context.Context, out io.Writer) (wrong int) {
 		return wrong // nothing else can be asked with these
 	}
 	report(checkAddress(ctx, &c))
+	before := wrong
 	for _, f := range checkStore(ctx, &c) {
 		report(f)
 	}
+	views := wrong == before // they are in the store
 	report(checkBroker(ctx, &c))
+	if views {
+		report(checkViews(ctx, &c))
+	}
 	report(finding{what: "cgo", good: "this binary can talk to Kafka", err: kafka.Supported(), note: c.Broker != "kafka"})
 	return wrong
 }
@@ -146,5 +152,44 @@ func checkBroker(ctx context.Context, c *Config) finding {
 	f := finding{what: "broker", good: "Kafka answers at " + c.Kafka.Brokers + ", topic " + c.Kafka.Topic + " is there"}
 	f.err = kafka.Ping(ctx, kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic})
 	f.note = errors.Is(f.err, kafka.ErrNoTopic)
+	return f
+}
+
+// checkViews tells whether somebody fills the views and whether they keep something back. Serving works all the same.
+func checkViews(ctx context.Context, c *Config) finding {
+	f := finding{what: "views", note: true, good: "kept up to date by the process that serves"}
+	if c.Store == "memory" {
+		return f
+	}
+	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	s, err := openStorage(connecting, c, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		f.err = err
+		return f
+	}
+	defer func() { _ = s.close(connecting) }()
+	parked := 0
+	for _, view := range ports.AllViews {
+		kept, err := keeper(s, view).Parked(connecting)
+		if err != nil {
+			f.err = err
+			return f
+		}
+		parked += len(kept)
+	}
+	asOf, err := oldestView(connecting, s.views)
+	switch age := time.Since(asOf).Round(time.Second); {
+	case err != nil:
+		f.err = err
+	case asOf.IsZero():
+		f.err = errors.New("nobody has filled them yet: a process with the role projections does")
+	case age > viewsStaleAfter:
+		f.err = fmt.Errorf("nobody has kept them up to date for %s: start a process with the role projections", age)
+	case parked > 0:
+		f.err = fmt.Errorf("they keep events of %d orders back: see `hexorders consumers parked`", parked)
+	default:
+		f.good = fmt.Sprintf("they know everything up to %s ago", max(0, age))
+	}
 	return f
 }

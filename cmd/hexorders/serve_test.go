@@ -352,12 +352,12 @@ func start(t *testing.T, roles []string, change ...func(*Service)) *running {
 func startWith(t *testing.T, roles []string, environment map[string]string, change ...func(*Service)) *running {
 	t.Helper()
 	cleanEnvironment(t)
-	for name, value := range environment {
-		t.Setenv(name, value)
-	}
 	t.Setenv("HEXORDERS_STORE", "memory")
 	t.Setenv("HEXORDERS_HTTP_ADDR", "127.0.0.1:0")
 	t.Setenv("HEXORDERS_LOG_LEVEL", "debug")
+	for name, value := range environment {
+		t.Setenv(name, value)
+	}
 	config, _, err := loadConfig()
 	if err != nil {
 		t.Fatal(err)

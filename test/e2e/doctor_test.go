@@ -17,18 +17,25 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 		t.Parallel()
 		d := newEmbedded(t)
 		doctor(t, program, d.env, 0, "ok settings", "ok address|"+d.addr+" is free", "ok store|orders are kept in "+d.file,
-			"ok broker|in this process", "ok cgo")
+			"ok broker|in this process", "note views|nobody has filled them yet", "ok cgo")
 	})
 	t.Run("with nothing that lasts", func(t *testing.T) {
 		t.Parallel()
 		doctor(t, program, newEmbedded(t).env.with("HEXORDERS_STORE", "memory"), 0, "ok settings", "ok address", "ok store",
-			"note broker|in memory only|HEXORDERS_BROKER=kafka keeps them", "ok cgo")
+			"note broker|in memory only|HEXORDERS_BROKER=kafka keeps them", "ok views", "ok cgo")
 	})
 	t.Run("with a service that runs", func(t *testing.T) {
 		t.Parallel()
 		d := newEmbedded(t)
 		d.serve("serve")
-		doctor(t, program, d.env, 0, "ok settings", "ok address|a service is running at "+d.addr, "ok store", "ok broker", "ok cgo")
+		client := newClient(d.addr)
+		for _, path := range []string{"/orders?buyerId=nobody", "/buyers/nobody/activity", "/orders/none/timeline"} {
+			eventually(t, patience, "the view of "+path+" is filled", func() bool {
+				a, err := client.do(t.Context(), "GET", path, "")
+				return err == nil && a.header.Get("Age") != ""
+			})
+		}
+		doctor(t, program, d.env, 0, "ok settings", "ok address|a service is running at "+d.addr, "ok store", "ok broker", "ok views|they know everything up to", "ok cgo")
 	})
 	t.Run("without cgo, which only Kafka needs", func(t *testing.T) {
 		t.Parallel()
@@ -36,17 +43,17 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		doctor(t, without, newEmbedded(t).env, 0, "ok settings", "ok address", "ok store", "ok broker", "note cgo|install gcc")
+		doctor(t, without, newEmbedded(t).env, 0, "ok settings", "ok address", "ok store", "ok broker", "note views|nobody has filled them yet", "note cgo|install gcc")
 	})
 	t.Run("with MongoDB and Kafka", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, shared(t))
 		// A topic that is missing is no fault: serving creates it.
 		doctor(t, program, w.env, 0, "ok settings", "ok address", "ok store|orders are kept in database "+w.source.Database,
-			"ok replicas", "ok clock", "note broker|the topic does not exist: "+w.source.Topic+"|`hexorders serve` creates it", "ok cgo")
+			"ok replicas", "ok clock", "note broker|the topic does not exist: "+w.source.Topic+"|`hexorders serve` creates it", "note views|nobody has filled them yet", "ok cgo")
 		w.createTopic("1048588")
 		doctor(t, program, w.env, 0, "ok settings", "ok address", "ok store", "ok replicas", "ok clock",
-			"ok broker|Kafka answers at "+w.source.Brokers+", topic "+w.source.Topic+" is there", "ok cgo")
+			"ok broker|Kafka answers at "+w.source.Brokers+", topic "+w.source.Topic+" is there", "note views|nobody has filled them yet", "ok cgo")
 	})
 }
 
@@ -62,7 +69,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 	t.Run("a variable that nothing reads", func(t *testing.T) {
 		t.Parallel()
 		env := newEmbedded(t).env.with("HEXORDERS_MONGO_URI", "mongodb://db/")
-		doctor(t, program, env, 0, "ok settings", "note settings|did you mean HEXORDERS_MONGODB_URI?", "ok address", "ok store", "ok broker", "ok cgo")
+		doctor(t, program, env, 0, "ok settings", "note settings|did you mean HEXORDERS_MONGODB_URI?", "ok address", "ok store", "ok broker", "note views|nobody has filled them yet", "ok cgo")
 	})
 	t.Run("a stranger has the port and answers like one", func(t *testing.T) {
 		t.Parallel()
@@ -73,7 +80,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		d := newEmbedded(t)
 		addr := stranger.Listener.Addr().String()
 		doctor(t, program, d.env.with("HEXORDERS_HTTP_ADDR", addr), 1, "ok settings",
-			"BAD address|cannot listen on "+addr+", the port is taken|choose another with HEXORDERS_HTTP_ADDR", "ok store", "ok broker", "ok cgo")
+			"BAD address|cannot listen on "+addr+", the port is taken|choose another with HEXORDERS_HTTP_ADDR", "ok store", "ok broker", "note views|nobody has filled them yet", "ok cgo")
 	})
 	t.Run("a stranger has the port and says nothing", func(t *testing.T) {
 		t.Parallel()
@@ -83,7 +90,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = silent.Close() })
-		doctor(t, program, d.env, 1, "ok settings", "BAD address|the port is taken|HEXORDERS_HTTP_ADDR", "ok store", "ok broker", "ok cgo")
+		doctor(t, program, d.env, 1, "ok settings", "BAD address|the port is taken|HEXORDERS_HTTP_ADDR", "ok store", "ok broker", "note views|nobody has filled them yet", "ok cgo")
 	})
 	t.Run("the folder of the database", func(t *testing.T) {
 		t.Parallel()
@@ -112,7 +119,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		w := newWorld(t, shared(t))
 		nobody := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 		doctor(t, program, w.env.with("HEXORDERS_KAFKA_BROKERS", nobody), 1, "ok settings", "ok address", "ok store", "ok replicas", "ok clock",
-			"BAD broker|no Kafka broker answers at "+nobody+"|scripts/services up|HEXORDERS_KAFKA_BROKERS", "ok cgo")
+			"BAD broker|no Kafka broker answers at "+nobody+"|scripts/services up|HEXORDERS_KAFKA_BROKERS", "note views|nobody has filled them yet", "ok cgo")
 	})
 	t.Run("Kafka without cgo", func(t *testing.T) {
 		t.Parallel()
@@ -122,7 +129,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		}
 		env := newEmbedded(t).env.with("HEXORDERS_BROKER", "kafka")
 		doctor(t, without, env, 1, "ok settings", "ok address", "ok store",
-			"BAD broker|built without cgo|install gcc|CGO_ENABLED=1|HEXORDERS_BROKER=inproc", "BAD cgo|install gcc")
+			"BAD broker|built without cgo|install gcc|CGO_ENABLED=1|HEXORDERS_BROKER=inproc", "note views|nobody has filled them yet", "BAD cgo|install gcc")
 	})
 }
 

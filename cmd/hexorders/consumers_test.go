@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"hexorders/app"
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// published is a database of which the topic has a good order, and one that begins with what nobody understands. There are
+// no views in it: it is as one from before there were any.
+func published(t *testing.T) {
+	t.Helper()
+	cleanEnvironment(t)
+	t.Setenv("HEXORDERS_STORE", "sqlite")
+	t.Setenv("HEXORDERS_SQLITE_PATH", filepath.Join(t.TempDir(), "orders.db"))
+	c, _, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := openStorage(t.Context(), &c, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	o, err := order.New("order-1", "9999", []order.Item{{Product: "1111", Amount: 3}}, time.Now())
+	if err == nil {
+		err = o.Submit(time.Now())
+	}
+	if err == nil {
+		err = s.orders.Save(t.Context(), o)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := s.history.Messages(t.Context(), "order-1", 0, 10)
+	if err != nil || len(messages) != 2 {
+		t.Fatalf("%d messages, error %v", len(messages), err)
+	}
+	messages = append(messages, ports.Message{ID: "order-2/1", Type: "OrderShipped", OrderID: "order-2", Version: 1, Payload: []byte(`{}`), OccurredAt: time.Now()})
+	if err := s.topic.Append(t.Context(), messages); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var someTime = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`)
+
+// prints runs a command that succeeds. Times in what it prints read TIME.
+func prints(t *testing.T, args string) string {
+	t.Helper()
+	out, errOut, code := runCommand(t, strings.Fields(args)...)
+	if code != exitOK {
+		t.Errorf("hexorders %s: exit code %d\n%s%s", args, code, out, errOut)
+	}
+	return someTime.ReplaceAllString(out, "TIME")
+}
+
+func TestConsumersAndReplay(t *testing.T) {
+	published(t)
+	const header = "VIEW            GENERATION  BEHIND  KNOWS EVERYTHING UP TO  KEPT BACK\n"
+	if got, want := prints(t, "consumers status"), header+
+		"order-summary   1           3       -                       none\n"+
+		"buyer-activity  1           3       -                       none\n"+
+		"timeline        1           3       -                       none\n"; got != want {
+		t.Errorf("before any projection\n%swant\n%s", got, want)
+	}
+	if got, want := prints(t, "consumers parked"), "no view keeps anything back\n"; got != want {
+		t.Errorf("parked: %swant %s", got, want)
+	}
+	for n, more := range []string{"", " --restart", ""} {
+		if got, want := prints(t, "replay timeline"+more), "timeline was built anew from 3 events, and is what is read from now on\n"; got != want {
+			t.Errorf("replay %d: %swant %s", n+1, got, want)
+		}
+	}
+	status := prints(t, "consumers status")
+	if want := "timeline        4           0       TIME"; !strings.Contains(status, want) || !strings.Contains(status, "1 events of 1 orders: see `hexorders consumers parked`") {
+		t.Errorf("after three replays\n%swant %s and a parked order", status, want)
+	}
+	parked := prints(t, "consumers parked")
+	if fields := strings.Fields(strings.Split(parked, "\n")[1]); len(fields) < 6 || strings.Join(fields[:5], " ") != "timeline order-2 1 1 TIME" || !strings.Contains(parked, "OrderShipped") {
+		t.Errorf("parked\n%s", parked)
+	}
+	for args, want := range map[string]string{
+		"consumers retry timeline order-2":       "order order-2 is parked again at version 1",
+		"consumers retry timeline order-1":       "timeline keeps nothing back of order order-1: `hexorders consumers parked` lists what is kept back",
+		"consumers retry buyer-activity order-2": "buyer-activity keeps nothing back of order order-2",
+	} {
+		if _, errOut, code := runCommand(t, strings.Fields(args)...); code != exitFailed || !strings.Contains(errOut, want) {
+			t.Errorf("hexorders %s: exit code %d, %swant %q", args, code, errOut, want)
+		}
+	}
+}
+
+// A database from before there were views gets them by itself.
+func TestOldOrdersAreInTheViews(t *testing.T) {
+	published(t)
+	c, _, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startWith(t, knownRoles, map[string]string{"HEXORDERS_STORE": "sqlite", "HEXORDERS_SQLITE_PATH": c.SQLite.Path, "HEXORDERS_VIEWS_WAIT": "9s"})
+	var list answer
+	for deadline := time.Now().Add(2 * time.Minute); list.header.Get("View-Version") != "2" && time.Now().Before(deadline); {
+		list = s.do(t, "GET", "/orders?buyerId=9999&atLeastVersion=order-1/2", "", nil)
+	}
+	if list.status != http.StatusOK || !strings.Contains(list.body, `"id":"order-1"`) || !strings.Contains(list.body, `"submittedAt"`) {
+		t.Errorf("the list is %d %s", list.status, list.body)
+	}
+	s.stop()
+	if err := s.wait(t); err != nil {
+		t.Errorf("the stop failed: %v", err)
+	}
+}
+
+func TestProgressInLines(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	p := newProgress(&out, "timeline")
+	p.now = func() time.Time { return now }
+	p.began, p.said = now, now
+	report := func(after time.Duration, done, messages int64) {
+		now = now.Add(after)
+		p.report(app.ReplayProgress{Done: done, Total: 100_000, Messages: messages})
+	}
+	report(time.Second, 41_000, 1000)
+	report(3*time.Second, 44_000, 4000)
+	report(time.Second, 50_000, 10_000)
+	report(time.Second, 51_000, 11_000)
+	p.end()
+	want := "timeline: going on from event 40000, where an earlier replay stopped; --restart begins anew\n" +
+		"timeline: 50000 of 100000 events (50%), 2000/s, 25s left\n"
+	if out.String() != want {
+		t.Errorf("printed\n%swant\n%s", &out, want)
+	}
+	if got, want := p.where(), "51000 of 100000 events (51%), 1833/s, 27s left"; got != want {
+		t.Errorf("it is at %s, want %s", got, want)
+	}
+}
+
+// Members of a consumer group share the events out, so whoever has views of its own needs a group of its own.
+func TestTheGroupIsTheViewsOwn(t *testing.T) {
+	group := func(change func(*Config)) string {
+		c := Config{Store: "mongodb"}
+		c.Kafka.Topic, c.MongoDB.Database, c.SQLite.Path = "events", "shop", "orders.db"
+		change(&c)
+		return c.group()
+	}
+	same := func(*Config) {}
+	if got := group(same); got != "hexorders.events.shop" {
+		t.Errorf("the group of a database is %q", got)
+	}
+	sqlite := func(c *Config) { c.Store = "sqlite" }
+	if group(sqlite) != group(sqlite) {
+		t.Error("two processes on one file have different groups")
+	}
+	for name, change := range map[string]func(*Config){
+		"topic":    func(c *Config) { c.Kafka.Topic = "others" },
+		"database": func(c *Config) { c.MongoDB.Database = "other" },
+		"store":    sqlite,
+	} {
+		if group(change) == group(same) {
+			t.Errorf("another %s has the same group", name)
+		}
+	}
+	if group(sqlite) == group(func(c *Config) { c.Store, c.SQLite.Path = "sqlite", "other.db" }) {
+		t.Error("two files have the same group")
+	}
+	memory := func(c *Config) { c.Store = "memory" }
+	if group(memory) == group(memory) {
+		t.Error("two processes with views in their memory share a group")
+	}
+}
