@@ -162,7 +162,7 @@ func TestTheGroupIsTheViewsOwn(t *testing.T) {
 		t.Errorf("the group of a database is %q", got)
 	}
 	sqlite := func(c *Config) { c.Store = "sqlite" }
-	if group(sqlite) != group(sqlite) {
+	if first, second := group(sqlite), group(sqlite); first != second {
 		t.Error("two processes on one file have different groups")
 	}
 	for name, change := range map[string]func(*Config){
@@ -178,7 +178,7 @@ func TestTheGroupIsTheViewsOwn(t *testing.T) {
 		t.Error("two files have the same group")
 	}
 	memory := func(c *Config) { c.Store = "memory" }
-	if group(memory) == group(memory) {
+	if first, second := group(memory), group(memory); first == second {
 		t.Error("two processes with views in their memory share a group")
 	}
 }
