@@ -154,10 +154,10 @@ func projection(c *Config, s *storage, subscriber ports.Subscriber, view ports.V
 // because each of them gets a share of the events only.
 func (c *Config) group() string {
 	name := "hexorders." + c.Kafka.Topic + "."
-	switch c.Store {
-	case "memory":
+	if c.Store == "memory" {
 		return name + uuid.NewString()
-	case "sqlite":
+	}
+	if c.Store == "sqlite" {
 		host, _ := os.Hostname()
 		file := fnv.New64a()
 		_, _ = fmt.Fprintf(file, "%s:%s", host, absolute(c.SQLite.Path)) // a hash takes everything

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -51,7 +52,7 @@ func TestOrdersAreTakenWhileKafkaIsAway(t *testing.T) {
 	// What the broker had stored without having answered when it went may be sent again: a second's worth at most.
 	_, report := w.judge(125, l.told())
 	t.Logf("Kafka was away for %s, POST /orders answered 201 %d times meanwhile, complete %.1f s after its return; "+
-		"%d duplicates; peak memory %s; %s", back.Sub(away).Round(time.Second), during, caughtUp.Seconds(), report.Duplicates, memory, l)
+		"%d duplicates; peak memory %d MiB; %s", back.Sub(away).Round(time.Second), during, caughtUp.Seconds(), report.Duplicates, memory, l)
 }
 
 // Neither a start, nor a stop, nor a kill without Kafka loses anything: what was read from the outbox and never
@@ -152,13 +153,13 @@ func TestTheServiceRecoversFromALostMongoDB(t *testing.T) {
 		refusedAfter.Seconds(), readyAfter.Seconds(), report.Duplicates, l)
 }
 
-// peakMemory is the most that the process had in memory, where the kernel tells (Linux).
-func peakMemory(p *process) string {
+// peakMemory is the most that the process had in memory, in MiB, where the kernel tells while it runs (Linux), else 0.
+func peakMemory(p *process) (mib int) {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/status")
 	if err != nil {
-		return "unknown"
+		return 0
 	}
 	_, after, _ := strings.Cut(string(status), "VmHWM:")
-	peak, _, _ := strings.Cut(after, "\n")
-	return strings.TrimSpace(peak)
+	_, _ = fmt.Sscan(after, &mib)
+	return mib >> 10
 }
