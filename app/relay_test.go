@@ -477,6 +477,47 @@ func TestRelayStoppedInTheMiddleRepeatsNothing(t *testing.T) {
 	})
 }
 
+// slowOutbox takes its time for a checkpoint, and does not stop when its caller has left: what was sent to a server may reach
+// it later than what was sent after it.
+type slowOutbox struct {
+	*memory.Outbox
+	delay *atomic.Int64
+}
+
+func (o slowOutbox) Checkpoint(ctx context.Context, term int64, p ports.Position) error {
+	delay, written := time.Duration(o.delay.Load()), make(chan error, 1)
+	go func() {
+		time.Sleep(delay)
+		written <- o.Outbox.Checkpoint(context.WithoutCancel(ctx), term, p)
+	}()
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestTheLastCheckpointOfARelayIsTheLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var delay atomic.Int64
+		delay.Store(int64(300 * time.Millisecond))
+		options := w.options("first")
+		options.Outbox = slowOutbox{w.outbox, &delay}
+		w.save("a", 1)
+		stop := w.start(options)
+		time.Sleep(150 * time.Millisecond) // a checkpoint behind a/1 is on its way
+		w.save("b", 2)
+		synctest.Wait()
+		delay.Store(0)
+		stop()
+		w.wantLog("a/1", "b/1", "b/2")
+		time.Sleep(time.Second)
+		w.wantSettled()
+	})
+}
+
 func TestRelayStopsInTimeWhenTheBrokerDoesNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -430,15 +430,24 @@ func (t *term) persistUnlessRefused(ctx context.Context, m ports.Message) (refus
 	return refused
 }
 
-// save makes a checkpoint aside, one at a time, of everything settled so far.
+// save makes a checkpoint aside, one at a time, of everything settled so far. The end of the term does not break it off,
+// for half a second: what is broken off may still reach the store, after the term's last checkpoint, and take that back.
 func (t *term) save(ctx context.Context) {
 	position := t.flow.position
 	if t.saving || position == t.last {
 		return
 	}
 	t.saving = true
-	t.aside.Go(func() { t.saved <- checkpoint{position, t.Outbox.Checkpoint(ctx, t.number, position)} })
+	t.aside.Go(func() {
+		steady, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		defer context.AfterFunc(ctx, func() { time.AfterFunc(lastCheckpointTimeout/2, cancel) })()
+		t.saved <- checkpoint{position, t.Outbox.Checkpoint(steady, t.number, position)}
+	})
 }
+
+// lastCheckpointTimeout is for the checkpoint at the end of the term; half of it for one that is under way then.
+const lastCheckpointTimeout = time.Second
 
 func (t *term) onSaved(s checkpoint) error {
 	t.saving = false
@@ -474,7 +483,7 @@ func (t *term) close(ctx context.Context) {
 	if t.flow == nil || t.flow.position == t.last {
 		return
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCheckpointTimeout)
 	defer cancel()
 	if err := t.Outbox.Checkpoint(last, t.number, t.flow.position); err != nil && !errors.Is(err, ports.ErrFenced) {
 		t.Logger.Warn("relay could not save its last checkpoint; a few messages will be sent again", "err", err)
