@@ -28,8 +28,8 @@ const (
 // errTooLong is why a batch that was handled, or not, will be delivered again.
 var errTooLong = errors.New("its handler was still at work when its partitions had to be given away")
 
-// member is one consumer at work: it gathers batches and hands them over. All of it is used by one goroutine; librdkafka
-// calls rebalance on it too, within Poll and Close.
+// member is one consumer at work: it gathers batches and hands them over. All of it is used by one goroutine at a
+// time; librdkafka calls rebalance on it too, within Poll and Close.
 type member struct {
 	consumer *kafka.Consumer
 	admin    *topicAdmin
@@ -95,7 +95,8 @@ func (m *member) work(ctx context.Context, partitions []int32) error {
 // begin takes partitions into the share and says where to begin with them.
 func (m *member) begin(partitions []int32) []kafka.TopicPartition {
 	var known map[int]int64
-	if m.resume != nil && len(partitions) > 0 {
+	// Who is leaving begins with nothing, and what resume asks may be closed already.
+	if m.resume != nil && len(partitions) > 0 && m.ctx.Err() == nil {
 		asked := make([]int, len(partitions))
 		for i, partition := range partitions {
 			asked[i] = int(partition)

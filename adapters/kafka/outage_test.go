@@ -23,7 +23,7 @@ import (
 func TestKafkaComesAndGoes(t *testing.T) {
 	t.Parallel()
 	broker := newPrivateBroker(t)
-	log := &journal{}
+	log, sessions := &journal{}, &journal{}
 	p := open(t, Options{Brokers: broker.address, Topic: "steady", Logger: log.logger()})
 	told := newOutcomes()
 	var published []ports.Message
@@ -32,7 +32,7 @@ func TestKafkaComesAndGoes(t *testing.T) {
 		p.Publish(t.Context(), m, told.done(m))
 	}
 
-	steady := newSubscriber(t, Options{Brokers: broker.address, Topic: "steady", SessionTimeout: shortest})
+	steady := newSubscriber(t, Options{Brokers: broker.address, Topic: "steady", SessionTimeout: shortest, Logger: sessions.logger()})
 	reads := startReader(t, steady, "steady")
 
 	// Away at the start: the messages wait.
@@ -55,6 +55,8 @@ func TestKafkaComesAndGoes(t *testing.T) {
 	ended := open(t, Options{Brokers: broker.address, Topic: "ended", FlushTimeout: 200 * time.Millisecond})
 	waitForSession(t, ended)
 
+	member := startReader(t, steady, "leaves")
+	member.await(t, len(published))
 	leaves := startReader(t, steady, "") // what it does without a broker is also seen later
 	leaves.await(t, len(published))
 
@@ -136,6 +138,15 @@ func TestKafkaComesAndGoes(t *testing.T) {
 		case <-time.After(2 * idleAfter):
 		}
 		leaves.stop(t)
+	})
+
+	t.Run("a member whose session is over can be stopped", func(t *testing.T) {
+		sessions.await(t, 2, "session timed out") // both groups'
+		start := time.Now()
+		member.stop(t)
+		if took := time.Since(start); took > 15*time.Second {
+			t.Errorf("Subscribe took %v to end", took)
+		}
 	})
 
 	// Back again: everything that was not given up arrives, each message once and in its order.

@@ -26,7 +26,13 @@ type Subscriber struct {
 	// maxPoll is how long the other members of a group wait for one whose handler is not done with what is to be
 	// somebody else's. Then the broker throws it out.
 	maxPoll time.Duration
+	leaving sync.WaitGroup // consumers that have not ended yet; one may outlive its Subscribe
 }
+
+// goodbyeFor is how long Subscribe waits, once its context has ended, for its consumer to leave the group. While Kafka is
+// away and the member's session is over, librdkafka goes on trying to leave until Kafka is back. Nothing is lost without a
+// goodbye: who reads on asks resume, or is sent some messages again.
+const goodbyeFor = 1500 * time.Millisecond
 
 var _ ports.Subscriber = (*Subscriber)(nil)
 
@@ -47,6 +53,8 @@ func NewSubscriber(options Options) (*Subscriber, error) {
 // A handler may take as long as it likes: meanwhile nothing is fetched, and the member stays one. Only when its partitions
 // are to be shared out anew is there a minute for it; a handler that takes longer sees its context end, what it comes to does
 // not count, and the member joins again.
+//
+// It returns within two seconds of the end of ctx and of the handler, whatever Kafka does.
 func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.Resume,
 	handle func(context.Context, ports.Batch) error) error {
 	read := map[int]int64{} // nobody else keeps the place of those who belong to no group
@@ -79,6 +87,9 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 		if !errors.Is(err, errReplace) {
 			return err
 		}
+		if ctx.Err() != nil { // the share may still be the leaving consumer's
+			return ctx.Err()
+		}
 		for partition, at := range m.share {
 			if group == "" && at.handled >= 0 {
 				read[int(partition)] = at.handled
@@ -104,12 +115,17 @@ func (s *Subscriber) work(ctx context.Context, m *member) error {
 	var logging sync.WaitGroup
 	logging.Go(func() { readLogs(logs, s.log, m.health) })
 	defer func() {
-		// It leaves the group, and commits what was stored.
-		if err := consumer.Close(); err != nil {
-			s.log.Warn("the Kafka consumer did not end in order", "topic", s.options.Topic, "group", m.group, "err", err)
-		}
-		close(logs)
-		logging.Wait()
+		left := make(chan struct{})
+		s.leaving.Go(func() {
+			defer close(left)
+			// It leaves the group, and commits what was stored.
+			if err := consumer.Close(); err != nil {
+				s.log.Warn("the Kafka consumer did not end in order", "topic", s.options.Topic, "group", m.group, "err", err)
+			}
+			close(logs)
+			logging.Wait()
+		})
+		s.await(ctx, left, m.group)
 	}()
 	client, err := kafka.NewAdminClientFromConsumer(consumer)
 	if err != nil {
@@ -123,6 +139,22 @@ func (s *Subscriber) work(ctx context.Context, m *member) error {
 		return err
 	}
 	return m.work(ctx, partitions)
+}
+
+// await waits until a consumer has left, but not much longer than ctx. Then it leaves without anybody waiting for it, and the
+// process may end before.
+func (s *Subscriber) await(ctx context.Context, left <-chan struct{}, group string) {
+	select {
+	case <-left:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-left:
+	case <-time.After(goodbyeFor):
+		s.log.Info("Kafka takes long to let a consumer go: nobody waits for it", "topic", s.options.Topic, "group", group,
+			"after", goodbyeFor)
+	}
 }
 
 // awaitTopic returns the topic's partitions once it is there. The error is ctx's.

@@ -31,7 +31,8 @@ import (
 )
 
 // How long the parts of a stop may take. Together, with a second for the relay's last checkpoint and another for its
-// lease, they stay under stopWithin, after which the process ends as it is.
+// lease, they stay under stopWithin, after which the process ends as it is. The projections stop side by side with each
+// other and with the relay, and take no longer: what they are at is cancelled, and a subscriber ends within two seconds.
 const (
 	graceTime       = time.Second     // with readiness at 503 and requests served, so that a load balancer turns away in time
 	requestsTimeout = 2 * time.Second // for the requests under way then
