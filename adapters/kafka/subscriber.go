@@ -30,8 +30,8 @@ type Subscriber struct {
 }
 
 // goodbyeFor is how long Subscribe waits, once its context has ended, for its consumer to leave the group. While Kafka is
-// away and the member's session is over, librdkafka goes on trying to leave until Kafka is back. Nothing is lost without a
-// goodbye: who reads on asks resume, or is sent some messages again.
+// away and the member's session is over, that was seen to take minutes. Nothing is lost without a goodbye: who reads on
+// asks resume, or is sent some messages again.
 const goodbyeFor = 1500 * time.Millisecond
 
 var _ ports.Subscriber = (*Subscriber)(nil)
