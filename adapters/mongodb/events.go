@@ -298,22 +298,7 @@ func (s *EventStore) stale(ctx context.Context, writes []*write) (map[string]boo
 
 // there tells which of these events are stored.
 func (s *EventStore) there(ctx context.Context, ids bson.A) (map[string]bool, error) {
-	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}
-	cursor, err := s.messages.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
-	if err != nil {
-		return nil, err
-	}
-	var found []struct {
-		ID string `bson:"_id"`
-	}
-	if err := cursor.All(ctx, &found); err != nil {
-		return nil, err
-	}
-	there := make(map[string]bool, len(found))
-	for _, f := range found {
-		there[f.ID] = true
-	}
-	return there, nil
+	return idsOf(ctx, s.messages, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
 }
 
 func eventID(id string, version int) string { return id + "/" + strconv.Itoa(version) }

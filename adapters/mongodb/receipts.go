@@ -72,19 +72,24 @@ func (s *saver) keep(ctx context.Context, receipts []mongo.WriteModel) error {
 // taken are those of the keys under which there is a receipt.
 func (s *saver) taken(ctx context.Context, keys []string) (map[string]bool, error) {
 	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: keys}}}, {Key: "$expr", Value: current}}
-	cursor, err := s.receipts.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
+	return idsOf(ctx, s.receipts, filter)
+}
+
+// idsOf are the ids of the documents that a filter finds.
+func idsOf(ctx context.Context, c *mongo.Collection, filter bson.D) (map[string]bool, error) {
+	cursor, err := c.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
 	if err != nil {
 		return nil, err
 	}
 	var found []struct {
-		Key string `bson:"_id"`
+		ID string `bson:"_id"`
 	}
 	if err := cursor.All(ctx, &found); err != nil {
 		return nil, err
 	}
-	taken := make(map[string]bool, len(found))
+	ids := make(map[string]bool, len(found))
 	for _, f := range found {
-		taken[f.Key] = true
+		ids[f.ID] = true
 	}
-	return taken, nil
+	return ids, nil
 }

@@ -23,7 +23,7 @@ const (
 		WHERE generation = ` + generation + ` AND message_id IN (SELECT value FROM json_each(?)) AND received_at > ?`
 	selectHeld = `SELECT message_id, version, type, payload, occurred_at, traceparent FROM held
 		WHERE generation = ` + generation + ` AND order_id = ? ORDER BY version, message_id`
-	selectParked = `SELECT order_id, min(version), count(*), reason, held_at FROM held
+	selectParked = `SELECT order_id, min(version), count(*), reason, held_at, 0 FROM held
 		WHERE generation = ` + generation + ` GROUP BY order_id ORDER BY order_id`
 	dropOldMessages = `DELETE FROM inbox WHERE (generation, message_id) IN
 		(SELECT generation, message_id FROM inbox WHERE received_at <= ? ORDER BY received_at LIMIT ?)`
@@ -108,19 +108,8 @@ func (v *Views) Held(ctx context.Context, g ports.Generation, orderID string) (m
 
 // Parked takes the columns beside min(version) from the row that has it (https://www.sqlite.org/lang_select.html,
 // "Bare columns in an aggregate query").
-func (v *Views) Parked(ctx context.Context, g ports.Generation) (list []ports.ParkedOrder, err error) {
-	err = v.db.query(ctx, selectParked, []any{string(g.View), g.Number},
-		func(rows *sql.Rows) error {
-			var o ports.ParkedOrder
-			var since string
-			if err := rows.Scan(&o.OrderID, &o.First, &o.Messages, &o.Reason, &since); err != nil {
-				return err
-			}
-			var err error
-			o.Since, err = parseTime(since)
-			list = append(list, o)
-			return err
-		})
+func (v *Views) Parked(ctx context.Context, g ports.Generation) ([]ports.ParkedOrder, error) {
+	list, err := v.db.parkedOrders(ctx, selectParked, string(g.View), g.Number)
 	if err != nil {
 		return nil, fmt.Errorf("list parked orders of %s: %w", g, err)
 	}

@@ -33,25 +33,29 @@ func (p *Parking) Park(ctx context.Context, m ports.Message, reason string) erro
 }
 
 func (p *Parking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
-	var list []ports.ParkedOrder
-	err := p.db.query(ctx, `SELECT order_id, version, messages, reason, parked_at, retry
+	list, err := p.db.parkedOrders(ctx, `SELECT order_id, version, messages, reason, parked_at, retry
 		FROM parked JOIN (SELECT order_id, min(version) AS version, count(*) AS messages FROM parked GROUP BY order_id)
-		USING (order_id, version) ORDER BY order_id`, nil,
-		func(rows *sql.Rows) error {
-			var o ports.ParkedOrder
-			var since string
-			if err := rows.Scan(&o.OrderID, &o.First, &o.Messages, &o.Reason, &since, &o.Retry); err != nil {
-				return err
-			}
-			var err error
-			o.Since, err = parseTime(since)
-			list = append(list, o)
-			return err
-		})
+		USING (order_id, version) ORDER BY order_id`)
 	if err != nil {
 		return nil, fmt.Errorf("list parked orders: %w", err)
 	}
 	return list, nil
+}
+
+// parkedOrders reads orders with the columns order_id, first version, messages, reason, since and retry.
+func (db *DB) parkedOrders(ctx context.Context, query string, args ...any) (list []ports.ParkedOrder, err error) {
+	err = db.query(ctx, query, args, func(rows *sql.Rows) error {
+		var o ports.ParkedOrder
+		var since string
+		if err := rows.Scan(&o.OrderID, &o.First, &o.Messages, &o.Reason, &since, &o.Retry); err != nil {
+			return err
+		}
+		var err error
+		o.Since, err = parseTime(since)
+		list = append(list, o)
+		return err
+	})
+	return list, err
 }
 
 func (p *Parking) Messages(ctx context.Context, orderID string) ([]ports.Message, error) {

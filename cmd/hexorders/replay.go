@@ -35,8 +35,7 @@ standard error: a bar on a terminal, else a line now and then.`,
 			if len(args) != 1 {
 				return usagef("`%s` takes one view, got %d arguments", cmd.CommandPath(), len(args))
 			}
-			_, err := viewNamed(args[0])
-			return err
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			view, err := viewNamed(args[0])

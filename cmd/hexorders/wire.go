@@ -38,7 +38,6 @@ type storage struct {
 	lease    ports.Lease
 	topic    ports.Topic // for the in-process broker
 	views    viewStore
-	shared   bool                        // other processes see it too, topic included
 	ready    func(context.Context) error // nil when it can be reached
 	close    func(context.Context) error
 }
@@ -61,7 +60,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		store, outbox := sqlite.NewStore(db), sqlite.NewOutbox(db)
 		return &storage{
 			orders: store, receipts: store, history: store, outbox: outbox, backlog: outbox, parking: sqlite.NewParking(db),
-			lease: sqlite.NewLease(db, "relay"), topic: sqlite.NewTopic(db), views: sqlite.NewViews(db), shared: true,
+			lease: sqlite.NewLease(db, "relay"), topic: sqlite.NewTopic(db), views: sqlite.NewViews(db),
 			ready: db.Ping,
 			close: func(context.Context) error { return db.Close() },
 		}, nil
@@ -86,7 +85,6 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 			lease:   mongodb.NewLease(db, "relay"),
 			topic:   mongodb.NewTopic(db),
 			views:   mongodb.NewViews(db, mongodb.ViewsOptions{}),
-			shared:  true,
 			ready:   func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // of the primary
 		}
 		var closeStore func(context.Context) error
