@@ -366,7 +366,7 @@ func (m *member) look() {
 	var ends map[int]int64
 	var err error
 	if len(partitions) > 0 {
-		ends, err = endsOf(m.ctx, m.admin.client, m.topic, partitions)
+		ends, err = m.admin.ends(m.ctx, partitions)
 	} else {
 		_, err = m.admin.describe(m.ctx) // librdkafka does not always tell that a topic has gone
 	}

@@ -219,30 +219,8 @@ func (s *Subscriber) Ends(ctx context.Context) (map[int]int64, error) {
 		if err != nil {
 			return nil, err
 		}
-		return endsOf(ctx, client, s.options.Topic, partitions)
+		return admin.ends(ctx, partitions)
 	}, backoff.WithMaxElapsedTime(2*askFor))
-}
-
-// endsOf asks for the offsets behind the newest records.
-func endsOf(ctx context.Context, client *kafka.AdminClient, topic string, partitions []int32) (map[int]int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	asked := make(map[kafka.TopicPartition]kafka.OffsetSpec, len(partitions))
-	for _, partition := range partitions {
-		asked[kafka.TopicPartition{Topic: &topic, Partition: partition}] = kafka.LatestOffsetSpec
-	}
-	result, err := client.ListOffsets(ctx, asked, kafka.SetAdminRequestTimeout(askFor))
-	if err != nil {
-		return nil, fmt.Errorf("the ends of topic %s: %w", topic, err)
-	}
-	ends := make(map[int]int64, len(partitions))
-	for partition, end := range result.ResultInfos {
-		if end.Error.Code() != kafka.ErrNoError {
-			return nil, fmt.Errorf("the end of partition %d of topic %s: %w", partition.Partition, topic, end.Error)
-		}
-		ends[int(partition.Partition)] = int64(end.Offset)
-	}
-	return ends, nil
 }
 
 func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.ConfigMap {

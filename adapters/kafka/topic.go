@@ -24,7 +24,9 @@ const defaultMaxMessageBytes = 1048588
 // errNotReady passes a moment after a topic was created, when every broker knows of it.
 var errNotReady = errors.New("the topic cannot be written to yet")
 
-// topicAdmin looks after the topic.
+// topicAdmin looks after the topic. Before it asks anything again and again it knocks: while a question waits for a broker
+// that was there before, librdkafka tries to connect to it without a pause, and three consumers that asked once a second took
+// half a processor.
 type topicAdmin struct {
 	client  *kafka.AdminClient
 	options Options
@@ -44,10 +46,8 @@ func (a *topicAdmin) ensure(ctx context.Context) (maxMessageBytes int, err error
 	if err != nil {
 		return 0, err
 	}
-	for _, partition := range topic.Partitions {
-		if partition.Leader == nil || partition.Leader.ID < 0 {
-			return 0, fmt.Errorf("partition %d has no leader: %w", partition.Partition, errNotReady)
-		}
+	if _, err := partitionsOf(topic); err != nil {
+		return 0, err
 	}
 	if len(topic.Partitions) != a.options.Partitions {
 		a.log.Warn("the topic has another number of partitions than asked for: it is left as it is",
@@ -60,6 +60,9 @@ func (a *topicAdmin) ensure(ctx context.Context) (maxMessageBytes int, err error
 func (a *topicAdmin) describe(ctx context.Context) (kafka.TopicDescription, error) {
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
+	if err := knock(ctx, a.options.brokers()); err != nil {
+		return kafka.TopicDescription{}, fmt.Errorf("describe topic %s: %w", a.options.Topic, err)
+	}
 	result, err := a.client.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames([]string{a.options.Topic}),
 		kafka.SetAdminRequestTimeout(askFor))
 	if err != nil {
@@ -74,6 +77,32 @@ func (a *topicAdmin) describe(ctx context.Context) (kafka.TopicDescription, erro
 	default:
 		return topic, fmt.Errorf("describe topic %s: %w", a.options.Topic, topic.Error)
 	}
+}
+
+// ends are the offsets behind the newest records.
+func (a *topicAdmin) ends(ctx context.Context, partitions []int32) (map[int]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	topic := a.options.Topic
+	if err := knock(ctx, a.options.brokers()); err != nil {
+		return nil, fmt.Errorf("the ends of topic %s: %w", topic, err)
+	}
+	asked := make(map[kafka.TopicPartition]kafka.OffsetSpec, len(partitions))
+	for _, partition := range partitions {
+		asked[kafka.TopicPartition{Topic: &topic, Partition: partition}] = kafka.LatestOffsetSpec
+	}
+	result, err := a.client.ListOffsets(ctx, asked, kafka.SetAdminRequestTimeout(askFor))
+	if err != nil {
+		return nil, fmt.Errorf("the ends of topic %s: %w", topic, err)
+	}
+	ends := make(map[int]int64, len(partitions))
+	for partition, end := range result.ResultInfos {
+		if end.Error.Code() != kafka.ErrNoError {
+			return nil, fmt.Errorf("the end of partition %d of topic %s: %w", partition.Partition, topic, end.Error)
+		}
+		ends[int(partition.Partition)] = int64(end.Offset)
+	}
+	return ends, nil
 }
 
 func (a *topicAdmin) create(ctx context.Context) error {
@@ -174,12 +203,10 @@ func Ping(ctx context.Context, options Options) error {
 		return fmt.Errorf("a Kafka broker answers at %s, but %w: %s (`hexorders serve` creates it at start)",
 			options.Brokers, ErrNoTopic, options.Topic)
 	case err != nil:
-		for _, broker := range options.brokers() {
-			// A plain connection has the better reason: librdkafka only knows that the time is over.
-			if reason := dial(ctx, broker); reason != nil {
-				return fmt.Errorf("no Kafka broker answers at %s (%w): start one with scripts/services up, or name "+
-					"another in HEXORDERS_KAFKA_BROKERS", options.Brokers, reason)
-			}
+		// A plain connection has the better reason: librdkafka only knows that the time is over.
+		if reason := knock(ctx, options.brokers()); reason != nil {
+			return fmt.Errorf("no Kafka broker answers at %s (%w): start one with scripts/services up, or name "+
+				"another in HEXORDERS_KAFKA_BROKERS", options.Brokers, reason)
 		}
 		return fmt.Errorf("something answers at %s, but not as a Kafka broker should: %w", options.Brokers, err)
 	}
@@ -202,7 +229,7 @@ func reachable(ctx context.Context, options Options, partitions []kafka.TopicPar
 		}
 		checked[leader.ID] = true
 		address := net.JoinHostPort(leader.Host, strconv.Itoa(leader.Port))
-		if reason := dial(ctx, address); reason != nil {
+		if reason := dial(ctx, address, askFor); reason != nil {
 			return fmt.Errorf("the Kafka broker at %s sends its clients on to broker %d at %s, which cannot be reached from here "+
 				"(%w): set that broker's advertised.listeners to an address that this machine knows", options.Brokers,
 				leader.ID, address, reason)
@@ -211,10 +238,24 @@ func reachable(ctx context.Context, options Options, partitions []kafka.TopicPar
 	return nil
 }
 
-func dial(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
-	defer cancel()
-	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+// knock returns nil when something listens at one of the addresses, else why not at the first. ctx has a deadline, of which
+// each address gets its share.
+func knock(ctx context.Context, addresses []string) (first error) {
+	deadline, _ := ctx.Deadline()
+	for i, address := range addresses {
+		err := dial(ctx, address, time.Until(deadline)/time.Duration(len(addresses)-i))
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func dial(ctx context.Context, address string, timeout time.Duration) error {
+	connection, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}

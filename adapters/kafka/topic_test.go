@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -166,6 +167,22 @@ func TestPingSaysInPlainWordsWhatToDo(t *testing.T) {
 	start := time.Now()
 	if err := Ping(ended, Options{Brokers: mute.Addr().String()}); err == nil || time.Since(start) > askFor {
 		t.Errorf("with an ended context: %v after %v, want an error at once", err, time.Since(start))
+	}
+}
+
+// librdkafka is not asked while nobody listens: it would use up a processor meanwhile. Here it could not even be asked.
+func TestNobodyIsAskedWhereNobodyListens(t *testing.T) {
+	closed, open := listen(t), listen(t)
+	closed.Close()
+	admin := topicAdmin{options: Options{Brokers: closed.Addr().String(), Topic: "orders.events"}}
+	if _, err := admin.describe(t.Context()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("describe where nobody listens: %v, want that the connection was refused", err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := knock(ctx, []string{closed.Addr().String(), open.Addr().String()}); err != nil {
+		t.Errorf("one of two addresses listens: %v", err)
 	}
 }
 

@@ -11,17 +11,14 @@ import (
 	"time"
 )
 
-// withoutViews: these tests are about the orders and the relay. How subscribers live through an outage is tested in
-// adapters/kafka; after ten seconds without a coordinator librdkafka joins again with its threads at full speed for a while,
-// which would be a test of this machine.
-var withoutViews = []string{"--roles", "api,relay"}
-
 func TestOrdersAreTakenWhileKafkaIsAway(t *testing.T) {
 	own := newPrivate(t)
 	own.do(t, "up", "kafka")
 	w := newWorld(t, servers{shared(t).mongoURI, own.brokers})
-	p := w.serve("serve", withoutViews...)
+	p := w.serve("serve")
 	p.says(holdsLease, takeOverLimit)
+	projector := w.serveAt("projector", w.newAddr(), "--roles", "projections")
+	projector.says(hasShare, patience)
 
 	// 125 commands a second for a minute are more messages than the relay holds in memory.
 	l := &load{orders: 1 << 20, clients: 8, client: w.client(), strict: true}
@@ -30,6 +27,7 @@ func TestOrdersAreTakenWhileKafkaIsAway(t *testing.T) {
 
 	own.do(t, "down", "kafka")
 	before, away := l.created.Load(), time.Now()
+	worked := projector.processorTime()
 	late := time.NewTimer(outage)
 	// Only now, so that the minute begins before the other tests do and not after some of them: it is the longest part.
 	t.Parallel()
@@ -37,6 +35,9 @@ func TestOrdersAreTakenWhileKafkaIsAway(t *testing.T) {
 	during := l.created.Load() - before
 	if status := p.readiness(); status != http.StatusOK {
 		t.Errorf("readiness is %d while Kafka is away, want 200: orders are still taken", status)
+	}
+	if worked = projector.processorTime() - worked; worked > outage/10 {
+		t.Errorf("who only projects was at work for %s of %s, though there was nothing to read", worked, outage)
 	}
 	own.do(t, "up", "kafka")
 	back := time.Now()
@@ -56,8 +57,10 @@ func TestOrdersAreTakenWhileKafkaIsAway(t *testing.T) {
 	}
 	// What the broker had stored without having answered when it went may be sent again: a second's worth at most.
 	_, report := w.judge(125, l.told())
+	w.viewsAre()
 	t.Logf("Kafka was away for %s, POST /orders answered 201 %d times meanwhile, complete %.1f s after its return; "+
-		"%d duplicates; peak memory %d MiB; %s", back.Sub(away).Round(time.Second), during, caughtUp.Seconds(), report.Duplicates, memory, l)
+		"%d duplicates; peak memory %d MiB; processor time of who only projects %s; %s", back.Sub(away).Round(time.Second), during,
+		caughtUp.Seconds(), report.Duplicates, memory, worked, l)
 }
 
 // Neither a start, nor a stop, nor a kill without Kafka loses anything: what was read from the outbox and never
@@ -67,7 +70,7 @@ func TestTheProcessStartsStopsAndDiesWhileKafkaIsAway(t *testing.T) {
 	own := newPrivate(t)
 	w := newWorld(t, servers{shared(t).mongoURI, own.brokers})
 	started := time.Now()
-	p := w.serve("serve", withoutViews...)
+	p := w.serve("serve")
 	if took := time.Since(started); took > 10*time.Second {
 		t.Errorf("ready after %s without Kafka, want at most 10 s", took)
 	}
@@ -86,7 +89,7 @@ func TestTheProcessStartsStopsAndDiesWhileKafkaIsAway(t *testing.T) {
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code after SIGTERM without Kafka is %d, want 0", code)
 	}
-	p = w.serve("serve", withoutViews...)
+	p = w.serve("serve")
 	own.do(t, "up", "kafka")
 	back := time.Now()
 	w.complete()
@@ -95,7 +98,7 @@ func TestTheProcessStartsStopsAndDiesWhileKafkaIsAway(t *testing.T) {
 	own.do(t, "down", "kafka")
 	second := place()
 	p.kill()
-	p = w.serve("serve", withoutViews...)
+	p = w.serve("serve")
 	own.do(t, "up", "kafka")
 	w.complete()
 	if code := p.stop(); code != 0 {
@@ -156,6 +159,12 @@ func TestTheServiceRecoversFromALostMongoDB(t *testing.T) {
 	_, report := w.judge(400, l.told()) // two seconds' worth of messages, published and not in a checkpoint
 	t.Logf("503 after %.1f s, ready %.1f s after MongoDB was back, %d duplicates; %s",
 		refusedAfter.Seconds(), readyAfter.Seconds(), report.Duplicates, l)
+}
+
+// processorTime is what the process has used so far.
+func (p *process) processorTime() time.Duration {
+	p.t.Helper()
+	return time.Duration(p.scrape().value("process_cpu_seconds_total") * float64(time.Second))
 }
 
 // peakMemory is the most that the process had in memory, in MiB, where the kernel tells while it runs (Linux), else 0.

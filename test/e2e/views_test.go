@@ -31,29 +31,37 @@ func TestTheViewsAreWhatTheTopicAddsUpToHoweverOftenTheirProcessesAreKilled(t *t
 	}
 	k.finish(api)
 
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	h, err := w.reader.Read(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.reader.AwaitViews(ctx, h.Topic); err != nil {
-		t.Fatal(err)
-	}
+	w.viewsAre()
 	for _, p := range projectors {
 		if code := p.stop(); code != 0 {
 			t.Errorf("exit code of %s after SIGTERM is %d, want 0", p.name, code)
 		}
 	}
-	views, err := w.reader.ReadViews(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, violation := range checker.CheckViews(h.Topic, views) {
-		t.Errorf("after everything has ended: %s", violation)
-	}
+	views := w.viewsAre() // and nothing came behind it
 	if len(views.Summaries) < k.load.orders || len(views.Timeline) < k.load.orders*commands {
 		t.Errorf("the views have %d orders and %d events, want at least %d and %d", len(views.Summaries), len(views.Timeline),
 			k.load.orders, k.load.orders*commands)
 	}
+}
+
+// viewsAre waits until the views have everything, and compares them with what the topic adds up to.
+func (w *world) viewsAre() checker.Views {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	h, err := w.reader.Read(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.reader.AwaitViews(ctx, h.Topic); err != nil {
+		w.t.Fatal(err)
+	}
+	views, err := w.reader.ReadViews(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, violation := range checker.CheckViews(h.Topic, views) {
+		w.t.Errorf("the views are not what the topic adds up to: %s", violation)
+	}
+	return views
 }
