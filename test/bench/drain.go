@@ -34,7 +34,7 @@ func (l *lab) newBacklog(ctx context.Context, each int) (b *backlog, err error) 
 	if err != nil {
 		return nil, err
 	}
-	raw, err := l.newRawStore(db.Name())
+	raw, err := newRawStore(l.mongoURI, db.Name())
 	if err != nil {
 		drop()
 		return nil, err

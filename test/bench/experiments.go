@@ -36,6 +36,7 @@ var optional = []experiment{
 const (
 	ours    = "hexorders"
 	raw     = "raw loop"
+	behind  = "raw loop behind net/http"
 	single  = "hexorders, a transaction a save"
 	polling = "find, produce, mark"
 )
@@ -57,7 +58,7 @@ func (l *lab) newStand(ctx context.Context, roles string, variables ...string) (
 		return nil, err
 	}
 	s := &stand{close: func() error { drop(); return nil }}
-	if s.raw, err = l.newRawStore(db.Name()); err != nil {
+	if s.raw, err = newRawStore(l.mongoURI, db.Name()); err != nil {
 		drop()
 		return nil, err
 	}
@@ -89,6 +90,11 @@ func post(ctx context.Context, l *lab) (results []result, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, bare.close()) }()
+	served, err := l.serveBare(ctx, bare.raw.orders.Database().Name())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, served.stop()) }()
 
 	orders := func() (method, url, body string, ok bool) { return "POST", "/orders", newOrder, true }
 	for _, clients := range l.clients {
@@ -96,8 +102,8 @@ func post(ctx context.Context, l *lab) (results []result, err error) {
 		if clients == 1 {
 			title = "POST /orders, 1 client"
 		}
-		through := func(s *stand) func(context.Context) (sample, error) {
-			return func(ctx context.Context) (sample, error) { return l.load(ctx, s.service, clients, asFast, orders) }
+		through := func(p *process) func(context.Context) (sample, error) {
+			return func(ctx context.Context) (sample, error) { return l.load(ctx, p, clients, asFast, orders) }
 		}
 		lines := []line{
 			{title, ours, raw, rate, "orders/s", postAims[clients]},
@@ -111,13 +117,18 @@ func post(ctx context.Context, l *lab) (results []result, err error) {
 				line{title + ": processor time of mongod an order", ours, raw, serverCPU, "µs", aim{}},
 				line{title + ": allocations an order", ours, raw, mallocs, "", aim{}})
 		}
-		r, err := l.compare(ctx, title, []side{
-			{ours, through(grouped)},
+		sides := []side{
+			{ours, through(grouped.service)},
 			{raw, func(ctx context.Context) (sample, error) {
 				return l.rawLoop(ctx, clients, func(ctx context.Context) (bool, error) { return true, bare.raw.create(ctx) })
 			}},
-			{single, through(alone)},
-		}, lines...)
+			{single, through(alone.service)},
+		}
+		if clients == 1 { // where there is nothing to share, what HTTP costs is all there is to see
+			sides = append(sides, side{behind, through(served)})
+			lines = append(lines, line{title, ours, behind, rate, "orders/s", aim{}})
+		}
+		r, err := l.compare(ctx, title, sides, lines...)
 		if err != nil {
 			return results, err
 		}

@@ -171,26 +171,29 @@ func (l *lab) serve(ctx context.Context, db, topic, roles string, variables ...s
 	if err != nil {
 		return nil, err
 	}
-	name := l.newName() + ".log"
-	log, err := os.Create(filepath.Join(l.folder, name))
+	command := exec.Command(l.program, "serve", "--roles", roles)
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "HEXORDERS_") && !strings.HasPrefix(variable, "OTEL_") {
+			command.Env = append(command.Env, variable)
+		}
+	}
+	command.Env = append(command.Env,
+		"HEXORDERS_STORE=mongodb", "HEXORDERS_BROKER=kafka", "HEXORDERS_HTTP_ADDR="+addr,
+		"HEXORDERS_MONGODB_URI="+l.mongoURI, "HEXORDERS_MONGODB_DATABASE="+db,
+		"HEXORDERS_KAFKA_BROKERS="+l.brokers, "HEXORDERS_KAFKA_TOPIC="+topic)
+	command.Env = append(command.Env, variables...)
+	return l.start(ctx, command, addr)
+}
+
+// start starts a process that serves HTTP there and returns once it is ready.
+func (l *lab) start(ctx context.Context, command *exec.Cmd, addr string) (*process, error) {
+	log, err := os.Create(filepath.Join(l.folder, l.newName()+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }() // the process has its own
-	p := &process{url: "http://" + addr, log: log.Name(), ended: make(chan struct{})}
-	p.command = exec.Command(l.program, "serve", "--roles", roles)
-	p.command.Dir = l.folder
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "HEXORDERS_") && !strings.HasPrefix(variable, "OTEL_") {
-			p.command.Env = append(p.command.Env, variable)
-		}
-	}
-	p.command.Env = append(p.command.Env,
-		"HEXORDERS_STORE=mongodb", "HEXORDERS_BROKER=kafka", "HEXORDERS_HTTP_ADDR="+addr,
-		"HEXORDERS_MONGODB_URI="+l.mongoURI, "HEXORDERS_MONGODB_DATABASE="+db,
-		"HEXORDERS_KAFKA_BROKERS="+l.brokers, "HEXORDERS_KAFKA_TOPIC="+topic)
-	p.command.Env = append(p.command.Env, variables...)
-	p.command.Stderr = log
+	command.Dir, command.Stderr = l.folder, log
+	p := &process{command: command, url: "http://" + addr, log: log.Name(), ended: make(chan struct{})}
 	if err := p.command.Start(); err != nil {
 		return nil, err
 	}

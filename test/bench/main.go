@@ -33,6 +33,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out, progress io.Writer) (err error) {
+	if len(args) == 4 && args[0] == bareCommand {
+		return runBare(ctx, args[1], args[2], args[3])
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(progress)
 	rows := flags.String("rows", strings.Join(names(standard), ","), "what to measure, with commas; also "+strings.Join(names(optional), ", "))

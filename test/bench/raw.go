@@ -21,9 +21,9 @@ type rawStore struct {
 	outbox *mongo.Collection
 }
 
-func (l *lab) newRawStore(db string) (*rawStore, error) {
+func newRawStore(uri, db string) (*rawStore, error) {
 	// As many connections as clients. The concerns are those of the service.
-	client, err := mongo.Connect(options.Client().ApplyURI(l.mongoURI).SetMaxPoolSize(256).
+	client, err := mongo.Connect(options.Client().ApplyURI(uri).SetMaxPoolSize(256).
 		SetWriteConcern(writeconcern.Majority()).SetReadConcern(readconcern.Majority()))
 	if err != nil {
 		return nil, err
