@@ -20,6 +20,8 @@ const (
 	maxBatchBytes = 4 << 20
 	// idleAfter is how long nothing comes before a batch without messages says so.
 	idleAfter = time.Second
+	// pollFor bounds how late the end of a context is noticed.
+	pollFor = 100 * time.Millisecond
 	// pollEvery is how often librdkafka is asked for news of the group while a handler is at work, and how long that may
 	// be before fetching is interrupted.
 	pollEvery = time.Second

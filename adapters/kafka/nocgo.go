@@ -31,11 +31,6 @@ func NewSubscriber(Options) (*Subscriber, error) { return nil, errNoCgo }
 // Ping says that this program cannot talk to Kafka.
 func Ping(context.Context, Options) error { return errNoCgo }
 
-// Tail says that this program cannot talk to Kafka.
-func Tail(context.Context, Options, bool, func(ports.Message) error, func(error)) error {
-	return errNoCgo
-}
-
 // Publish refuses every message.
 func (*Publisher) Publish(_ context.Context, _ ports.Message, done func(error)) { done(errNoCgo) }
 

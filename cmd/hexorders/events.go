@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"hexorders/adapters/eventjson"
-	"hexorders/adapters/inproc"
 	"hexorders/adapters/kafka"
 	"hexorders/core/order"
 	"hexorders/ports"
@@ -77,21 +76,35 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 	for _, warning := range warnings {
 		_, _ = fmt.Fprintln(errOut, "warning:", warning)
 	}
-	if c.Broker == "kafka" {
-		return tailKafka(ctx, errOut, kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic}, fromStart, handle)
+	c.Log.Level = "warn"
+	s := &storage{close: func(context.Context) error { return nil }} // Kafka has its topic itself
+	switch {
+	case c.Broker == "kafka":
+		err = kafka.Ping(ctx, kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic})
+		if errors.Is(err, kafka.ErrNoTopic) { // the first serve creates it while it serves already
+			_, _ = fmt.Fprintln(errOut, "waiting:", err)
+			fromStart, err = true, nil // whatever will be in it comes from now on
+		}
+	case c.Store == "memory":
+		err = errMemoryStore
+	default:
+		s, err = openStorage(ctx, &c, slog.New(slog.DiscardHandler), nil)
 	}
-	if c.Store == "memory" {
-		return errMemoryStore
-	}
-	s, err := openStorage(ctx, &c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // it was only read
-	topic := inproc.NewSubscriber(s.topic)
+	topic, err := openSubscriber(&c, s, newLogger(errOut, &c))
+	if err != nil {
+		return err
+	}
 	var resume ports.Resume // from the start
 	if !fromStart {
-		resume = func(ctx context.Context, _ []int) (map[int]int64, error) { return topic.Ends(ctx) }
+		now, err := topic.Ends(ctx)
+		if err != nil {
+			return err
+		}
+		resume = func(context.Context, []int) (map[int]int64, error) { return now, nil }
 	}
 	return topic.Subscribe(ctx, "", resume, func(_ context.Context, b ports.Batch) error {
 		for _, d := range b.Messages {
@@ -102,30 +115,6 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 		return nil
 	})
 }
-
-// tailKafka waits for a topic that is not there yet: the first serve creates it while it serves already, and whoever
-// looks that early has made no mistake.
-func tailKafka(ctx context.Context, errOut io.Writer, options kafka.Options, fromStart bool, handle func(ports.Message) error) error {
-	for waited := false; ; waited = true {
-		err := kafka.Tail(ctx, options, fromStart, handle, func(err error) {
-			_, _ = fmt.Fprintln(errOut, "warning: passed over:", err)
-		})
-		if !errors.Is(err, kafka.ErrNoTopic) {
-			return err
-		}
-		if !waited {
-			_, _ = fmt.Fprintln(errOut, "waiting:", err)
-		}
-		fromStart = true // whatever will be in the topic comes from now on
-		select {
-		case <-time.After(lookForTopicEvery):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-const lookForTopicEvery = 200 * time.Millisecond
 
 // printLine is for people: when, which order, which version of it, what happened.
 func printLine(out io.Writer, m ports.Message) error {
