@@ -1,6 +1,7 @@
 package mongodb_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ func TestAStandaloneServerIsRefusedWithTheCommandThatHelps(t *testing.T) {
 	s := startServer(t, "none")
 	for name, uri := range map[string]string{
 		"asked for any server":      "mongodb://" + s.address + "/",
-		"asked for the replica set": "mongodb://" + s.address + "/?replicaSet=rs0&serverSelectionTimeoutMS=300",
+		"asked for the replica set": "mongodb://" + s.address + "/?replicaSet=rs0&serverSelectionTimeoutMS=2000",
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantRefused(t, uri, mongodb.ErrNotReplicaSet, s.address, "--replSet rs0", "rs.initiate()", "scripts/services up")
@@ -45,8 +46,9 @@ func TestAServerThatIsDownIsNamedWithoutThePassword(t *testing.T) {
 	}
 }
 
+// Two seconds here and above are for the server to say what it is, on a busy machine.
 func TestAnotherReplicaSetIsRefusedByName(t *testing.T) {
-	uri := with(with(testURI(), "replicaSet", "rs7"), "serverSelectionTimeoutMS", "300")
+	uri := with(with(testURI(), "replicaSet", "rs7"), "serverSelectionTimeoutMS", "2000")
 	wantRefused(t, uri, nil, `"rs0"`, "replicaSet=rs7", "HEXORDERS_MONGODB_URI")
 }
 
@@ -196,7 +198,7 @@ func startServer(t *testing.T, replset string) *server {
 			s.env = append(s.env, variable)
 		}
 	}
-	s.env = append(s.env, "SERVICES_NATIVE=1", "SERVICES_DIR="+s.dir, "SERVICES_DIST="+services(t, ".services", "dist"),
+	s.env = append(s.env, "SERVICES_NATIVE=1", "SERVICES_DIR="+s.dir, "SERVICES_DIST="+cmp.Or(os.Getenv("SERVICES_DIST"), services(t, ".services", "dist")),
 		"SERVICES_MONGODB_PORT=free", "SERVICES_MONGODB_REPLSET="+replset)
 	t.Cleanup(func() { s.run(t, "down") })
 	s.run(t, "up")
