@@ -10,8 +10,8 @@ TOOL      := go tool -modfile=tools/go.mod
 GOTEST    := -race -gcflags=modernc.org/sqlite/lib=-race=false -count=1 -p 3 -timeout 20m
 TESTFLAGS ?=
 PACKAGES  ?= ./...
-# The end-to-end tests wait longest: begun last, they would be all that still runs at the end.
-FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e)
+# What takes longest begins first, or it would be all that still runs at the end.
+FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb)
 # A broker that lives for a minute or two never earns back what its JVM's second compiler costs.
 FASTJAVA  := JAVA_TOOL_OPTIONS="$$JAVA_TOOL_OPTIONS -XX:TieredStopAtLevel=1"
 BENCH     ?= .
