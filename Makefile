@@ -7,7 +7,9 @@ TOOL      := go tool -modfile=tools/go.mod
 # know that a test has built the program, or what a server answered.
 # SQLite itself is left out of the race detector: it is C that was translated to Go and works in memory that is not Go's,
 # which the detector does not know, so that it would find nothing at a third of the speed. What calls it is watched.
-GOTEST    := -race -gcflags=modernc.org/sqlite/lib=-race=false -count=1 -p 3 -timeout 20m
+RACE      := -race -gcflags=modernc.org/sqlite/lib=-race=false
+# Without vet, which is part of make lint.
+GOTEST    := $(RACE) -vet=off -count=1 -p 3 -timeout 20m
 TESTFLAGS ?=
 PACKAGES  ?= ./...
 # What takes longest begins first, or it would be all that still runs at the end.
@@ -31,6 +33,10 @@ build: ## build bin/hexorders
 	go build -o bin/hexorders ./cmd/hexorders
 
 test: ## run all tests, on a MongoDB and a Kafka of their own that are stopped afterwards
+	@# Everything is compiled before the first test begins: the compiler takes all that there is of processors, for minutes
+	@# when nothing is in its cache, and a broker that has to start meanwhile takes as long.
+	go list -export -deps $(PACKAGES) >/dev/null
+	go list -export -deps -test $(RACE) $(PACKAGES) >/dev/null
 	$(FASTJAVA) SERVICES_IN_MEMORY=1 scripts/with-services $(TOOL) gotestsum --format pkgname-and-test-fails -- $(GOTEST) $(TESTFLAGS) $(FIRST) $(PACKAGES)
 
 check: lint vet test fuzz ## everything that must be green before a commit
