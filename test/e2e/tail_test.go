@@ -146,7 +146,7 @@ func testEventsTail(t *testing.T, env environment, serve func(), early ...*proce
 // tailed are the lines that a tail has printed so far, without what it says about itself.
 func tailed(p *process) (lines []string) {
 	for line := range strings.Lines(p.output.String()) {
-		if !strings.HasPrefix(line, "waiting: ") {
+		if !strings.HasPrefix(line, "waiting: ") && !strings.HasPrefix(line, `{"time":`) {
 			lines = append(lines, strings.TrimSuffix(line, "\n"))
 		}
 	}
