@@ -89,6 +89,11 @@ func testEventsTail(t *testing.T, env environment, serve func(), early ...*proce
 	}
 	later = append(later, seenByAll...)
 	complete := append(early, fromStart)
+	for _, tail := range complete { // events of other orders may come later than those that were published after them
+		eventually(t, patience, fmt.Sprintf("%s prints %d events", tail.name, 3+len(later)), func() bool {
+			return len(tailed(tail)) >= 3+len(later)
+		})
+	}
 	for _, tail := range append(complete, now) {
 		for _, id := range seenByAll {
 			shows(t, tail, id, 1)
