@@ -11,6 +11,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -53,6 +54,7 @@ func open(ctx context.Context, path string, o options) (*DB, error) {
 	if err := checkPath(path); err != nil {
 		return nil, fmt.Errorf("database %q: %w", path, err)
 	}
+	_ = createPrivate(path) // where it fails SQLite fails too, and explainOpen knows why
 	db := &DB{path: path}
 	w, err := openWriter(ctx, path, o, db.commits.ring)
 	if err != nil {
@@ -105,6 +107,37 @@ func checkPath(path string) error {
 		return ErrNoFolder
 	}
 	return nil
+}
+
+// creating makes sure that no Open of this process uses a file that another Open is about to close: closing drops the
+// locks that SQLite holds on it (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+var creating sync.Mutex
+
+// createPrivate creates an empty file that only its owner may read and write, less what the umask takes away. SQLite would
+// create it with mode 0644. It gives the write-ahead log and its index the mode of the database. A file that is there
+// already stays as it is.
+func createPrivate(path string) error {
+	creating.Lock()
+	defer creating.Unlock()
+	const maxLinks = 40 // what Linux follows
+	for range maxLinks {
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+		if err == nil {
+			return file.Close()
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		target, err := os.Readlink(path)
+		if err != nil {
+			return nil // an ordinary file
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Dir(path) + string(filepath.Separator) + target
+		}
+		path = target
+	}
+	return nil // SQLite says what is wrong with it
 }
 
 // connect makes a pool without opening anything yet. The path may hold what means something in a URI.
