@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"hexorders/ports"
 )
 
@@ -254,3 +256,22 @@ func (r *recent) put(orderID string, k known) {
 }
 
 func (r *recent) clear() { r.now, r.old = nil, nil }
+
+func newBackoff(longest time.Duration) *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = min(50*time.Millisecond, longest)
+	b.MaxInterval = longest
+	b.Multiplier = 2
+	return b
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

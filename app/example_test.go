@@ -14,6 +14,7 @@ import (
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/memory"
 	"hexorders/app"
+	"hexorders/app/relay"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -27,13 +28,13 @@ func Example() {
 		NewID: func() string { return "order-1" },
 		Now:   func() time.Time { return time.Date(2026, time.March, 2, 12, 0, 0, 0, time.UTC) },
 	})
-	relay := app.NewRelay(app.RelayOptions{
+	r := relay.New(relay.Options{
 		Outbox: memory.NewOutbox(store), Publisher: broker, Parking: memory.NewParking(), Lease: memory.NewLease(),
 		Owner: "example", Logger: slog.New(slog.DiscardHandler),
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	running, ctx := errgroup.WithContext(ctx)
-	running.Go(func() error { return relay.Run(ctx) })
+	running.Go(func() error { return r.Run(ctx) })
 
 	o, err := orders.Create(ctx, "buyer-9999", []order.Item{{Product: "1111", Amount: 3}})
 	if err != nil {

@@ -27,6 +27,7 @@ import (
 	"hexorders/adapters/httpapi"
 	"hexorders/adapters/prometheus"
 	"hexorders/app"
+	"hexorders/app/relay"
 	"hexorders/ports"
 )
 
@@ -166,7 +167,7 @@ type Service struct {
 	storage     *storage
 	publisher   ports.Publisher             // nil without the role relay, and so are the next two
 	checkBroker func(context.Context) error // says what is wrong with the broker
-	relay       *app.Relay
+	relay       *relay.Relay
 	projections []*app.Projection // none without the role projections
 	metrics     *prometheus.Metrics
 	draining    atomic.Bool // the process is about to end

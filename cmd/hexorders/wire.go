@@ -21,6 +21,7 @@ import (
 	"hexorders/adapters/prometheus"
 	"hexorders/adapters/sqlite"
 	"hexorders/app"
+	"hexorders/app/relay"
 	"hexorders/ports"
 )
 
@@ -184,10 +185,10 @@ func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *p
 	}
 }
 
-func newRelay(c *Config, s *storage, publisher ports.Publisher, log *slog.Logger) *app.Relay {
+func newRelay(c *Config, s *storage, publisher ports.Publisher, log *slog.Logger) *relay.Relay {
 	trimmer, _ := s.outbox.(ports.Trimmer)                 // without one everything is kept
 	retention, _ := time.ParseDuration(c.Outbox.Retention) // check has seen that it is one
-	return app.NewRelay(app.RelayOptions{
+	return relay.New(relay.Options{
 		Outbox: s.outbox, Publisher: publisher, Parking: s.parking, Lease: s.lease,
 		Trimmer: trimmer, Retention: retention, Owner: owner(), DrainTimeout: drainTimeout, Logger: log,
 	})

@@ -133,7 +133,7 @@ func TestSizes(t *testing.T) {
 	}{
 		{"the aggregate", []string{"core/order/*.go"}, 300},
 		{"ports.go", []string{"ports/ports.go"}, 120},
-		{"the path of one order", []string{"core/order/*.go", "ports/*.go", "app/*.go", "adapters/eventjson/*.go", "adapters/httpapi/*.go", "adapters/mongodb/*.go", "adapters/kafka/*.go", "cmd/hexorders/*.go"}, 4000},
+		{"the path of one order", []string{"core/order/*.go", "ports/*.go", "app/*.go", "app/relay/*.go", "adapters/eventjson/*.go", "adapters/httpapi/*.go", "adapters/mongodb/*.go", "adapters/kafka/*.go", "cmd/hexorders/*.go"}, 4000},
 	} {
 		lines := 0
 		for _, pattern := range x.files {

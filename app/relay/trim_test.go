@@ -1,4 +1,4 @@
-package app_test
+package relay_test
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"hexorders/adapters/memory"
-	"hexorders/app"
+	"hexorders/app/relay"
 	"hexorders/ports"
 )
 
@@ -28,7 +28,7 @@ func (w *world) left() (ids []string) {
 	return ids
 }
 
-func (w *world) trimming(owner string, retention time.Duration) (app.RelayOptions, *trimmer) {
+func (w *world) trimming(owner string, retention time.Duration) (relay.Options, *trimmer) {
 	options := w.options(owner)
 	trimmer := &trimmer{Outbox: w.outbox}
 	options.Trimmer, options.Retention = trimmer, retention

@@ -1,4 +1,4 @@
-package app_test
+package relay_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"hexorders/adapters/memory"
-	"hexorders/app"
+	"hexorders/app/relay"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -113,24 +113,24 @@ func newWorld(t *testing.T) *world {
 	return &world{t, store, memory.NewOutbox(store), memory.NewParking(), memory.NewLease(), &broker{}}
 }
 
-func (w *world) options(owner string) app.RelayOptions {
-	return app.RelayOptions{
+func (w *world) options(owner string) relay.Options {
+	return relay.Options{
 		Outbox: w.outbox, Publisher: w.broker, Parking: w.parking, Lease: w.lease, Owner: owner,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }
 
 // start runs a relay; the returned stop ends it and waits for it.
-func (w *world) start(options app.RelayOptions) (stop func()) {
+func (w *world) start(options relay.Options) (stop func()) {
 	w.t.Helper()
-	return w.run(app.NewRelay(options))
+	return w.run(relay.New(options))
 }
 
-func (w *world) run(relay *app.Relay) (stop func()) {
+func (w *world) run(r *relay.Relay) (stop func()) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- relay.Run(ctx) }()
+	go func() { ended <- r.Run(ctx) }()
 	return sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {

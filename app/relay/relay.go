@@ -1,4 +1,4 @@
-package app
+package relay
 
 import (
 	"context"
@@ -19,12 +19,12 @@ import (
 // most those that were published since the last checkpoint. No error ends the relay: what may pass is tried again,
 // and what the broker refuses for good parks its order while the others flow on.
 type Relay struct {
-	RelayOptions
+	Options
 	status
 }
 
-// RelayOptions wire a relay. The ports and the owner are required; zero values of the rest mean the defaults.
-type RelayOptions struct {
+// Options wire a relay. The ports and the owner are required; zero values of the rest mean the defaults.
+type Options struct {
 	Outbox    ports.Outbox
 	Publisher ports.Publisher
 	Parking   ports.Parking
@@ -44,7 +44,7 @@ type RelayOptions struct {
 	Logger          *slog.Logger  // slog.Default()
 }
 
-func NewRelay(o RelayOptions) *Relay {
+func New(o Options) *Relay {
 	if o.Window <= 0 {
 		o.Window = 4096
 	}
@@ -66,7 +66,7 @@ func NewRelay(o RelayOptions) *Relay {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Relay{RelayOptions: o}
+	return &Relay{Options: o}
 }
 
 // Run relays until ctx ends. Then it takes no new message, sends what it has read and waits for the broker's answers, up

@@ -1,32 +1,32 @@
-package app_test
+package relay_test
 
 import (
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"hexorders/app"
+	"hexorders/app/relay"
 	"hexorders/ports"
 )
 
 func TestTheStatusOfARelayIsWhatItDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		relay := app.NewRelay(w.options("a"))
-		wantStatus(t, "before it runs", relay, ports.RelayStatus{})
-		stop := w.run(relay)
+		r := relay.New(w.options("a"))
+		wantStatus(t, "before it runs", r, ports.RelayStatus{})
+		stop := w.run(r)
 		defer stop()
 		w.save("a", 3)
 		time.Sleep(time.Second)
 		want := ports.RelayStatus{Leading: true, Published: 3}
-		wantStatus(t, "after three messages", relay, want)
+		wantStatus(t, "after three messages", r, want)
 
 		w.broker.behave(func(ports.Message) error { return errDown })
 		began := time.Now()
 		w.save("b", 2)
 		synctest.Wait()
 		want.Open, want.Oldest, want.Failed = 2, began, 1
-		wantStatus(t, "after a try that failed", relay, want)
+		wantStatus(t, "after a try that failed", r, want)
 
 		w.broker.behave(func(m ports.Message) error {
 			if m.ID == "b/2" {
@@ -37,7 +37,7 @@ func TestTheStatusOfARelayIsWhatItDoes(t *testing.T) {
 		w.save("c", 1)
 		time.Sleep(10 * time.Second)
 		want = ports.RelayStatus{Leading: true, Published: 5, Failed: 1, Refused: 1, ParkedOrders: 1, ParkedMessages: 1}
-		wantStatus(t, "with a parked order", relay, want)
+		wantStatus(t, "with a parked order", r, want)
 
 		w.broker.behave(nil)
 		w.add("b")
@@ -45,11 +45,11 @@ func TestTheStatusOfARelayIsWhatItDoes(t *testing.T) {
 		w.retry("b")
 		time.Sleep(2 * time.Second)
 		want.ParkedOrders, want.ParkedMessages, want.Redelivered, want.Published = 0, 0, 2, 7
-		wantStatus(t, "when it was sent again", relay, want)
+		wantStatus(t, "when it was sent again", r, want)
 
 		stop()
 		want.Leading = false
-		wantStatus(t, "after the stop", relay, want)
+		wantStatus(t, "after the stop", r, want)
 	})
 }
 
@@ -59,14 +59,14 @@ func TestTheStatusOfARelayThatIsStuckSaysSinceWhen(t *testing.T) {
 		w := newWorld(t)
 		options := w.options("a")
 		options.Publisher = stuckBroker{}
-		relay := app.NewRelay(options)
-		stop := w.run(relay)
+		r := relay.New(options)
+		stop := w.run(r)
 		defer stop()
 		time.Sleep(time.Second)
 		began := time.Now()
 		w.save("a", 1)
 		time.Sleep(3 * time.Second)
-		wantStatus(t, "with a broker that takes nothing", relay, ports.RelayStatus{Leading: true, Open: 1, Oldest: began})
+		wantStatus(t, "with a broker that takes nothing", r, ports.RelayStatus{Leading: true, Open: 1, Oldest: began})
 	})
 }
 
@@ -76,7 +76,7 @@ func TestTheStatusOfARelayThatStandsBy(t *testing.T) {
 		stop := w.start(w.options("first"))
 		defer stop()
 		synctest.Wait()
-		second := app.NewRelay(w.options("second"))
+		second := relay.New(w.options("second"))
 		defer w.run(second)()
 		w.save("a", 1)
 		time.Sleep(time.Minute)
@@ -88,9 +88,9 @@ func TestTheStatusOfARelayThatStandsBy(t *testing.T) {
 	})
 }
 
-func wantStatus(t *testing.T, when string, relay *app.Relay, want ports.RelayStatus) {
+func wantStatus(t *testing.T, when string, r *relay.Relay, want ports.RelayStatus) {
 	t.Helper()
-	got := relay.Status()
+	got := r.Status()
 	if !got.Oldest.Equal(want.Oldest) {
 		t.Errorf("%s: the oldest message is from %s, want %s", when, got.Oldest, want.Oldest)
 	}

@@ -1,4 +1,4 @@
-package app
+package relay
 
 import (
 	"github.com/cenkalti/backoff/v5"
