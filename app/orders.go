@@ -23,6 +23,7 @@ type Orders struct {
 	history  ports.History
 	decode   func(ports.Message) (order.Event, error)
 	inFlight sync.Map // the keys of the requests that are being carried out
+	locks    orderLocks
 	now      func() time.Time
 	newID    func() string
 }
@@ -96,33 +97,71 @@ func (s *Orders) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]
 
 // change is every command on an existing order.
 func (s *Orders) change(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
-	return s.once(ctx, func() (*order.Order, error) { return s.tryChange(ctx, at, command) })
+	return s.once(ctx, func() (*order.Order, error) { return s.inTurn(ctx, at, command) })
 }
 
-// tryChange does not take a lost race for an answer: the command is checked again on what the winner left behind, where
-// a caller who named a version hears that it is gone.
-func (s *Orders) tryChange(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
-	for attempt := 1; ; attempt++ {
-		o, err := s.store.Get(ctx, at.ID)
+// inTurn waits until no other command of this process works on the order. Then it tries the command on the order as the
+// one before has left it, which saves a read. Only a Save proves that no other process has changed the order since: a
+// refusal, a lost race or a command that changes nothing is decided again on the stored order.
+func (s *Orders) inTurn(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
+	turn, err := s.locks.lock(ctx, at.ID)
+	if err != nil {
+		return nil, fmt.Errorf("wait for earlier commands on order %s: %w", at.ID, err)
+	}
+	var committed *order.Order
+	defer func() { turn.end(committed) }()
+	if turn.left != nil {
+		o, err := order.Restore(*turn.left)
 		if err != nil {
 			return nil, err
 		}
-		if at.Version != 0 && o.Version() != at.Version {
-			return nil, fmt.Errorf("order %s is at version %d, not %d: %w", at.ID, o.Version(), at.Version, ports.ErrVersionMismatch)
+		if try(o, at, command) == nil && len(o.Changes()) > 0 {
+			err = s.store.Save(ctx, o)
+			if err == nil {
+				committed = o
+				return o, nil
+			}
+			if !errors.Is(err, ports.ErrConflict) {
+				return nil, err
+			}
 		}
-		if err := command(o); err != nil {
-			return nil, err
+	}
+	o, changed, err := s.tryChange(ctx, at, command)
+	if changed {
+		committed = o
+	}
+	return o, err
+}
+
+// tryChange does not return a lost race at once: the command is checked again on the order as the winner left it. There a
+// caller that named a version learns that the order has another one.
+func (s *Orders) tryChange(ctx context.Context, at ports.Target, command func(*order.Order) error) (o *order.Order, changed bool, err error) {
+	for attempt := 1; ; attempt++ {
+		if o, err = s.store.Get(ctx, at.ID); err != nil {
+			return nil, false, err
 		}
+		if err = try(o, at, command); err != nil {
+			return nil, false, err
+		}
+		changed = len(o.Changes()) > 0
 		err = s.store.Save(ctx, o)
 		switch {
 		case err == nil:
-			return o, nil
+			return o, changed, nil
 		case !errors.Is(err, ports.ErrConflict):
-			return nil, err
+			return nil, false, err
 		case attempt == maxAttempts:
-			return nil, fmt.Errorf("order %s, %d attempts: %w", at.ID, maxAttempts, err)
+			return nil, false, fmt.Errorf("order %s, %d attempts: %w", at.ID, maxAttempts, err)
 		}
 	}
+}
+
+// try carries out a command on an order, if the order is at the version that the caller named.
+func try(o *order.Order, at ports.Target, command func(*order.Order) error) error {
+	if at.Version != 0 && o.Version() != at.Version {
+		return fmt.Errorf("order %s is at version %d, not %d: %w", at.ID, o.Version(), at.Version, ports.ErrVersionMismatch)
+	}
+	return command(o)
 }
 
 // once gives a request that is sent again the answer it got the first time. It looks for that only after the command
