@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"hexorders/ports"
 )
@@ -23,8 +24,8 @@ type consumer struct {
 	generation ports.Generation
 	current    func(context.Context) (ports.Generation, error) // the generation to feed
 	looked     time.Time                                       // when current was last asked
-	orders     recent
-	asOf       map[int]time.Time // by partition, as far as this consumer has committed it
+	orders     *lru.Cache[string, known]                       // seen lately, by id
+	asOf       map[int]time.Time                               // by partition, as far as this consumer has committed it
 
 	mu        sync.Mutex    // a subscriber may ask where to resume while it delivers
 	positions map[int]int64 // of the view, and at least so far has this subscription read
@@ -32,9 +33,10 @@ type consumer struct {
 }
 
 func newConsumer(p *Projection, g ports.Generation, current func(context.Context) (ports.Generation, error)) *consumer {
+	orders, _ := lru.New[string, known](p.Remember) // fails only for a size below 1
 	return &consumer{
 		Projection: p, generation: g, current: current, looked: time.Now(),
-		orders: recent{limit: p.Remember}, asOf: map[int]time.Time{}, positions: map[int]int64{}, doubted: true,
+		orders: orders, asOf: map[int]time.Time{}, positions: map[int]int64{}, doubted: true,
 	}
 }
 
@@ -203,14 +205,14 @@ func (c *consumer) committed(w *work, change ports.Change) {
 	}
 	c.mu.Unlock()
 	for _, o := range w.orders {
-		c.orders.put(o.mark.OrderID, known{o.mark, o.summary})
+		c.orders.Add(o.mark.OrderID, known{o.mark, o.summary})
 	}
 	c.count(w, change)
 	c.report(w)
 }
 
 func (c *consumer) forget() {
-	c.orders.clear()
+	c.orders.Purge()
 	c.looked = time.Time{}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -229,33 +231,6 @@ type known struct {
 	mark    ports.Mark
 	summary ports.Summary
 }
-
-// recent remembers the orders seen last: at least limit of them and at most twice as many. A map that is full becomes
-// the old one, and what is asked for again moves over.
-type recent struct {
-	limit    int
-	now, old map[string]known
-}
-
-func (r *recent) get(orderID string) (known, bool) {
-	if k, ok := r.now[orderID]; ok {
-		return k, true
-	}
-	k, ok := r.old[orderID]
-	return k, ok
-}
-
-func (r *recent) put(orderID string, k known) {
-	if len(r.now) >= r.limit {
-		r.now, r.old = nil, r.now
-	}
-	if r.now == nil {
-		r.now = make(map[string]known)
-	}
-	r.now[orderID] = k
-}
-
-func (r *recent) clear() { r.now, r.old = nil, nil }
 
 func newBackoff(longest time.Duration) *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()

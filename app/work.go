@@ -77,7 +77,7 @@ func (c *consumer) load(ctx context.Context, messages []ports.Message, careful b
 		if _, ok := w.orders[m.OrderID]; ok || !wellFormed(m) {
 			continue
 		}
-		k, remembered := c.orders.get(m.OrderID)
+		k, remembered := c.orders.Get(m.OrderID)
 		w.know(m.OrderID, k)
 		if !remembered && (careful || m.Version > 1) {
 			unknown = append(unknown, m.OrderID)

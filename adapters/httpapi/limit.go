@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/time/rate"
 )
 
@@ -41,40 +42,36 @@ func client(remote string) netip.Prefix {
 	return network
 }
 
-// mostClients bounds what is remembered: about 5 MB.
+// mostClients bounds the memory: about 5 MB. Beyond it the client that has been away the longest is forgotten.
 const mostClients = 20_000
 
-// limiter has a token bucket for each client. A bucket that was left alone until it is full again is as good as a new
-// one, so it can be forgotten. Buckets live in two generations: every so often, and when there are too many, the old
-// one is dropped and the young one becomes the old one.
+// limiter has a token bucket for each client. A bucket that is full again is as good as a new one and is deleted: wait
+// looks for such buckets from the least recently used one on. (The library's expirable cache would do that with a
+// goroutine that nothing can stop.)
 type limiter struct {
 	rate   rate.Limit // tokens a second
 	burst  int
 	refill time.Duration // from empty to full
 
-	mu         sync.Mutex
-	young, old map[netip.Prefix]*rate.Limiter
-	born       time.Time // of the young generation
+	mu      sync.Mutex
+	buckets *simplelru.LRU[netip.Prefix, *rate.Limiter]
 }
 
 func newLimiter(perSecond float64, burst int) *limiter {
 	refill := time.Duration(math.Min(float64(burst)/perSecond, 24*60*60) * float64(time.Second))
-	return &limiter{rate: rate.Limit(perSecond), burst: burst, refill: refill, young: map[netip.Prefix]*rate.Limiter{}}
+	buckets, _ := simplelru.NewLRU[netip.Prefix, *rate.Limiter](mostClients, nil) // fails only for a size below 1
+	return &limiter{rate: rate.Limit(perSecond), burst: burst, refill: refill, buckets: buckets}
 }
 
-// wait takes a client's token. When there is none it takes nothing, and tells how long until there is one.
+// wait takes a client's token. When there is none it takes nothing and returns the time until there is one.
 func (l *limiter) wait(client netip.Prefix, now time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Sub(l.born) > l.refill || len(l.young) >= mostClients/2 {
-		l.young, l.old, l.born = map[netip.Prefix]*rate.Limiter{}, l.young, now
-	}
-	bucket := l.young[client]
-	if bucket == nil {
-		if bucket = l.old[client]; bucket == nil {
-			bucket = rate.NewLimiter(l.rate, l.burst)
-		}
-		l.young[client] = bucket
+	l.deleteFull(now)
+	bucket, ok := l.buckets.Get(client)
+	if !ok {
+		bucket = rate.NewLimiter(l.rate, l.burst)
+		l.buckets.Add(client, bucket)
 	}
 	token := bucket.ReserveN(now, 1)
 	wait := token.DelayFrom(now)
@@ -82,4 +79,14 @@ func (l *limiter) wait(client netip.Prefix, now time.Time) time.Duration {
 		token.CancelAt(now)
 	}
 	return wait
+}
+
+func (l *limiter) deleteFull(now time.Time) {
+	for {
+		_, bucket, ok := l.buckets.GetOldest()
+		if !ok || bucket.TokensAt(now) < float64(l.burst) {
+			return
+		}
+		l.buckets.RemoveOldest()
+	}
 }

@@ -40,7 +40,8 @@ var rooms = []room{
 	{packages: "core/...", std: []string{"errors", "fmt", "iter", "maps", "slices", "strings", "time"}},
 	{packages: "ports/porttest", own: []string{"core/...", "ports"}, std: anything},
 	{packages: "ports", own: []string{"core/..."}, std: anything},
-	{packages: "app/...", own: []string{"core/...", "ports"}, std: anything, others: []string{"golang.org/x/sync/...", "github.com/cenkalti/backoff/v5"}},
+	{packages: "app/...", own: []string{"core/...", "ports"}, std: anything,
+		others: []string{"golang.org/x/sync/...", "github.com/cenkalti/backoff/v5", "github.com/hashicorp/golang-lru/v2"}},
 	{packages: "adapters/eventjson", own: []string{"core/...", "ports"}, std: anything, others: anything},
 	{packages: "docs/api", std: []string{"embed"}}, // the description of the API, which is text
 	{packages: "adapters/httpapi/...", own: []string{"core/...", "ports", "docs/api"}, std: anything, others: anything},
