@@ -208,10 +208,10 @@ func (s *EventStore) find(ctx context.Context, filter, sort bson.D, limit int) (
 		return nil, err
 	}
 	defer func() { _ = cursor.Close(ctx) }()
-	var r reader
+	var d messageDecoder
 	var events []ports.Message
 	for cursor.Next(ctx) {
-		m, err := r.message(cursor.Current)
+		m, err := d.message(cursor.Current)
 		if err != nil {
 			return nil, err
 		}

@@ -4,33 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-
-	"hexorders/ports"
 )
 
-const (
-	// unreadLimit bounds what Unread counts: index entries, so some ten milliseconds of the server.
-	unreadLimit = 100_000
-	// clockMargin is how far the clock of whoever saves may run ahead of the server's before Unread counts what was
-	// published long ago.
-	clockMargin = time.Minute
-)
+// unreadLimit bounds how many index entries Unread counts: some ten milliseconds of server time.
+const unreadLimit = 100_000
 
-// Unread estimates how many committed messages Tail has not handed out yet, at most 100,000, and says when the oldest
-// of them occurred, where it can.
+// Unread estimates how many committed messages Tail has not emitted yet, at most 100,000, and returns when the oldest of
+// them occurred, if that is known.
 //
-// It is an estimate because a document does not tell when it was committed. What follows the stream counts as unread
-// when it occurred later than everything that was handed out; what another process saved a moment before with a clock
-// that is behind is not counted then. What is scanned is in the order of the orders' ids, so the rest of the scan is
-// counted and its oldest message is not known.
+// It is an estimate, because a document does not say when it was committed. In the stream, a message counts as unread if
+// it occurred after all emitted ones; a message from a process whose clock is behind is then missed. In a scan, which
+// reads in the order of the orders' ids, Unread counts the rest of the scan and does not know its oldest message.
 func (o *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, err error) {
 	const doing = "count unread messages"
-	last, newest := o.handed.get()
+	last, newest := o.progress.get()
 	p, err := parsePosition(last)
 	if err == nil && newest.IsZero() {
 		err = errNothingRead
@@ -40,7 +31,7 @@ func (o *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, er
 	}
 	count := bson.D{{Key: "_id", Value: nil}, {Key: "messages", Value: bson.D{{Key: "$sum", Value: 1}}}}
 	limit := bson.D{{Key: "$limit", Value: unreadLimit}}
-	var pipeline mongo.Pipeline // whatever it asks, the answer stands in an index
+	var pipeline mongo.Pipeline // an index covers either query: the server reads no document
 	if p.scanning {
 		pipeline = mongo.Pipeline{{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{
 			bson.D{{Key: "aggregateid", Value: p.after.order}, {Key: "version", Value: bson.D{{Key: "$gt", Value: p.after.version}}}},
@@ -69,40 +60,7 @@ func (o *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, er
 	return counts[0].Messages, counts[0].Oldest, nil
 }
 
-var errNothingRead = errors.New("nobody reads the outbox yet")
+var errNothingRead = errors.New("no relay reads the outbox yet")
 
-// byTime is the order in which messages occurred.
+// byTime orders messages by the time they occurred.
 var byTime = bson.D{{Key: "occurredAt", Value: 1}}
-
-// handed is how far Tail has come.
-type handed struct {
-	mu     sync.Mutex
-	last   ports.Position
-	newest time.Time // of what was handed out; zero before the first Tail
-	guess  bool      // nothing was handed out yet: newest was made of where the Tail began
-}
-
-func (h *handed) get() (last ports.Position, newest time.Time) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.last, h.newest
-}
-
-// from begins anew at a position, and returns an emit that keeps up with what is handed out.
-func (h *handed) from(last ports.Position, p position, emit func(ports.Message, ports.Position) error) func(ports.Message, ports.Position) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.last, h.newest, h.guess = last, time.Unix(int64(p.moment.T), 0).Add(clockMargin), true
-	return func(m ports.Message, p ports.Position) error {
-		if err := emit(m, p); err != nil {
-			return err
-		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.last = p
-		if h.guess || m.OccurredAt.After(h.newest) {
-			h.newest, h.guess = m.OccurredAt, false
-		}
-		return nil
-	}
-}

@@ -12,39 +12,38 @@ import (
 	"hexorders/ports"
 )
 
-// position is what a ports.Position of this outbox holds. It is one of two:
+// position is the content of a ports.Position of this outbox. It is of one of two kinds:
 //
 //	stream|1763829382.5|8263...     In the change stream, after the event with this resume token.
 //	stream|1763829382.5|            In the change stream, after this moment; the scan up to it is done.
 //	scan|1763829382.5|0|7|0198-...  In the scan of the documents that occurred at 0 (Unix ms) or later, after version 7
 //	                                of order 0198-...; then in the change stream, after this moment.
 //
-// The moment is a MongoDB cluster time, seconds and a counter, of the event or of the start of the scan. It is the
-// server's clock: a rescan that started from what the messages say about their time would trust the clock of whoever
-// wrote the last one.
+// The moment is a MongoDB cluster time (seconds and a counter) of the event or of the start of the scan. A rescan starts
+// from this server time and not from a message's occurredAt, which comes from the clock of the process that saved it.
 type position struct {
 	moment bson.Timestamp
 	token  string
 
 	scanning bool
 	since    int64 // Unix ms
-	after    key
+	after    messageKey
 }
 
-// key is a message's place in the outbox's own order.
-type key struct {
+// messageKey is the key of byVersion, the order in which a scan reads messages.
+type messageKey struct {
 	order   string
 	version int
 }
 
-func (k key) before(other key) bool {
+func (k messageKey) before(other messageKey) bool {
 	return k.order < other.order || k.order == other.order && k.version < other.version
 }
 
-func (p position) encode() ports.Position { return ports.Position(p.append(nil)) }
+func (p position) text() ports.Position { return ports.Position(p.appendText(nil)) }
 
-func (p position) append(b []byte) []byte {
-	// Every message gets one of these, hence no fmt.
+func (p position) appendText(b []byte) []byte {
+	// Each message gets a position, so this uses strconv instead of fmt.
 	if p.scanning {
 		b = append(b, "scan|"...)
 	} else {
@@ -61,10 +60,10 @@ func (p position) append(b []byte) []byte {
 	b = append(b, '|')
 	b = strconv.AppendInt(b, int64(p.after.version), 10)
 	b = append(b, '|')
-	return append(b, p.after.order...) // last, because an id may contain anything
+	return append(b, p.after.order...) // last, because an id may contain any character
 }
 
-// parsePosition reads a position back; "" is a scan of everything that has not begun.
+// parsePosition parses a position; "" is a scan of everything that has not started.
 func parsePosition(text ports.Position) (position, error) {
 	if text == "" {
 		return position{scanning: true}, nil
@@ -79,7 +78,7 @@ func parsePosition(text ports.Position) (position, error) {
 		since, rest, _ := strings.Cut(rest, "|")
 		version, id, _ := strings.Cut(rest, "|")
 		p.since = n.int64(since)
-		p.after = key{id, int(n.int64(version))}
+		p.after = messageKey{id, int(n.int64(version))}
 	case "stream":
 		p.token = rest
 		if _, err := hex.DecodeString(rest); err != nil {
@@ -89,15 +88,15 @@ func parsePosition(text ports.Position) (position, error) {
 		n.err = fmt.Errorf("%q is no kind of position", kind)
 	}
 	if n.err != nil {
-		// Guessing would publish all that was ever published once more, or worse, skip some of it.
+		// A guess would publish all messages again or, worse, skip some.
 		return position{}, fmt.Errorf("outbox position %q is not one of this outbox's (%w): to publish everything again, delete "+
 			"the document that holds it from the collection %s", text, n.err, relayCollection)
 	}
 	return p, nil
 }
 
-// rescan is where to go on when the stream can no longer go on from p. All that was committed later than p occurred no
-// earlier than margin before it.
+// rescan returns the position to continue from when the stream cannot be resumed at p. Each message that was committed
+// after p occurred at most margin before it.
 func (p position) rescan(margin time.Duration) position {
 	return position{scanning: true, since: time.Unix(int64(p.moment.T), 0).Add(-margin).UnixMilli()}
 }

@@ -15,14 +15,14 @@ func TestPositionsReadBack(t *testing.T) {
 		"":                           {scanning: true},
 		"stream|1763829382.5|8263AB": {moment: moment, token: "8263AB"},
 		"stream|1763829382.5|":       {moment: moment},
-		"scan|1763829382.5|0|7|0198": {moment: moment, scanning: true, after: key{"0198", 7}},
-		"scan|1763829382.5|-1|1|a|b": {moment: moment, scanning: true, since: -1, after: key{"a|b", 1}},
+		"scan|1763829382.5|0|7|0198": {moment: moment, scanning: true, after: messageKey{"0198", 7}},
+		"scan|1763829382.5|-1|1|a|b": {moment: moment, scanning: true, since: -1, after: messageKey{"a|b", 1}},
 	} {
 		got, err := parsePosition(text)
 		if err != nil || got != p {
 			t.Errorf("parse %q: got %+v, %v, want %+v", text, got, err, p)
 		}
-		if back := p.encode(); text != "" && back != text {
+		if back := p.text(); text != "" && back != text {
 			t.Errorf("encode %+v: got %q, want %q", p, back, text)
 		}
 	}
@@ -59,9 +59,9 @@ func TestWhatAScanHasEmittedIsKnownBySpanAndMoment(t *testing.T) {
 	early, late := bson.Timestamp{T: 10}, bson.Timestamp{T: 20}
 	fresh := func() *scanned {
 		s := &scanned{since: 1000}
-		s.add(key{"b", 1}, early)
-		s.add(key{"m", 2}, bson.Timestamp{T: 15}) // gave nothing, so the next replaces it
-		s.add(key{"m", 2}, late)
+		s.startSpan(messageKey{"b", 1}, early)
+		s.startSpan(messageKey{"m", 2}, bson.Timestamp{T: 15}) // gave nothing, so the next replaces it
+		s.startSpan(messageKey{"m", 2}, late)
 		return s
 	}
 	cases := []struct {

@@ -13,15 +13,15 @@ import (
 	"hexorders/ports"
 )
 
-// scan emits the documents that p asks for, each order's in version order. It returns where the stream goes on, and what
-// the stream need not repeat.
+// scan emits the documents from p on, each order's in version order. It returns the position where the stream starts, and
+// what the scan emitted, so that the stream can leave it out.
 //
-// Every message's position says how to go on with the scan, except for the last one's, which says that the scan is over:
-// the outbox may be quiet for days from there, and a scan should not be gone back to. So a message is held back until
-// the next one has come, or none.
-func (o *Outbox) scan(ctx context.Context, p position, emit func(ports.Message, ports.Position) error) (position, *scanned, error) {
+// A message's position continues the scan after it, except for the last message: its position starts the stream, because
+// the outbox may be quiet for days and a restart must not repeat the scan. So scan emits a message only once it knows
+// whether another one follows.
+func (o *Outbox) scan(ctx context.Context, p position, emit emitFunc) (position, *scanned, error) {
 	const doing = "scan the outbox"
-	// Without its index (someone may have dropped the collection) the documents cannot be read in order.
+	// The scan reads in the order of this index, which is missing if an operator dropped the collection.
 	if err := prepareOutbox(ctx, o.outbox); err != nil {
 		return p, nil, fmt.Errorf("%s: %w", doing, err)
 	}
@@ -34,13 +34,13 @@ func (o *Outbox) scan(ctx context.Context, p position, emit func(ports.Message, 
 		p.moment = moment
 	}
 	done := position{moment: p.moment}
-	known := &scanned{since: p.since}
-	var held ports.Message
-	var r reader
+	emitted := &scanned{since: p.since}
+	var pending ports.Message // read, not yet emitted
+	var d messageDecoder
 	for tries := 0; ; tries++ {
-		known.add(p.after, moment)
+		emitted.startSpan(p.after, moment)
 		var gone error
-		for m, err := range o.documents(ctx, &r, p, moment) {
+		for m, err := range o.documents(ctx, &d, p, moment) {
 			if err != nil {
 				if tries < 3 && hasCode(err, snapshotTooOld, snapshotUnavailable, cursorNotFound) {
 					gone = err
@@ -48,18 +48,18 @@ func (o *Outbox) scan(ctx context.Context, p position, emit func(ports.Message, 
 				}
 				return p, nil, fail(ctx, doing, err)
 			}
-			if held.ID != "" {
-				if err := emit(held, r.position(p)); err != nil {
+			if pending.ID != "" {
+				if err := emit(pending, d.position(p)); err != nil {
 					return p, nil, err
 				}
 			}
-			held, p.after, tries = m, key{m.OrderID, m.Version}, 0
+			pending, p.after, tries = m, messageKey{m.OrderID, m.Version}, 0
 		}
 		if gone == nil {
 			break
 		}
-		// The server no longer knows that moment, because the broker was slow or the scan was interrupted. What is left
-		// is read as of a later one.
+		// The server no longer has the snapshot of that moment, because the broker was slow or the scan was interrupted.
+		// Read the remaining documents as of a later moment.
 		now, err := o.now(ctx)
 		if err != nil {
 			return p, nil, fail(ctx, doing, err)
@@ -68,17 +68,17 @@ func (o *Outbox) scan(ctx context.Context, p position, emit func(ports.Message, 
 			moment = now
 		}
 	}
-	if held.ID != "" {
-		if err := emit(held, done.encode()); err != nil {
+	if pending.ID != "" {
+		if err := emit(pending, done.text()); err != nil {
 			return p, nil, err
 		}
 	}
-	return done, known, nil
+	return done, emitted, nil
 }
 
-// documents reads the outbox as it was at a moment, after p. A snapshot is what keeps an order's messages whole: a plain
-// read along the index can pass by version 4 just before it is committed, and see version 5 just after.
-func (o *Outbox) documents(ctx context.Context, r *reader, p position, moment bson.Timestamp) iter.Seq2[ports.Message, error] {
+// documents reads the outbox after p as of a moment. Only a snapshot reads an order's messages without a gap: a plain read
+// along the index can pass the place of version 4 just before it is committed, and read version 5 just after.
+func (o *Outbox) documents(ctx context.Context, d *messageDecoder, p position, moment bson.Timestamp) iter.Seq2[ports.Message, error] {
 	return func(yield func(ports.Message, error) bool) {
 		session, err := o.asOf(moment)
 		if err != nil {
@@ -92,7 +92,7 @@ func (o *Outbox) documents(ctx context.Context, r *reader, p position, moment bs
 			filter = bson.D{{Key: "occurredAt", Value: bson.D{{Key: "$gte", Value: time.UnixMilli(p.since)}}}}
 		}
 		find := options.Find().SetHint(byVersion).SetSort(byVersion).SetBatchSize(o.page)
-		if p.after != (key{}) {
+		if p.after != (messageKey{}) {
 			find.SetMin(bson.D{{Key: "aggregateid", Value: p.after.order}, {Key: "version", Value: p.after.version + 1}})
 		}
 		cursor, err := o.outbox.Find(mongo.NewSessionContext(ctx, session), filter, find)
@@ -100,13 +100,13 @@ func (o *Outbox) documents(ctx context.Context, r *reader, p position, moment bs
 			yield(ports.Message{}, err)
 			return
 		}
-		for batch, err := range ahead(ctx, cursor, &cursor.Current) {
+		for batch, err := range prefetch(ctx, cursor, &cursor.Current) {
 			if err != nil {
 				yield(ports.Message{}, err)
 				return
 			}
-			for _, d := range batch {
-				m, err := r.message(d)
+			for _, document := range batch {
+				m, err := d.message(document)
 				if !yield(m, err) || err != nil {
 					return
 				}
@@ -115,12 +115,12 @@ func (o *Outbox) documents(ctx context.Context, r *reader, p position, moment bs
 	}
 }
 
-// asOf is a session that reads what the server had at a moment. It does so for five minutes.
+// asOf starts a session that reads as of a moment. The server keeps the snapshots of the last five minutes.
 func (o *Outbox) asOf(moment bson.Timestamp) (*mongo.Session, error) {
 	return o.outbox.Database().Client().StartSession(options.Session().SetSnapshot(true).SetSnapshotTime(moment))
 }
 
-// now is the server's present cluster time.
+// now returns the server's cluster time.
 func (o *Outbox) now(ctx context.Context) (bson.Timestamp, error) {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -139,29 +139,30 @@ func (o *Outbox) now(ctx context.Context) (bson.Timestamp, error) {
 	return *session.OperationTime(), nil
 }
 
-// scanned remembers what a scan has emitted. A scan is a row of spans, each read as of its own moment.
+// scanned records what a scan has emitted: a sequence of spans, each read as of its own moment. A scan has one span unless
+// it outlives its snapshot.
 type scanned struct {
 	since int64
 	spans []span
 }
 
-// span begins after a key and ends where the next one begins.
+// span starts after a key and ends where the next span starts.
 type span struct {
-	after  key
+	after  messageKey
 	moment bson.Timestamp
 }
 
-func (s *scanned) add(after key, moment bson.Timestamp) {
+func (s *scanned) startSpan(after messageKey, moment bson.Timestamp) {
 	if n := len(s.spans); n > 0 && s.spans[n-1].after == after {
-		s.spans = s.spans[:n-1] // that moment gave nothing
+		s.spans = s.spans[:n-1] // nothing was read as of that moment
 	}
 	s.spans = append(s.spans, span{after, moment})
 }
 
-// has tells whether a message of the stream, committed at some time, was emitted by the scan.
+// has reports whether the scan emitted a message that the stream brings, with its commit time.
 func (s *scanned) has(m ports.Message, committed bson.Timestamp) bool {
 	if n := len(s.spans); n == 0 || committed.After(s.spans[n-1].moment) {
-		s.spans = nil // the stream has overtaken the scan for good
+		s.spans = nil // the stream is past the scan; nothing later was scanned
 		return false
 	}
 	if m.OccurredAt.UnixMilli() < s.since {
@@ -169,7 +170,7 @@ func (s *scanned) has(m ports.Message, committed bson.Timestamp) bool {
 	}
 	var moment bson.Timestamp
 	for _, span := range s.spans {
-		if span.after.before(key{m.OrderID, m.Version}) {
+		if span.after.before(messageKey{m.OrderID, m.Version}) {
 			moment = span.moment
 		}
 	}

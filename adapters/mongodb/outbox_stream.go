@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -14,15 +15,15 @@ import (
 	"hexorders/ports"
 )
 
-// OutboxOptions of an outbox. The zero value is for production.
+// OutboxOptions configures an Outbox. The zero value is for production.
 type OutboxOptions struct {
-	// Logger gets a line when the stream is lost and the documents have to be read again. nil means slog.Default().
+	// Logger gets a line when the stream is lost and a rescan starts. nil means slog.Default().
 	Logger *slog.Logger
 	// ScanPage is how many documents a scan fetches at a time. 0 means 10,000; the server sends at most 16 MB.
 	ScanPage int
-	// Margin is how much older than its commit a message may say it is: the time a save takes, and how far the clock of
-	// the process that saved may be behind the server's. A scan that replaces a lost stream starts so much earlier. 0
-	// means an hour, which costs little: it repeats an hour's messages after an accident that should not happen.
+	// Margin bounds how much earlier than its commit a message may have occurred: the duration of a save, plus how far
+	// the clock of the saving process may be behind the server's. A rescan after a lost stream starts that much earlier.
+	// 0 means an hour; it is cheap, because a rescan is rare and only repeats an hour's messages.
 	Margin time.Duration
 }
 
@@ -30,29 +31,32 @@ const (
 	defaultScanPage = 10_000
 	defaultMargin   = time.Hour
 
-	// streamBatch bounds how much of the stream is held in memory.
+	// streamBatch bounds how many events of the stream are held in memory.
 	streamBatch = 1000
-	// streamWait is how long the server holds a question for more before it answers that there is nothing. A message
-	// that is committed meanwhile is answered at once.
+	// streamWait is how long the server waits for new events before it returns an empty batch. It returns at once when a
+	// message is committed.
 	streamWait = time.Second
+	// clockMargin is how far a saving process's clock may run ahead of the server's. Without it, a Tail that starts in a
+	// quiet outbox would count published messages as unread.
+	clockMargin = time.Minute
 )
 
-// Outbox implements ports.Outbox over the collection that Save leaves its messages in.
+// Outbox implements ports.Outbox over the collection that holds the messages of all saves.
 //
-// It follows the collection's change stream: in the order of commits, without polling, and only what a majority of the
-// replica set has. The stream can be resumed at a message as long as the oplog reaches back to it. Where it does not,
-// or at the very first start, the documents themselves are read: the scan.
+// It follows the collection's change stream: in commit order, without polling, and only what a majority of the replica set
+// has. The stream can be resumed at a message as long as the oplog reaches back to it. If it does not, and at the first
+// start, the Outbox reads the documents themselves: the scan.
 //
-// One moment divides the two. The scan reads the documents as they were at that moment, the stream starts right after
-// it; nothing falls between them and nothing is in both. A scan that takes longer than the server keeps the past (5
-// minutes) goes on with a later moment, which it remembers, so that the stream can leave out what was read already.
+// One moment divides the two. The scan reads the documents as of that moment and the stream starts right after it, so no
+// message falls between them and none is in both. A scan that outlives its snapshot (5 minutes) continues as of a later
+// moment; it records what it read as of which moment, so that the stream can leave it out (outbox_scan.go).
 type Outbox struct {
-	outbox *mongo.Collection
-	relay  *mongo.Collection
-	log    *slog.Logger
-	page   int32
-	margin time.Duration
-	handed handed
+	outbox   *mongo.Collection
+	relay    *mongo.Collection
+	log      *slog.Logger
+	page     int32
+	margin   time.Duration
+	progress tailProgress
 }
 
 var _ ports.Outbox = (*Outbox)(nil)
@@ -107,31 +111,42 @@ func (o *Outbox) Checkpoint(ctx context.Context, term int64, p ports.Position) e
 	}
 	_, err := o.relay.UpdateOne(bounded, notLater, update, options.UpdateOne().SetUpsert(true))
 	if mongo.IsDuplicateKeyError(err) {
-		// A later term's document did not match, so the upsert ran into its id.
+		// The document has a later fencing token: it did not match, so the upsert failed on its id.
 		return fmt.Errorf("%s of term %d: %w", doing, term, ports.ErrFenced)
 	}
 	return fail(ctx, doing, err)
 }
 
-// errStreamLost says that the change stream cannot go on from where it should.
+// emitFunc is the callback of ports.Outbox's Tail.
+type emitFunc = func(ports.Message, ports.Position) error
+
+// errStreamLost means that the change stream cannot be resumed at the position.
 var errStreamLost = errors.New("the change stream cannot be resumed")
 
 // Tail implements ports.Outbox.
-func (o *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports.Message, ports.Position) error) error {
+func (o *Outbox) Tail(ctx context.Context, after ports.Position, emit emitFunc) error {
 	p, err := parsePosition(after)
 	if err != nil {
 		return err
 	}
-	emit = o.handed.from(after, p, emit)
+	o.progress.start(after, p)
+	emitAndCount := func(m ports.Message, at ports.Position) error {
+		if err := emit(m, at); err != nil {
+			return err
+		}
+		o.progress.emitted(m, at)
+		return nil
+	}
 	for rescanned := false; ; rescanned = true {
-		known := &scanned{}
+		alreadyEmitted := &scanned{}
 		if p.scanning {
-			if p, known, err = o.scan(ctx, p, emit); err != nil {
+			if p, alreadyEmitted, err = o.scan(ctx, p, emitAndCount); err != nil {
 				return err
 			}
 		}
-		p, err = o.follow(ctx, p, known, emit)
-		// Twice in one call would be a loop of scans. Whoever calls again waits first.
+		p, err = o.follow(ctx, p, alreadyEmitted, emitAndCount)
+		// At most one rescan a call, so that scans do not follow each other without a pause: the relay waits before it
+		// calls Tail again.
 		if !errors.Is(err, errStreamLost) || rescanned {
 			return err
 		}
@@ -140,25 +155,25 @@ func (o *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 	}
 }
 
-// follow emits what the change stream has after p, leaving out what a scan has emitted. It always returns an error, and
-// the position it got to.
-func (o *Outbox) follow(ctx context.Context, p position, known *scanned, emit func(ports.Message, ports.Position) error) (position, error) {
+// follow emits the messages of the change stream after p, except those that a scan has already emitted. It always returns
+// an error, and the position it reached.
+func (o *Outbox) follow(ctx context.Context, p position, alreadyEmitted *scanned, emit emitFunc) (position, error) {
 	const doing = "follow the outbox"
 	stream, err := o.watch(ctx, p)
 	if err != nil {
 		return p, streamError(ctx, doing, err)
 	}
-	var r reader
-	for batch, err := range ahead(ctx, stream, &stream.Current) {
+	var d messageDecoder
+	for batch, err := range prefetch(ctx, stream, &stream.Current) {
 		if err != nil {
 			return p, streamError(ctx, doing, err)
 		}
 		for _, event := range batch {
-			m, committed, after, err := r.event(event)
+			m, committed, after, err := d.event(event)
 			if err != nil {
 				return p, fmt.Errorf("%s: %w", doing, err)
 			}
-			if !known.has(m, committed) {
+			if !alreadyEmitted.has(m, committed) {
 				if err := emit(m, after); err != nil {
 					return p, err
 				}
@@ -169,8 +184,8 @@ func (o *Outbox) follow(ctx context.Context, p position, known *scanned, emit fu
 	return p, fmt.Errorf("%s: %w: the collection was dropped or renamed", doing, errStreamLost)
 }
 
-// watch opens the change stream after p. Only inserts are messages; that old ones are deleted is nobody's business. Of an
-// event comes what is needed: the rest would be a fifth of what the server sends.
+// watch opens the change stream after p. Only inserts are messages; trimming causes deletes, which are left out. The
+// projection leaves out unused fields, a fifth of what the server would send.
 func (o *Outbox) watch(ctx context.Context, p position) (*mongo.ChangeStream, error) {
 	inserts := mongo.Pipeline{
 		{{Key: "$match", Value: bson.D{{Key: "operationType", Value: "insert"}}}},
@@ -180,7 +195,7 @@ func (o *Outbox) watch(ctx context.Context, p position) (*mongo.ChangeStream, er
 	if p.token != "" {
 		opts.SetResumeAfter(bson.D{{Key: "_data", Value: p.token}})
 	} else {
-		opts.SetStartAtOperationTime(&bson.Timestamp{T: p.moment.T, I: p.moment.I + 1}) // it includes the time it is given
+		opts.SetStartAtOperationTime(&bson.Timestamp{T: p.moment.T, I: p.moment.I + 1}) // the given time is included
 	}
 	return o.outbox.Watch(ctx, inserts, opts)
 }
@@ -191,4 +206,34 @@ func streamError(ctx context.Context, doing string, err error) error {
 		return fmt.Errorf("%s: %w: %w", doing, errStreamLost, err)
 	}
 	return fail(ctx, doing, err)
+}
+
+// tailProgress is how far Tail has come. Unread compares the documents with it.
+type tailProgress struct {
+	mu     sync.Mutex
+	last   ports.Position
+	newest time.Time // occurrence of the newest emitted message; zero before the first Tail
+	guess  bool      // nothing was emitted yet: newest is derived from the start position
+}
+
+// start resets the progress to the start position of a Tail.
+func (t *tailProgress) start(after ports.Position, p position) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last, t.newest, t.guess = after, time.Unix(int64(p.moment.T), 0).Add(clockMargin), true
+}
+
+func (t *tailProgress) emitted(m ports.Message, p ports.Position) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = p
+	if t.guess || m.OccurredAt.After(t.newest) {
+		t.newest, t.guess = m.OccurredAt, false
+	}
+}
+
+func (t *tailProgress) get() (last ports.Position, newest time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last, t.newest
 }

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// trimBatch is how many documents one command deletes, and trimPause the time that savers have between two of them.
+	// trimBatch is how many documents one command deletes; trimPause leaves the server to saves between two commands.
 	trimBatch = 1000
 	trimPause = 50 * time.Millisecond
 )
@@ -24,9 +24,9 @@ var _ ports.Trimmer = (*Outbox)(nil)
 
 // Trim implements ports.Trimmer.
 //
-// Which documents are published is told by a snapshot, and no clock has a say in it: what the server had just before the
-// event that the checkpoint names was in the stream before it, or in the scan before that. The server knows the past of
-// five minutes. When nothing was published for longer than that, what is old stays until something is.
+// A snapshot decides which documents are published, not a clock: all documents that the server had just before the event
+// of the checkpoint were in the stream before that event, or in the scan before the stream. The server keeps snapshots for
+// five minutes. If nothing was published for longer than that, Trim deletes nothing until a message is published.
 func (o *Outbox) Trim(ctx context.Context, before time.Time) (deleted int, err error) {
 	const doing = "trim the outbox"
 	text, err := o.Position(ctx)
@@ -37,7 +37,7 @@ func (o *Outbox) Trim(ctx context.Context, before time.Time) (deleted int, err e
 	if err != nil {
 		return 0, err
 	}
-	if p.scanning { // what the scan has yet to come to is not published
+	if p.scanning { // the rest of the scan is not published
 		return 0, nil
 	}
 	for ids, err := range o.oldest(ctx, justBefore(p.moment), before) {
@@ -61,7 +61,7 @@ func (o *Outbox) Trim(ctx context.Context, before time.Time) (deleted int, err e
 	return deleted, nil
 }
 
-// oldest gives the ids of messages that occurred before a time, as the server had them at a moment.
+// oldest yields the ids of the messages that occurred before a time, read as of a moment.
 func (o *Outbox) oldest(ctx context.Context, moment bson.Timestamp, before time.Time) iter.Seq2[bson.A, error] {
 	return func(yield func(bson.A, error) bool) {
 		session, err := o.asOf(moment)
@@ -77,7 +77,7 @@ func (o *Outbox) oldest(ctx context.Context, moment bson.Timestamp, before time.
 			yield(nil, err)
 			return
 		}
-		for batch, err := range ahead(ctx, cursor, &cursor.Current) {
+		for batch, err := range prefetch(ctx, cursor, &cursor.Current) {
 			ids := make(bson.A, len(batch))
 			for i, d := range batch {
 				ids[i] = d.Lookup("_id")
@@ -99,8 +99,8 @@ func (o *Outbox) remove(ctx context.Context, ids bson.A) (n int, err error) {
 	return int(result.DeletedCount), nil
 }
 
-// justBefore is the last cluster time before another. The event at a checkpoint may be one of several of its
-// transaction, all at the same time, and the others not published.
+// justBefore returns the last cluster time before moment. All events of a transaction have one cluster time, and only some
+// of them may be published when the checkpoint names one.
 func justBefore(moment bson.Timestamp) bson.Timestamp {
 	if moment.I > 0 {
 		return bson.Timestamp{T: moment.T, I: moment.I - 1}
