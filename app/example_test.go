@@ -36,7 +36,7 @@ func Example() {
 	running, ctx := errgroup.WithContext(ctx)
 	running.Go(func() error { return r.Run(ctx) })
 
-	o, err := orders.Create(ctx, "buyer-9999", []order.Item{{Product: "1111", Amount: 3}})
+	o, err := orders.Create(ctx, "buyer-9999", []order.Item{{Product: "1111", Amount: 3}}, ports.IdempotencyKey{})
 	if err != nil {
 		log.Fatal(err)
 	}

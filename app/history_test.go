@@ -37,7 +37,7 @@ func TestAPageOfEventsSaysWhetherItIsWhole(t *testing.T) {
 	for range 4 {
 		err = errors.Join(err, o.AddItem("p", 1, noon))
 	}
-	if err = errors.Join(err, store.Save(t.Context(), o)); err != nil {
+	if err = errors.Join(err, store.Save(t.Context(), o, ports.IdempotencyKey{})); err != nil {
 		t.Fatal(err)
 	}
 	for _, x := range []struct {
@@ -88,7 +88,7 @@ func FuzzEventCursor(f *testing.F) {
 	for range 4 {
 		err = errors.Join(err, o.AddItem("p", 1, noon))
 	}
-	if err = errors.Join(err, store.Save(context.Background(), o)); err != nil {
+	if err = errors.Join(err, store.Save(context.Background(), o, ports.IdempotencyKey{})); err != nil {
 		f.Fatal(err)
 	}
 	orders := app.NewOrders(store, app.OrdersOptions{History: store})
@@ -109,7 +109,7 @@ func TestAnOrderIsShownAsItWas(t *testing.T) {
 	for range 2499 {
 		err = errors.Join(err, o.AddItem("p", 1, noon))
 	}
-	if err = errors.Join(err, store.Save(t.Context(), o)); err != nil {
+	if err = errors.Join(err, store.Save(t.Context(), o, ports.IdempotencyKey{})); err != nil {
 		t.Fatal(err)
 	}
 	orders := app.NewOrders(store, app.OrdersOptions{History: store, Decode: eventjson.Event})

@@ -11,16 +11,20 @@ import (
 	"hexorders/ports"
 )
 
-// under is the context of a request.
-func under(t *testing.T, key, fingerprint string) context.Context {
-	return ports.WithRequest(t.Context(), ports.Request{Key: key, Fingerprint: fingerprint})
+func key(value, fingerprint string) ports.IdempotencyKey {
+	return ports.IdempotencyKey{Value: value, Fingerprint: fingerprint}
+}
+
+func keyed(at ports.Target, value, fingerprint string) ports.Target {
+	at.Key = key(value, fingerprint)
+	return at
 }
 
 func ordersOver(store interface {
 	ports.OrderStore
-	ports.Receipts
+	ports.IdempotencyStore
 }) *app.Orders {
-	return app.NewOrders(store, app.OrdersOptions{NewID: func() string { return "order-1" }, Receipts: store})
+	return app.NewOrders(store, app.OrdersOptions{NewID: func() string { return "order-1" }, Idempotency: store})
 }
 
 func wantVersion(t *testing.T, orders *app.Orders, want int) {
@@ -41,11 +45,11 @@ func TestARequestToTwoProcessesIsCarriedOutOnce(t *testing.T) {
 	var first *order.Order
 	one := ordersOver(&interrupted{Store: store, beforeSave: func() {
 		var err error
-		if first, err = other.Pay(under(t, "key-1", "pay"), target); err != nil {
+		if first, err = other.Pay(t.Context(), keyed(target, "key-1", "pay")); err != nil {
 			t.Fatal(err)
 		}
 	}})
-	second, err := one.Pay(under(t, "key-1", "pay"), target)
+	second, err := one.Pay(t.Context(), keyed(target, "key-1", "pay"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +63,7 @@ func TestARequestToTwoProcessesIsCarriedOutOnce(t *testing.T) {
 func TestAnAnswerLostOnTheWayFromTheStoreIsFound(t *testing.T) {
 	store := &interrupted{Store: memory.NewStore(), afterSave: func() error { return ports.ErrUnavailable }}
 	orders := ordersOver(store)
-	o, err := orders.Create(under(t, "key-1", "create"), "9999", nil)
+	o, err := orders.Create(t.Context(), "9999", nil, key("key-1", "create"))
 	if err != nil || o.ID() != "order-1" || o.Version() != 1 {
 		t.Fatalf("create: %v, error %v", o, err)
 	}
@@ -68,17 +72,17 @@ func TestAnAnswerLostOnTheWayFromTheStoreIsFound(t *testing.T) {
 	}
 }
 
-// A store that is away has nothing to say about receipts either: the command's own error is the answer.
-func TestAReceiptThatCannotBeReadHidesNoError(t *testing.T) {
+// A store that is away cannot read stored results either: the command's own error is the answer.
+func TestAStoredResultThatCannotBeReadHidesNoError(t *testing.T) {
 	store := &interrupted{Store: memory.NewStore()}
 	orders := ordersOver(store)
 	create(t, orders)
 	store.away = true
-	_, err := orders.AddItem(under(t, "key-1", "add"), ports.Target{ID: "order-1"}, "q", 0)
+	_, err := orders.AddItem(t.Context(), keyed(ports.Target{ID: "order-1"}, "key-1", "add"), "q", 0)
 	if !errors.Is(err, order.ErrInvalidAmount) {
 		t.Errorf("error %v, want ErrInvalidAmount", err)
 	}
-	_, err = orders.Create(under(t, "key-2", "create"), "9999", nil)
+	_, err = orders.Create(t.Context(), "9999", nil, key("key-2", "create"))
 	if !errors.Is(err, ports.ErrConflict) { // the id is taken
 		t.Errorf("error %v, want ErrConflict", err)
 	}
@@ -89,14 +93,14 @@ func TestAKeyIsFreeOnceItsRequestHasEnded(t *testing.T) {
 	create(t, orders)
 	target := ports.Target{ID: "order-1"}
 	for range 2 {
-		if _, err := orders.AddItem(under(t, "key-1", "add"), target, "q", 0); !errors.Is(err, order.ErrInvalidAmount) {
+		if _, err := orders.AddItem(t.Context(), keyed(target, "key-1", "add"), "q", 0); !errors.Is(err, order.ErrInvalidAmount) {
 			t.Errorf("error %v, want ErrInvalidAmount", err)
 		}
 	}
-	if _, err := orders.AddItem(under(t, "key-1", "add"), target, "q", 1); err != nil {
+	if _, err := orders.AddItem(t.Context(), keyed(target, "key-1", "add"), "q", 1); err != nil {
 		t.Error(err)
 	}
-	if _, err := orders.AddItem(under(t, "key-1", "add another"), target, "q", 2); !errors.Is(err, ports.ErrKeyReused) {
+	if _, err := orders.AddItem(t.Context(), keyed(target, "key-1", "add another"), "q", 2); !errors.Is(err, ports.ErrKeyReused) {
 		t.Errorf("error %v, want ErrKeyReused", err)
 	}
 	wantVersion(t, orders, 2)
@@ -108,7 +112,7 @@ func TestRepetitionsDoNotWaitForEachOther(t *testing.T) {
 	orders := ordersOver(store)
 	again := func() {
 		t.Helper()
-		if o, err := orders.Create(under(t, "key-1", "create"), "9999", nil); err != nil || o.ID() != "order-1" || o.Version() != 1 {
+		if o, err := orders.Create(t.Context(), "9999", nil, key("key-1", "create")); err != nil || o.ID() != "order-1" || o.Version() != 1 {
 			t.Errorf("create: %v, error %v", o, err)
 		}
 	}
@@ -122,24 +126,24 @@ type interrupted struct {
 	*memory.Store
 	beforeSave func()
 	afterSave  func() error
-	away       bool // for whoever wants a receipt
+	away       bool // for reads of stored results
 }
 
-func (s *interrupted) Save(ctx context.Context, o *order.Order) error {
+func (s *interrupted) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	if act := s.beforeSave; act != nil {
 		s.beforeSave = nil
 		act()
 	}
-	err := s.Store.Save(ctx, o)
+	err := s.Store.Save(ctx, o, key)
 	if s.afterSave != nil {
 		return s.afterSave()
 	}
 	return err
 }
 
-func (s *interrupted) Receipt(ctx context.Context, key string) (ports.Receipt, error) {
+func (s *interrupted) StoredResult(ctx context.Context, key string) (ports.StoredResult, error) {
 	if s.away {
-		return ports.Receipt{}, ports.ErrUnavailable
+		return ports.StoredResult{}, ports.ErrUnavailable
 	}
-	return s.Store.Receipt(ctx, key)
+	return s.Store.StoredResult(ctx, key)
 }

@@ -19,10 +19,10 @@ const maxAttempts = 3
 // Orders carries out commands: load the order, ask it, save it. The rules are the order's own.
 type Orders struct {
 	store    ports.OrderStore
-	receipts ports.Receipts
+	results  ports.IdempotencyStore
 	history  ports.History
 	decode   func(ports.Message) (order.Event, error)
-	inFlight sync.Map // the keys of the requests that are being carried out
+	inFlight sync.Map // the idempotency keys of the commands in progress
 	locks    orderLocks
 	now      func() time.Time
 	newID    func() string
@@ -33,8 +33,8 @@ type OrdersOptions struct {
 	NewID func() string    // required; ids must grow with time (UUIDv7), because lists are in their order
 	Now   func() time.Time // time.Now when nil
 
-	// Receipts are those that the store leaves; nil when it leaves none, and requests with a key are refused.
-	Receipts ports.Receipts
+	// Idempotency is the store's; nil when it has none, and a command with a key gets ErrIdempotencyUnsupported.
+	Idempotency ports.IdempotencyStore
 	// History is the store's; nil when it has none, and Events answers ErrNoHistory.
 	History ports.History
 	// Decode reads a message of the history; nil when there is no history.
@@ -47,16 +47,16 @@ func NewOrders(store ports.OrderStore, options OrdersOptions) *Orders {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Orders{store: store, receipts: options.Receipts, history: options.History, decode: options.Decode, now: options.Now, newID: options.NewID}
+	return &Orders{store: store, results: options.Idempotency, history: options.History, decode: options.Decode, now: options.Now, newID: options.NewID}
 }
 
-func (s *Orders) Create(ctx context.Context, buyer string, items []order.Item) (*order.Order, error) {
-	return s.once(ctx, func() (*order.Order, error) {
+func (s *Orders) Create(ctx context.Context, buyer string, items []order.Item, key ports.IdempotencyKey) (*order.Order, error) {
+	return s.once(ctx, key, func() (*order.Order, error) {
 		o, err := order.New(s.newID(), buyer, items, s.at())
 		if err != nil {
 			return nil, err
 		}
-		if err := s.store.Save(ctx, o); err != nil {
+		if err := s.store.Save(ctx, o, key); err != nil {
 			return nil, fmt.Errorf("create order: %w", err)
 		}
 		return o, nil
@@ -97,7 +97,7 @@ func (s *Orders) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]
 
 // change is every command on an existing order.
 func (s *Orders) change(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
-	return s.once(ctx, func() (*order.Order, error) { return s.inTurn(ctx, at, command) })
+	return s.once(ctx, at.Key, func() (*order.Order, error) { return s.inTurn(ctx, at, command) })
 }
 
 // inTurn waits until no other command of this process works on the order. Then it tries the command on the order as the
@@ -116,7 +116,7 @@ func (s *Orders) inTurn(ctx context.Context, at ports.Target, command func(*orde
 			return nil, err
 		}
 		if try(o, at, command) == nil && len(o.Changes()) > 0 {
-			err = s.store.Save(ctx, o)
+			err = s.store.Save(ctx, o, at.Key)
 			if err == nil {
 				committed = o
 				return o, nil
@@ -144,7 +144,7 @@ func (s *Orders) tryChange(ctx context.Context, at ports.Target, command func(*o
 			return nil, false, err
 		}
 		changed = len(o.Changes()) > 0
-		err = s.store.Save(ctx, o)
+		err = s.store.Save(ctx, o, at.Key)
 		switch {
 		case err == nil:
 			return o, changed, nil
@@ -164,34 +164,34 @@ func try(o *order.Order, at ports.Target, command func(*order.Order) error) erro
 	return command(o)
 }
 
-// once gives a request that is sent again the answer it got the first time. It looks for that only after the command
-// has failed, and fail it does: the store refuses a key that it knows, if the order has not refused the command before,
-// for being paid already, say. So a request that comes once, as nearly all do, costs no look, and an answer that was
-// lost between here and the store is found as well.
-func (s *Orders) once(ctx context.Context, command func() (*order.Order, error)) (*order.Order, error) {
-	request := ports.RequestOf(ctx)
-	if request.Key == "" {
+// once runs the command first and reads the stored result only if the command fails. A retry always fails: either the
+// order rejects it (already paid, say) or the store rejects the key. First-time commands pay for no extra read, and the
+// result is found too when the store's response got lost.
+func (s *Orders) once(
+	ctx context.Context, key ports.IdempotencyKey, command func() (*order.Order, error),
+) (*order.Order, error) {
+	if key.Value == "" {
 		return command()
 	}
-	if s.receipts == nil {
-		return nil, ports.ErrNoReceipts
+	if s.results == nil {
+		return nil, ports.ErrIdempotencyUnsupported
 	}
-	failure := ports.ErrRepeated // while it is in flight
-	if _, busy := s.inFlight.LoadOrStore(request.Key, nil); !busy {
-		defer s.inFlight.Delete(request.Key)
+	failure := ports.ErrDuplicateRequest // while the first one is in progress
+	if _, inProgress := s.inFlight.LoadOrStore(key.Value, nil); !inProgress {
+		defer s.inFlight.Delete(key.Value)
 		var o *order.Order
 		if o, failure = command(); failure == nil {
 			return o, nil
 		}
 	}
-	receipt, err := s.receipts.Receipt(ctx, request.Key)
+	stored, err := s.results.StoredResult(ctx, key.Value)
 	switch {
 	case err != nil:
 		return nil, failure
-	case receipt.Fingerprint != request.Fingerprint:
+	case stored.Key.Fingerprint != key.Fingerprint:
 		return nil, ports.ErrKeyReused
 	}
-	return receipt.Order, nil
+	return stored.Order, nil
 }
 
 // at is the time of a command in the precision that every store and the published language keep, so that an order

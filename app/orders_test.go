@@ -19,7 +19,7 @@ type racingStore struct {
 	lost int // how many saves others still win
 }
 
-func (s *racingStore) Save(ctx context.Context, o *order.Order) error {
+func (s *racingStore) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	if o.Version() > len(o.Changes()) && s.lost > 0 {
 		s.lost--
 		winner, err := s.Store.Get(ctx, o.ID())
@@ -29,11 +29,11 @@ func (s *racingStore) Save(ctx context.Context, o *order.Order) error {
 		if err := winner.AddItem("winner", 1, time.Now()); err != nil {
 			return err
 		}
-		if err := s.Store.Save(ctx, winner); err != nil {
+		if err := s.Store.Save(ctx, winner, ports.IdempotencyKey{}); err != nil {
 			return err
 		}
 	}
-	return s.Store.Save(ctx, o)
+	return s.Store.Save(ctx, o, key)
 }
 
 func newOrders(lost int) *app.Orders {
@@ -45,7 +45,7 @@ func newOrders(lost int) *app.Orders {
 
 func create(t *testing.T, orders *app.Orders) *order.Order {
 	t.Helper()
-	o, err := orders.Create(t.Context(), "buyer", []order.Item{{Product: "p", Amount: 1}})
+	o, err := orders.Create(t.Context(), "buyer", []order.Item{{Product: "p", Amount: 1}}, ports.IdempotencyKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestARefusedCommandSavesNothing(t *testing.T) {
 	if _, err := orders.AddItem(t.Context(), ports.Target{ID: o.ID()}, "p", 0); !errors.Is(err, order.ErrInvalidAmount) {
 		t.Errorf("%v, want ErrInvalidAmount", err)
 	}
-	if _, err := orders.Create(t.Context(), "", nil); !errors.Is(err, order.ErrInvalidID) {
+	if _, err := orders.Create(t.Context(), "", nil, ports.IdempotencyKey{}); !errors.Is(err, order.ErrInvalidID) {
 		t.Errorf("create without a buyer: %v, want ErrInvalidID", err)
 	}
 	stored, err := orders.Get(t.Context(), o.ID())

@@ -27,8 +27,8 @@ func (s *watchedStore) Get(ctx context.Context, id string) (*order.Order, error)
 	return s.Store.Get(ctx, id)
 }
 
-func (s *watchedStore) Save(ctx context.Context, o *order.Order) error {
-	err := s.Store.Save(ctx, o)
+func (s *watchedStore) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
+	err := s.Store.Save(ctx, o, key)
 	if errors.Is(err, ports.ErrConflict) {
 		s.conflicts.Add(1)
 	}

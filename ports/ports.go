@@ -17,11 +17,11 @@ import (
 // ErrUnavailable when the store cannot be reached. After an error nothing has changed, with one exception: after
 // ErrUnavailable the command may have been carried out, for the answer may be what was lost.
 //
-// A command under a context with a Request can be sent again: if it was carried out within ReceiptsKept, it is answered
-// as it was then. Errors: ErrRepeated while it is being carried out; ErrKeyReused when its key was another request's;
-// ErrNoReceipts when the store keeps none.
+// A command with an idempotency key can be sent again: for ResultsKept after it was carried out, it gets the result of
+// the first time. Errors: ErrDuplicateRequest while the first is in progress; ErrKeyReused when the key belongs to
+// another command; ErrIdempotencyUnsupported when the store keeps no results.
 type Orders interface {
-	Create(ctx context.Context, buyer string, items []order.Item) (*order.Order, error)
+	Create(ctx context.Context, buyer string, items []order.Item, key IdempotencyKey) (*order.Order, error)
 	AddItem(ctx context.Context, at Target, product string, amount int) (*order.Order, error)
 	ChangeAmount(ctx context.Context, at Target, product string, amount int) (*order.Order, error)
 	RemoveItem(ctx context.Context, at Target, product string) (*order.Order, error)
@@ -42,24 +42,23 @@ type Orders interface {
 type OrderStore interface {
 	// Get returns a fresh copy: changing it changes nothing in the store. Errors: ErrNotFound, ErrUnavailable.
 	Get(ctx context.Context, id string) (*order.Order, error)
-	// Save commits the order's state and one message for each of its changes, in their order, or neither; then it
-	// marks the order as committed. An order without changes is left alone. Errors: ErrConflict when the order is no
+	// Save commits the order's state, one message for each of its changes, in their order, and the result under the
+	// idempotency key if there is one: all or none. Then it marks the order as committed. An order without changes is left alone. Errors: ErrConflict when the order is no
 	// longer as it was loaded (or its id is taken); ErrUnavailable when the outcome is not known or the store is
 	// down. After an error the changes are still in the order.
-	Save(ctx context.Context, o *order.Order) error
+	Save(ctx context.Context, o *order.Order, key IdempotencyKey) error
 	// ByBuyer lists a buyer's orders, oldest first (by id, which grows with time). A page limit that cannot be is
 	// made one that can. next is the cursor of the following page, "" after the last. Errors: ErrBadCursor,
 	// ErrUnavailable.
 	ByBuyer(ctx context.Context, buyer string, page Page) (orders []*order.Order, next string, err error)
 }
 
-// Receipts remember the requests that were carried out. A Save under a context with a Request commits its receipt
-// together with the order and the messages, all or none; while a receipt with the same key is kept, it fails with
-// ErrRepeated and commits nothing.
-type Receipts interface {
-	// Receipt is what is kept under a key, for ReceiptsKept from the Save by the store's clock. Then the key is as
-	// new. Errors: ErrNotFound, ErrUnavailable.
-	Receipt(ctx context.Context, key string) (Receipt, error)
+// IdempotencyStore reads what Save has stored under idempotency keys. While a result is stored under a key, a Save with
+// that key fails with ErrDuplicateRequest and commits nothing. A store without this port ignores the key of a Save.
+type IdempotencyStore interface {
+	// StoredResult returns the result under a key. It is stored for ResultsKept after the Save, by the store's clock;
+	// then the key is free again. Errors: ErrNotFound, ErrUnavailable.
+	StoredResult(ctx context.Context, key string) (StoredResult, error)
 }
 
 // History tells what saves have done to one order.

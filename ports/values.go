@@ -10,26 +10,27 @@ import (
 
 // What a port may answer with. Errors carry detail: compare with errors.Is.
 var (
-	ErrNotFound        = errors.New("not found")
-	ErrConflict        = errors.New("the order was changed by someone else at the same moment")
-	ErrVersionMismatch = errors.New("the order is not at the version that was asked for")
-	ErrBadCursor       = errors.New("the cursor is not one that this list has given out")
-	ErrUnavailable     = errors.New("the store cannot be reached")
-	ErrRepeated        = errors.New("a request with this key is being or was carried out")
-	ErrKeyReused       = errors.New("the key was used for another request")
-	ErrNoReceipts      = errors.New("the store keeps no receipts of requests")
-	ErrNoHistory       = errors.New("the store does not tell what has happened to an order")
-	ErrNoSuchVersion   = errors.New("the order never was at that version")
-	ErrHistoryDeleted  = errors.New("what had happened to the order by then is not kept any more")
-	ErrFenced          = errors.New("a later lease holder has taken over")
-	ErrLeaseHeld       = errors.New("the lease is held by another")
-	ErrRefused         = errors.New("the broker refuses this message for good")
+	ErrNotFound               = errors.New("not found")
+	ErrConflict               = errors.New("the order was changed by someone else at the same moment")
+	ErrVersionMismatch        = errors.New("the order is not at the version that was asked for")
+	ErrBadCursor              = errors.New("the cursor is not one that this list has given out")
+	ErrUnavailable            = errors.New("the store cannot be reached")
+	ErrDuplicateRequest       = errors.New("a command with this idempotency key is in progress or was carried out")
+	ErrKeyReused              = errors.New("the idempotency key was used for another command")
+	ErrIdempotencyUnsupported = errors.New("the store keeps no results for idempotency keys")
+	ErrNoHistory              = errors.New("the store does not tell what has happened to an order")
+	ErrNoSuchVersion          = errors.New("the order never was at that version")
+	ErrHistoryDeleted         = errors.New("what had happened to the order by then is not kept any more")
+	ErrFenced                 = errors.New("a later lease holder has taken over")
+	ErrLeaseHeld              = errors.New("the lease is held by another")
+	ErrRefused                = errors.New("the broker refuses this message for good")
 )
 
 // Target names the order that a command is for.
 type Target struct {
 	ID      string
-	Version int // the version the caller has seen; 0 means any
+	Version int            // the version the caller has seen; 0 means any
+	Key     IdempotencyKey // of the command; the zero value for none
 }
 
 // Page asks for part of a list.
@@ -83,32 +84,19 @@ type ParkedOrder struct {
 	Retry    bool      // an operator has asked for another try
 }
 
-// ReceiptsKept is for how long a request may be sent again.
-const ReceiptsKept = 24 * time.Hour
+// ResultsKept is how long a store keeps the result of a command with an idempotency key.
+const ResultsKept = 24 * time.Hour
 
-// Request identifies a request, so that whoever got no answer can send it again.
-type Request struct {
-	Key         string // given by the sender, another one for each request; "" when the sender gave none
-	Fingerprint string // of what is asked for: the same for the same, another for anything else
+// IdempotencyKey marks a command that its client may send again. The zero value is no key.
+type IdempotencyKey struct {
+	Value       string // chosen by the client, a new one for each command
+	Fingerprint string // of what the command asks for: equal for equal commands, different for different ones
 }
 
-// Receipt is what is kept of a request that was carried out.
-type Receipt struct {
-	Request
-	Order *order.Order // as it stood then, in a copy of the caller's own
-}
-
-type requestKey struct{}
-
-// WithRequest makes what is saved under ctx the outcome of a request.
-func WithRequest(ctx context.Context, r Request) context.Context {
-	return context.WithValue(ctx, requestKey{}, r)
-}
-
-// RequestOf is what WithRequest put there, or none.
-func RequestOf(ctx context.Context) Request {
-	r, _ := ctx.Value(requestKey{}).(Request)
-	return r
+// StoredResult is the result of a command with an idempotency key.
+type StoredResult struct {
+	Key   IdempotencyKey
+	Order *order.Order // as the command left it; a copy of the caller's own
 }
 
 // RelayStatus is what a relay says of itself to whoever watches it. The totals count since the process began.

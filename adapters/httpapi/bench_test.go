@@ -16,6 +16,7 @@ import (
 	"hexorders/adapters/memory"
 	"hexorders/app"
 	"hexorders/core/order"
+	"hexorders/ports"
 )
 
 // BenchmarkRequest is all that the program does of a request between the connection and the store, which is memory: the
@@ -34,7 +35,7 @@ func BenchmarkRequest(b *testing.B) {
 		}
 		o, err := order.New("order-1", "9999", items, time.Now())
 		if err == nil {
-			err = store.Save(b.Context(), o)
+			err = store.Save(b.Context(), o, ports.IdempotencyKey{})
 		}
 		if err != nil {
 			b.Fatal(err)

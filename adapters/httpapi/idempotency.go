@@ -15,25 +15,20 @@ import (
 
 var errBadKey = errors.New("the Idempotency-Key header is malformed")
 
-// takeKey gives a request that has an Idempotency-Key the key and the fingerprint that it will be known by
-// (draft-ietf-httpapi-idempotency-key-header). It is for every command: PUT and DELETE can be sent again anyway, but
-// with a key their answer is the first one's too.
-func takeKey(c *gin.Context, body []byte) error {
+// idempotencyKey reads the request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), the zero value when it
+// has none. Every command takes one: PUT and DELETE can be sent again anyway, but with a key they also get the first
+// response.
+func idempotencyKey(c *gin.Context, body []byte) (ports.IdempotencyKey, error) {
 	header := c.Request.Header.Values("Idempotency-Key")
 	if len(header) == 0 {
-		return nil
+		return ports.IdempotencyKey{}, nil
 	}
 	key, err := parseKey(header)
 	if err != nil {
-		return err
+		return ports.IdempotencyKey{}, err
 	}
 	fingerprint, err := fingerprint(c.Request.Method, c.Request.URL.EscapedPath(), body)
-	if err != nil {
-		return err
-	}
-	ctx := ports.WithRequest(c.Request.Context(), ports.Request{Key: key, Fingerprint: fingerprint})
-	c.Request = c.Request.WithContext(ctx)
-	return nil
+	return ports.IdempotencyKey{Value: key, Fingerprint: fingerprint}, err
 }
 
 // The draft wants a string of RFC 8941, which has quotes. Most clients leave them out, and mean the same key.

@@ -13,6 +13,7 @@ import (
 	"hexorders/adapters/memory"
 	"hexorders/app"
 	"hexorders/core/order"
+	"hexorders/ports"
 )
 
 // Every command is sent, then the order goes on, then the same command is sent again, and again.
@@ -142,8 +143,8 @@ func TestKeysHaveAForm(t *testing.T) {
 		r.Header["Idempotency-Key"] = []string{strings.TrimSpace(x.header)} // as the server trims it
 		answer := httptest.NewRecorder()
 		newHandler(orders, nil).ServeHTTP(answer, r)
-		if want := map[bool]int{true: 201, false: 400}[x.key != ""]; answer.Code != want || orders.request.Key != x.key {
-			t.Errorf("Idempotency-Key: %q: %d, key %q, want %d, %q", x.header, answer.Code, orders.request.Key, want, x.key)
+		if want := map[bool]int{true: 201, false: 400}[x.key != ""]; answer.Code != want || orders.key.Value != x.key {
+			t.Errorf("Idempotency-Key: %q: %d, key %q, want %d, %q", x.header, answer.Code, orders.key.Value, want, x.key)
 		}
 	}
 	r := httptest.NewRequest(http.MethodPost, "/orders/o/pay", nil)
@@ -168,7 +169,7 @@ func TestAKeyDoesNotChangeWhatIsRefused(t *testing.T) {
 // The first of 200 requests with one key is held in the store until the others have been answered.
 func TestARequestInFlightIsSaidToBe(t *testing.T) {
 	store := &slowStore{Store: memory.NewStore(), reached: make(chan struct{}), goOn: make(chan struct{})}
-	api := newHandler(app.NewOrders(store, app.OrdersOptions{NewID: func() string { return "order-1" }, Receipts: store}), nil)
+	api := newHandler(app.NewOrders(store, app.OrdersOptions{NewID: func() string { return "order-1" }, Idempotency: store}), nil)
 	key := map[string]string{"Idempotency-Key": "key-1"}
 	first := make(chan *httptest.ResponseRecorder)
 	go func() { first <- do(api, "POST /orders "+basket, key) }()
@@ -201,15 +202,15 @@ type slowStore struct {
 	reached, goOn chan struct{}
 }
 
-func (s *slowStore) Save(ctx context.Context, o *order.Order) error {
+func (s *slowStore) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	if s.held.CompareAndSwap(false, true) {
 		close(s.reached)
 		<-s.goOn
 	}
-	return s.Store.Save(ctx, o)
+	return s.Store.Save(ctx, o, key)
 }
 
-func TestAStoreWithoutReceiptsRefusesKeys(t *testing.T) {
+func TestAStoreWithoutStoredResultsRefusesKeys(t *testing.T) {
 	api := newHandler(app.NewOrders(memory.NewStore(), app.OrdersOptions{NewID: func() string { return "order-1" }}), nil)
 	answer := do(api, "POST /orders "+basket, map[string]string{"Idempotency-Key": "key-1"})
 	if answer.Code != 501 || readProblem(t, answer).Code != "no-idempotency" {

@@ -17,10 +17,11 @@ import (
 
 func (a *api) create(c *gin.Context) error {
 	var body newOrder
-	if err := a.input(c, body.json(), required); err != nil {
+	key, err := a.input(c, body.json(), required)
+	if err != nil {
 		return err
 	}
-	o, err := a.Orders.Create(c.Request.Context(), body.buyer, body.items)
+	o, err := a.Orders.Create(c.Request.Context(), body.buyer, body.items, key)
 	if err != nil {
 		return err
 	}
@@ -185,19 +186,22 @@ func (a *api) command(c *gin.Context, body value, p presence) (ports.Target, err
 	if err != nil {
 		return ports.Target{}, err
 	}
-	if err := a.input(c, body, p); err != nil {
+	key, err := a.input(c, body, p)
+	if err != nil {
 		return ports.Target{}, err
 	}
-	return a.target(c, id)
+	at, err := a.target(c, id)
+	at.Key = key
+	return at, err
 }
 
 // input reads the body and, now that it is known what the request asks for, its Idempotency-Key.
-func (a *api) input(c *gin.Context, want value, p presence) error {
+func (a *api) input(c *gin.Context, want value, p presence) (ports.IdempotencyKey, error) {
 	body, err := a.readBody(c, want, p)
 	if err != nil {
-		return err
+		return ports.IdempotencyKey{}, err
 	}
-	return takeKey(c, body)
+	return idempotencyKey(c, body)
 }
 
 func writeChanged(c *gin.Context, o *order.Order, err error) error {

@@ -32,27 +32,27 @@ var sentinels = map[string]struct {
 	status int
 	code   string
 }{
-	"order.ErrAlreadySubmitted":   {order.ErrAlreadySubmitted, 409, "order-already-submitted"},
-	"order.ErrAlreadyPaid":        {order.ErrAlreadyPaid, 409, "order-already-paid"},
-	"order.ErrAlreadyCancelled":   {order.ErrAlreadyCancelled, 409, "order-already-cancelled"},
-	"order.ErrEmpty":              {order.ErrEmpty, 409, "order-empty"},
-	"order.ErrNoSuchItem":         {order.ErrNoSuchItem, 409, "no-such-item"},
-	"order.ErrTooManyItems":       {order.ErrTooManyItems, 422, "too-many-items"},
-	"order.ErrInvalidAmount":      {order.ErrInvalidAmount, 422, "invalid-amount"},
-	"order.ErrInvalidID":          {order.ErrInvalidID, 422, "invalid-id"},
-	"order.ErrInvalidCancelledBy": {order.ErrInvalidCancelledBy, 422, "invalid-cancelled-by"},
-	"order.ErrInvalidReason":      {order.ErrInvalidReason, 422, "invalid-reason"},
-	"ports.ErrNotFound":           {ports.ErrNotFound, 404, "order-not-found"},
-	"ports.ErrConflict":           {ports.ErrConflict, 409, "version-conflict"},
-	"ports.ErrVersionMismatch":    {ports.ErrVersionMismatch, 412, "version-mismatch"},
-	"ports.ErrBadCursor":          {ports.ErrBadCursor, 400, "bad-cursor"},
-	"ports.ErrRepeated":           {ports.ErrRepeated, 409, "request-in-flight"},
-	"ports.ErrKeyReused":          {ports.ErrKeyReused, 422, "idempotency-key-reused"},
-	"ports.ErrNoReceipts":         {ports.ErrNoReceipts, 501, "no-idempotency"},
-	"ports.ErrNoHistory":          {ports.ErrNoHistory, 501, "no-history"},
-	"ports.ErrNoSuchVersion":      {ports.ErrNoSuchVersion, 404, "version-not-found"},
-	"ports.ErrHistoryDeleted":     {ports.ErrHistoryDeleted, 410, "history-deleted"},
-	"ports.ErrUnavailable":        {ports.ErrUnavailable, 503, "unavailable"},
+	"order.ErrAlreadySubmitted":       {order.ErrAlreadySubmitted, 409, "order-already-submitted"},
+	"order.ErrAlreadyPaid":            {order.ErrAlreadyPaid, 409, "order-already-paid"},
+	"order.ErrAlreadyCancelled":       {order.ErrAlreadyCancelled, 409, "order-already-cancelled"},
+	"order.ErrEmpty":                  {order.ErrEmpty, 409, "order-empty"},
+	"order.ErrNoSuchItem":             {order.ErrNoSuchItem, 409, "no-such-item"},
+	"order.ErrTooManyItems":           {order.ErrTooManyItems, 422, "too-many-items"},
+	"order.ErrInvalidAmount":          {order.ErrInvalidAmount, 422, "invalid-amount"},
+	"order.ErrInvalidID":              {order.ErrInvalidID, 422, "invalid-id"},
+	"order.ErrInvalidCancelledBy":     {order.ErrInvalidCancelledBy, 422, "invalid-cancelled-by"},
+	"order.ErrInvalidReason":          {order.ErrInvalidReason, 422, "invalid-reason"},
+	"ports.ErrNotFound":               {ports.ErrNotFound, 404, "order-not-found"},
+	"ports.ErrConflict":               {ports.ErrConflict, 409, "version-conflict"},
+	"ports.ErrVersionMismatch":        {ports.ErrVersionMismatch, 412, "version-mismatch"},
+	"ports.ErrBadCursor":              {ports.ErrBadCursor, 400, "bad-cursor"},
+	"ports.ErrDuplicateRequest":       {ports.ErrDuplicateRequest, 409, "request-in-flight"},
+	"ports.ErrKeyReused":              {ports.ErrKeyReused, 422, "idempotency-key-reused"},
+	"ports.ErrIdempotencyUnsupported": {ports.ErrIdempotencyUnsupported, 501, "no-idempotency"},
+	"ports.ErrNoHistory":              {ports.ErrNoHistory, 501, "no-history"},
+	"ports.ErrNoSuchVersion":          {ports.ErrNoSuchVersion, 404, "version-not-found"},
+	"ports.ErrHistoryDeleted":         {ports.ErrHistoryDeleted, 410, "history-deleted"},
+	"ports.ErrUnavailable":            {ports.ErrUnavailable, 503, "unavailable"},
 }
 
 // exempt sentinels have no row in the table, for a reason.
@@ -193,11 +193,11 @@ type fakeOrders struct {
 	order      *order.Order
 	target     ports.Target
 	trace      string
-	request    ports.Request
+	key        ports.IdempotencyKey
 }
 
 func (f *fakeOrders) answer(ctx context.Context, at ports.Target) (*order.Order, error) {
-	f.target, f.trace, f.request = at, ports.TraceParent(ctx), ports.RequestOf(ctx)
+	f.target, f.trace, f.key = at, ports.TraceParent(ctx), at.Key
 	switch {
 	case f.panicsWith != nil:
 		panic(f.panicsWith)
@@ -216,8 +216,10 @@ func (f *fakeOrders) answer(ctx context.Context, at ports.Target) (*order.Order,
 	return f.order, f.err
 }
 
-func (f *fakeOrders) Create(ctx context.Context, _ string, _ []order.Item) (*order.Order, error) {
-	return f.answer(ctx, ports.Target{})
+func (f *fakeOrders) Create(
+	ctx context.Context, _ string, _ []order.Item, key ports.IdempotencyKey,
+) (*order.Order, error) {
+	return f.answer(ctx, ports.Target{Key: key})
 }
 
 func (f *fakeOrders) AddItem(ctx context.Context, at ports.Target, _ string, _ int) (*order.Order, error) {

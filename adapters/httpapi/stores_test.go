@@ -95,14 +95,14 @@ func inMongoDB(t *testing.T, store string, test func(t *testing.T, fresh func(*t
 // newAPIOver is the real use cases over a store. Ids are order-1, order-2, ..., and the clock stands still at noon.
 func newAPIOver(store ports.OrderStore, o httpapi.Options) http.Handler {
 	var made atomic.Int64
-	receipts, _ := store.(ports.Receipts)
+	idempotency, _ := store.(ports.IdempotencyStore)
 	history, _ := store.(ports.History)
 	o.Orders = app.NewOrders(store, app.OrdersOptions{
-		Now:      func() time.Time { return mustTime(noon) },
-		NewID:    func() string { return fmt.Sprintf("order-%d", made.Add(1)) },
-		Receipts: receipts,
-		History:  history,
-		Decode:   eventjson.Event,
+		Now:         func() time.Time { return mustTime(noon) },
+		NewID:       func() string { return fmt.Sprintf("order-%d", made.Add(1)) },
+		Idempotency: idempotency,
+		History:     history,
+		Decode:      eventjson.Event,
 	})
 	o.Views = listed{store: store}
 	o.Logger = slog.New(slog.DiscardHandler)
@@ -132,20 +132,20 @@ func connect(t *testing.T, database string) *mongo.Database {
 // overtaken is a store in which somebody else is always a little faster.
 type overtaken struct{ ports.OrderStore }
 
-func (s overtaken) Save(ctx context.Context, o *order.Order) error {
+func (s overtaken) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	if o.Version() > len(o.Changes()) { // there already
 		rival, err := s.Get(ctx, o.ID())
 		if err == nil {
 			err = rival.AddItem("rival", 1, mustTime(noon))
 		}
 		if err == nil {
-			err = s.OrderStore.Save(ctx, rival)
+			err = s.OrderStore.Save(ctx, rival, ports.IdempotencyKey{})
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return s.OrderStore.Save(ctx, o)
+	return s.OrderStore.Save(ctx, o, key)
 }
 
 func TestALostRaceIsAConflict(t *testing.T) {

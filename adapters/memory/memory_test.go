@@ -21,7 +21,7 @@ func TestOutbox(t *testing.T) { porttest.Outbox(t, open) }
 
 func TestHistory(t *testing.T) { porttest.History(t, open) }
 
-func TestReceipts(t *testing.T) { porttest.Receipts(t, open) }
+func TestIdempotencyStore(t *testing.T) { porttest.IdempotencyStore(t, open) }
 
 func TestBacklog(t *testing.T) { porttest.Backlog(t, open) }
 
@@ -44,7 +44,7 @@ func open(testing.TB) porttest.Storage {
 	}
 	outbox := NewOutbox(s)
 	return porttest.Storage{
-		Orders: s, Outbox: outbox, Trimmer: outbox, Receipts: s, History: s,
+		Orders: s, Outbox: outbox, Trimmer: outbox, Idempotency: s, History: s,
 		FailCommits: func(testing.TB) func() {
 			setFailure(errors.New("the disk is full"))
 			return func() { setFailure(nil) }
@@ -56,19 +56,19 @@ func open(testing.TB) porttest.Storage {
 func age(s *Store, by time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key, r := range s.receipts {
-		r.at = r.at.Add(-by)
-		s.receipts[key] = r
+	for key, r := range s.results {
+		r.storedAt = r.storedAt.Add(-by)
+		s.results[key] = r
 	}
 }
 
-func TestOldReceiptsAreForgotten(t *testing.T) {
+func TestOldResultsAreForgotten(t *testing.T) {
 	s := NewStore()
 	save := func(id string) {
 		t.Helper()
 		o, err := order.New(id, "9999", nil, time.Now())
 		if err == nil {
-			err = s.Save(ports.WithRequest(t.Context(), ports.Request{Key: "key of " + id}), o)
+			err = s.Save(t.Context(), o, ports.IdempotencyKey{Value: "key of " + id})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -77,10 +77,10 @@ func TestOldReceiptsAreForgotten(t *testing.T) {
 	for i := range 10 {
 		save(fmt.Sprintf("order-%d", i))
 	}
-	age(s, ports.ReceiptsKept+time.Minute)
+	age(s, ports.ResultsKept+time.Minute)
 	save("order-10")
-	if len(s.receipts) != 1 || len(s.keys) != 1 {
-		t.Errorf("%d receipts under %d keys are kept, want the newest alone", len(s.receipts), len(s.keys))
+	if len(s.results) != 1 || len(s.keys) != 1 {
+		t.Errorf("%d results under %d keys are stored, want the newest alone", len(s.results), len(s.keys))
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 	"hexorders/ports"
 )
 
-// Store is a ports.OrderStore and its ports.Receipts. It keeps states and messages as values: a live order handed in or out would let its
-// caller change the store without Save.
+// Store is a ports.OrderStore and its ports.IdempotencyStore. It keeps states and messages as values: a live order handed in
+// or out would let its caller change the store without Save.
 //
 // It grows with every change, which is fine for tests and lessons and for nothing else.
 type Store struct {
@@ -28,8 +28,8 @@ type Store struct {
 	cut    int           // how many messages of the log were trimmed
 	grown  chan struct{} // closed, and replaced, when the log grows
 
-	receipts map[string]receipt // by key
-	keys     []string           // of the receipts, oldest first
+	results map[string]result // by idempotency key
+	keys    []string          // of the results, oldest first
 
 	position ports.Position // the outbox's checkpoint, and the term that made it
 	term     int64
@@ -38,7 +38,7 @@ type Store struct {
 }
 
 func NewStore() *Store {
-	return &Store{orders: map[string]order.Snapshot{}, grown: make(chan struct{}), receipts: map[string]receipt{}}
+	return &Store{orders: map[string]order.Snapshot{}, grown: make(chan struct{}), results: map[string]result{}}
 }
 
 func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
@@ -54,7 +54,7 @@ func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
 	return order.Restore(state)
 }
 
-func (s *Store) Save(ctx context.Context, o *order.Order) error {
+func (s *Store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("save order %q: %w", o.ID(), err)
 	}
@@ -66,7 +66,7 @@ func (s *Store) Save(ctx context.Context, o *order.Order) error {
 	if err != nil {
 		return err
 	}
-	if err := s.commit(o.Snapshot(), o.Version()-changes, messages, ports.RequestOf(ctx)); err != nil {
+	if err := s.commit(o.Snapshot(), o.Version()-changes, messages, key); err != nil {
 		return fmt.Errorf("save order %q: %w", o.ID(), err)
 	}
 	o.Committed()
@@ -75,12 +75,12 @@ func (s *Store) Save(ctx context.Context, o *order.Order) error {
 
 // commit is the transaction: under one lock the key is free, the order is still as it was loaded, and all is written, or
 // nothing. An order that is not there has version 0, which is where a new one starts from.
-func (s *Store) commit(state order.Snapshot, loaded int, messages []ports.Message, request ports.Request) error {
+func (s *Store) commit(state order.Snapshot, loaded int, messages []ports.Message, key ports.IdempotencyKey) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget()
-	if _, taken := s.receipts[request.Key]; taken {
-		return ports.ErrRepeated
+	if _, taken := s.results[key.Value]; taken {
+		return ports.ErrDuplicateRequest
 	}
 	if s.orders[state.ID].Version != loaded {
 		return ports.ErrConflict
@@ -90,9 +90,9 @@ func (s *Store) commit(state order.Snapshot, loaded int, messages []ports.Messag
 	}
 	s.orders[state.ID] = state
 	s.log = append(s.log, messages...)
-	if request.Key != "" {
-		s.receipts[request.Key] = receipt{request, state, time.Now()}
-		s.keys = append(s.keys, request.Key)
+	if key.Value != "" {
+		s.results[key.Value] = result{key, state, time.Now()}
+		s.keys = append(s.keys, key.Value)
 	}
 	close(s.grown)
 	s.grown = make(chan struct{})

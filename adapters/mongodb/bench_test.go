@@ -118,7 +118,7 @@ func fill(b *testing.B, store ports.OrderStore, clients, n int) {
 				id := uuid.Must(uuid.NewV7()).String()
 				o, err := order.New(id, "9999", []order.Item{{Product: "1111", Amount: 3}}, at)
 				if err == nil {
-					err = store.Save(context.Background(), o)
+					err = store.Save(context.Background(), o, ports.IdempotencyKey{})
 				}
 				if err != nil {
 					b.Error(err)

@@ -19,7 +19,7 @@ import (
 //
 // Savers do not hurt each other:
 //
-//   - A stale save is ErrConflict, one whose key is taken ErrRepeated, and the others are committed without them.
+//   - A stale save is ErrConflict, one whose key is taken ErrDuplicateRequest, and the others are committed without them.
 //   - When a batch fails and it is not the commit that failed, each of its saves goes on alone, with its own tries and
 //     its own error.
 //   - An order is in one transaction at a time. What waits behind it is stale once that is committed, and is told so
@@ -192,7 +192,7 @@ func (c *committer) take() *batch {
 func (c *committer) commit(b *batch) {
 	defer b.abandon()
 	err := c.try(b)
-	if errors.Is(err, ports.ErrConflict) || errors.Is(err, ports.ErrRepeated) {
+	if errors.Is(err, ports.ErrConflict) || errors.Is(err, ports.ErrDuplicateRequest) {
 		if err = c.dropRefused(b); err == nil && len(b.saves) > 0 {
 			err = c.try(b)
 		}
@@ -253,7 +253,7 @@ func (c *committer) dropRefused(b *batch) error {
 	}
 	b.saves = fresh
 	c.settle(stale, ports.ErrConflict)
-	c.settle(repeated, ports.ErrRepeated)
+	c.settle(repeated, ports.ErrDuplicateRequest)
 	return nil
 }
 
@@ -291,7 +291,7 @@ func (c *committer) settle(saves []*saving, err error) {
 		c.answer(s, err)
 	}
 	for _, s := range repeated {
-		c.answer(s, ports.ErrRepeated)
+		c.answer(s, ports.ErrDuplicateRequest)
 	}
 	for _, s := range late {
 		c.answer(s, ports.ErrConflict)

@@ -40,7 +40,7 @@ func TestSavesThatWaitShareATransaction(t *testing.T) {
 	var saves []func() error
 	for _, id := range ids("o", 1000) {
 		o := newOrder(t, id, 2)
-		saves = append(saves, func() error { return store.Save(t.Context(), o) })
+		saves = append(saves, func() error { return store.Save(t.Context(), o, ports.IdempotencyKey{}) })
 	}
 	for i, err := range crowd(t, saves...) {
 		if err != nil {
@@ -78,14 +78,14 @@ func TestABadSaveFailsAlone(t *testing.T) {
 	tooLarge := ports.WithTraceParent(t.Context(), strings.Repeat("x", 17<<20))
 
 	saves := []func() error{
-		func() error { return store.Save(t.Context(), newOrder(t, "taken", 1)) },
-		func() error { return store.Save(t.Context(), stale) },
-		func() error { return store.Save(t.Context(), newOrder(t, "odd", 1)) },
-		func() error { return store.Save(tooLarge, newOrder(t, "large", 1)) },
+		func() error { return store.Save(t.Context(), newOrder(t, "taken", 1), ports.IdempotencyKey{}) },
+		func() error { return store.Save(t.Context(), stale, ports.IdempotencyKey{}) },
+		func() error { return store.Save(t.Context(), newOrder(t, "odd", 1), ports.IdempotencyKey{}) },
+		func() error { return store.Save(tooLarge, newOrder(t, "large", 1), ports.IdempotencyKey{}) },
 	}
 	for _, id := range ids("good", 60) {
 		o := newOrder(t, id, 1)
-		saves = append(saves, func() error { return store.Save(t.Context(), o) })
+		saves = append(saves, func() error { return store.Save(t.Context(), o, ports.IdempotencyKey{}) })
 	}
 	results := crowd(t, saves...)
 	for i, want := range []error{ports.ErrConflict, ports.ErrConflict} {
@@ -117,7 +117,7 @@ func TestALockedOrderHoldsUpNobodyElse(t *testing.T) {
 	change(t, locked, 1)
 	unlock := lock(t, db, "locked")
 	stuck := make(chan error, 1)
-	go func() { stuck <- store.Save(t.Context(), locked) }()
+	go func() { stuck <- store.Save(t.Context(), locked, ports.IdempotencyKey{}) }()
 	for _, id := range ids("good", 50) {
 		save(t, store, newOrder(t, id, 1))
 	}
@@ -147,7 +147,7 @@ func TestABatchWhoseAnswerIsLostIsAskedFor(t *testing.T) {
 			var saves []func() error
 			for _, id := range ids("o", 100) {
 				o := newOrder(t, id, 2)
-				saves = append(saves, func() error { return store.Save(t.Context(), o) })
+				saves = append(saves, func() error { return store.Save(t.Context(), o, ports.IdempotencyKey{}) })
 			}
 			for i, err := range crowd(t, saves...) {
 				if err != nil {
@@ -219,7 +219,7 @@ func TestSavesThroughAStormOfErrors(t *testing.T) {
 				if i%4 == 0 {
 					time.AfterFunc(time.Duration(i)*100*time.Microsecond, cancel)
 				}
-				err = store.Save(ctx, o)
+				err = store.Save(ctx, o, ports.IdempotencyKey{})
 				cancel()
 				out.possible = max(out.possible, o.Version())
 				switch {
@@ -275,11 +275,11 @@ func TestASaveThatWaitsCanBeLeft(t *testing.T) {
 	store := mongodb.NewStore(db, mongodb.Options{})
 	held := holdUp(t, db, "insert", time.Second)
 	first := make(chan error, 1)
-	go func() { first <- store.Save(t.Context(), newOrder(t, "first", 1)) }()
+	go func() { first <- store.Save(t.Context(), newOrder(t, "first", 1), ports.IdempotencyKey{}) }()
 	held()
 	ctx, cancel := context.WithCancel(t.Context())
 	second := make(chan error, 1)
-	go func() { second <- store.Save(ctx, newOrder(t, "second", 1)) }()
+	go func() { second <- store.Save(ctx, newOrder(t, "second", 1), ports.IdempotencyKey{}) }()
 	cancel()
 	if err := <-second; !errors.Is(err, context.Canceled) || errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("save that was left while it waited: got %v, want Canceled alone", err)
@@ -298,7 +298,7 @@ func TestCloseWaitsForWhatHasBegun(t *testing.T) {
 	store := mongodb.NewStore(db, mongodb.Options{})
 	held := holdUp(t, db, "insert", 300*time.Millisecond)
 	saved := make(chan error, 1)
-	go func() { saved <- store.Save(t.Context(), newOrder(t, "o-1", 1)) }()
+	go func() { saved <- store.Save(t.Context(), newOrder(t, "o-1", 1), ports.IdempotencyKey{}) }()
 	held()
 	hurried, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -314,7 +314,7 @@ func TestCloseWaitsForWhatHasBegun(t *testing.T) {
 	if err := <-saved; err != nil {
 		t.Errorf("save: %v", err)
 	}
-	if err := store.Save(t.Context(), newOrder(t, "o-2", 1)); !errors.Is(err, ports.ErrUnavailable) {
+	if err := store.Save(t.Context(), newOrder(t, "o-2", 1), ports.IdempotencyKey{}); !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("save after Close: got %v, want ErrUnavailable", err)
 	}
 }

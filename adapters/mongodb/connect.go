@@ -46,7 +46,7 @@ const (
 	outboxCollection    = "outbox"
 	eventsCollection    = "order_events"
 	snapshotsCollection = "order_snapshots"
-	receiptsCollection  = "receipts"
+	resultsCollection   = "receipts"
 	relayCollection     = "relay"
 	parkedCollection    = "parked"
 	leasesCollection    = "leases"
@@ -125,7 +125,7 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 		return err
 	}
 	// Transactions do not like to create what they write to, so everything is there before the first.
-	for _, name := range []string{ordersCollection, outboxCollection, eventsCollection, snapshotsCollection, receiptsCollection,
+	for _, name := range []string{ordersCollection, outboxCollection, eventsCollection, snapshotsCollection, resultsCollection,
 		relayCollection, parkedCollection, leasesCollection, topicCollection, topicEndCollection, subscribersCollection,
 		viewsCollection} {
 		if err := db.CreateCollection(ctx, name); err != nil && !hasCode(err, namespaceExists) {
@@ -140,7 +140,7 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 	if _, err := db.Collection(parkedCollection).Indexes().CreateOne(ctx, parked); err != nil {
 		return fail(ctx, "create the index of the parked messages", err)
 	}
-	if err := prepareReceipts(ctx, db.Collection(receiptsCollection)); err != nil {
+	if err := prepareResults(ctx, db.Collection(resultsCollection)); err != nil {
 		return err
 	}
 	if err := prepareTopicEnd(ctx, db.Collection(topicEndCollection)); err != nil {

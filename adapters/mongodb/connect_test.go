@@ -113,7 +113,7 @@ func TestAServerThatComesAndGoes(t *testing.T) {
 		change(t, o, 1)
 		parking, lease := mongodb.NewParking(db), mongodb.NewLease(db, "relay")
 		for call, do := range map[string]func(context.Context) error{
-			"Save":       func(ctx context.Context) error { return store.Save(ctx, o) },
+			"Save":       func(ctx context.Context) error { return store.Save(ctx, o, ports.IdempotencyKey{}) },
 			"Get":        func(ctx context.Context) error { _, err := store.Get(ctx, "order-1"); return err },
 			"Position":   func(ctx context.Context) error { _, err := outbox.Position(ctx); return err },
 			"Checkpoint": func(ctx context.Context) error { return outbox.Checkpoint(ctx, 1, p) },
@@ -127,7 +127,7 @@ func TestAServerThatComesAndGoes(t *testing.T) {
 			cancel()
 		}
 		comeBack()
-		retry(t, func() error { return store.Save(t.Context(), o) })
+		retry(t, func() error { return store.Save(t.Context(), o, ports.IdempotencyKey{}) })
 		switch err := <-tailed; {
 		case ctx.Err() != nil:
 			t.Fatal("Tail neither ends nor goes on")

@@ -19,11 +19,11 @@ func TestOutboxContract(t *testing.T) { porttest.Outbox(t, openStorage) }
 
 func TestBacklogContract(t *testing.T) { porttest.Backlog(t, openStorage) }
 
-func TestReceiptsContract(t *testing.T) { porttest.Receipts(t, openStorage) }
+func TestIdempotencyStoreContract(t *testing.T) { porttest.IdempotencyStore(t, openStorage) }
 
 // Without a committer the promises are the same.
-func TestReceiptsContractOneByOne(t *testing.T) {
-	porttest.Receipts(t, func(t testing.TB) porttest.Storage { return openStorageWith(t, mongodb.Options{MaxBatch: 1}) })
+func TestIdempotencyStoreContractOneByOne(t *testing.T) {
+	porttest.IdempotencyStore(t, func(t testing.TB) porttest.Storage { return openStorageWith(t, mongodb.Options{MaxBatch: 1}) })
 }
 
 func TestHistoryContract(t *testing.T) { porttest.History(t, openStorage) }
@@ -50,7 +50,7 @@ func TestEventLogContract(t *testing.T) { porttest.Outbox(t, openEvents) }
 
 func TestEventBacklogContract(t *testing.T) { porttest.Backlog(t, openEvents) }
 
-func TestEventReceiptsContract(t *testing.T) { porttest.Receipts(t, openEvents) }
+func TestEventIdempotencyStoreContract(t *testing.T) { porttest.IdempotencyStore(t, openEvents) }
 
 func TestEventHistoryContract(t *testing.T) { porttest.History(t, openEvents) }
 
@@ -60,7 +60,7 @@ func openEvents(t testing.TB) porttest.Storage {
 	return porttest.Storage{
 		Orders:      store,
 		Outbox:      mongodb.NewEventLog(db, mongodb.OutboxOptions{}),
-		Receipts:    store,
+		Idempotency: store,
 		History:     store,
 		Age:         func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
 		FailCommits: func(t testing.TB) func() { return refuseCommits(t, db) },
@@ -111,12 +111,12 @@ func openStorageWith(t testing.TB, o mongodb.Options) porttest.Storage {
 	db := testDB(t)
 	store, outbox := mongodb.NewStore(db, o), mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	return porttest.Storage{
-		Orders:   store,
-		Outbox:   outbox,
-		Trimmer:  outbox,
-		Receipts: store,
-		History:  store,
-		Age:      func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
+		Orders:      store,
+		Outbox:      outbox,
+		Trimmer:     outbox,
+		Idempotency: store,
+		History:     store,
+		Age:         func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
 		FailCommits: func(t testing.TB) func() {
 			return refuseCommits(t, db)
 		},

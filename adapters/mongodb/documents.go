@@ -49,8 +49,8 @@ type snapshotDocument struct {
 	Order   orderDocument `bson:"order"`
 }
 
-// receiptDocument is a document of the collection receipts. What writes it adds the server's time, keptAt.
-type receiptDocument struct {
+// resultDocument is a document of the collection receipts. What writes it adds the server's time, keptAt.
+type resultDocument struct {
 	Key         string        `bson:"_id"`
 	Fingerprint string        `bson:"fingerprint"`
 	Order       orderDocument `bson:"order"` // as it stood then

@@ -23,7 +23,7 @@ const (
 )
 
 // The server deletes old documents in its own time, once a minute or so; until then everyone looks past them. Unlike a
-// receipt, they are dated by the clock of who writes them: a minute more or less in a day is no matter here.
+// stored result, they are dated by the clock of who writes them: a minute more or less in a day is no matter here.
 var (
 	inboxIndexes = []mongo.IndexModel{
 		{Keys: bson.D{{Key: "ids", Value: 1}}, Options: options.Index().SetUnique(true)},

@@ -197,7 +197,7 @@ func change(t testing.TB, o *order.Order, n int) {
 func save(t testing.TB, store ports.OrderStore, orders ...*order.Order) {
 	t.Helper()
 	for _, o := range orders {
-		if err := store.Save(t.Context(), o); err != nil {
+		if err := store.Save(t.Context(), o, ports.IdempotencyKey{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"hexorders/ports"
 )
 
-// EventStore implements ports.OrderStore, ports.Receipts and ports.History. It keeps nothing of an order but its events,
+// EventStore implements ports.OrderStore, ports.IdempotencyStore and ports.History. It keeps nothing of an order but its events,
 // and folds them whenever the order is asked for.
 //
 // The events are laid out as the messages of an outbox, because that is what they are too: the relay follows them as they
@@ -28,9 +28,9 @@ type EventStore struct {
 }
 
 var (
-	_ ports.OrderStore = (*EventStore)(nil)
-	_ ports.Receipts   = (*EventStore)(nil)
-	_ ports.History    = (*EventStore)(nil)
+	_ ports.OrderStore       = (*EventStore)(nil)
+	_ ports.IdempotencyStore = (*EventStore)(nil)
+	_ ports.History          = (*EventStore)(nil)
 )
 
 // NewEventStore needs a database that Connect has prepared. Options.MaxBatch and all others mean what they mean for Store.
@@ -67,9 +67,9 @@ func prepareEvents(ctx context.Context, events *mongo.Collection) error {
 var byBuyer = bson.D{{Key: "buyerId", Value: 1}, {Key: "aggregateid", Value: 1}}
 
 // Save implements ports.OrderStore.
-func (s *EventStore) Save(ctx context.Context, o *order.Order) error {
+func (s *EventStore) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	loaded := o.Version() - len(o.Changes())
-	if err := s.saver.Save(ctx, o); err != nil {
+	if err := s.saver.Save(ctx, o, key); err != nil {
 		return err
 	}
 	if o.Version()/snapshotEvery > loaded/snapshotEvery {

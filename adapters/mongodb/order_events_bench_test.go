@@ -67,7 +67,7 @@ func BenchmarkSaveOfEachStore(b *testing.B) {
 		saves = append(saves, contestant{s.name + ": create", func() error {
 			o, err := basketOrder()
 			if err == nil {
-				last, err = o.ID(), s.Save(b.Context(), o)
+				last, err = o.ID(), s.Save(b.Context(), o, ports.IdempotencyKey{})
 			}
 			return err
 		}}, contestant{s.name + ": load, change, save", func() error {
@@ -76,7 +76,7 @@ func BenchmarkSaveOfEachStore(b *testing.B) {
 				err = o.AddItem("2222", 8, at)
 			}
 			if err == nil {
-				err = s.Save(b.Context(), o)
+				err = s.Save(b.Context(), o, ports.IdempotencyKey{})
 			}
 			return err
 		}})
@@ -126,7 +126,7 @@ func BenchmarkBytesOfEachStore(b *testing.B) {
 					err = o.AddItem("2222", 1, at)
 				}
 				if err == nil {
-					err = s.Save(b.Context(), o)
+					err = s.Save(b.Context(), o, ports.IdempotencyKey{})
 				}
 				if err != nil {
 					b.Fatal(err)
@@ -219,7 +219,7 @@ func liveThrough(b *testing.B, store ports.OrderStore, events int) error {
 		return err
 	}
 	for {
-		if err := store.Save(b.Context(), o); err != nil || o.Version() == events {
+		if err := store.Save(b.Context(), o, ports.IdempotencyKey{}); err != nil || o.Version() == events {
 			return err
 		}
 		if o, err = store.Get(b.Context(), o.ID()); err != nil {

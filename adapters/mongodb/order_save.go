@@ -16,7 +16,7 @@ import (
 type saver struct {
 	client    *mongo.Client
 	messages  *mongo.Collection
-	receipts  *mongo.Collection
+	results   *mongo.Collection
 	timeout   time.Duration
 	committed func(saves int)
 	layout    layout
@@ -46,7 +46,7 @@ func newSaver(db *mongo.Database, messages string, o Options, l layout) *saver {
 	s := &saver{
 		client:    db.Client(),
 		messages:  db.Collection(messages),
-		receipts:  db.Collection(receiptsCollection),
+		results:   db.Collection(resultsCollection),
 		timeout:   o.Timeout,
 		committed: o.Committed,
 		layout:    l,
@@ -67,7 +67,7 @@ func (s *saver) Close(ctx context.Context) error {
 }
 
 // Save implements ports.OrderStore.
-func (s *saver) Save(ctx context.Context, o *order.Order) error {
+func (s *saver) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	changes := len(o.Changes())
 	if changes == 0 {
 		return nil
@@ -77,7 +77,7 @@ func (s *saver) Save(ctx context.Context, o *order.Order) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	w, err := s.newWrite(o, messages, ports.RequestOf(ctx))
+	w, err := s.newWrite(o, messages, key)
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}

@@ -30,7 +30,7 @@ type Options struct {
 	Committed func(saves int)
 }
 
-// Store implements ports.OrderStore, ports.Receipts and ports.History. It keeps each order's state in a document, and the
+// Store implements ports.OrderStore, ports.IdempotencyStore and ports.History. It keeps each order's state in a document, and the
 // messages beside it.
 type Store struct {
 	*saver
@@ -38,9 +38,9 @@ type Store struct {
 }
 
 var (
-	_ ports.OrderStore = (*Store)(nil)
-	_ ports.Receipts   = (*Store)(nil)
-	_ ports.History    = (*Store)(nil)
+	_ ports.OrderStore       = (*Store)(nil)
+	_ ports.IdempotencyStore = (*Store)(nil)
+	_ ports.History          = (*Store)(nil)
 )
 
 // NewStore needs a database that Connect has prepared.

@@ -25,7 +25,7 @@ func TestDocumentsAreAsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Save(ctx, o); err != nil {
+	if err := store.Save(ctx, o, ports.IdempotencyKey{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.Cancel(order.ByBuyer, "", cancelled); err != nil {
@@ -113,7 +113,7 @@ func TestASaveGivesUpOnALockedOrderInItsOwnTime(t *testing.T) {
 	change(t, o, 1)
 
 	started := time.Now()
-	err := store.Save(t.Context(), o)
+	err := store.Save(t.Context(), o, ports.IdempotencyKey{})
 	if !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("save of a locked order: got %v, want ErrUnavailable", err)
 	}
@@ -125,7 +125,7 @@ func TestASaveGivesUpOnALockedOrderInItsOwnTime(t *testing.T) {
 	}
 
 	unlock()
-	if err := store.Save(t.Context(), o); err != nil {
+	if err := store.Save(t.Context(), o, ports.IdempotencyKey{}); err != nil {
 		t.Errorf("save after the lock was opened: %v", err)
 	}
 }
@@ -138,7 +138,7 @@ func TestASaveWaitsForALockThatIsOpenedInTime(t *testing.T) {
 	unlock := lock(t, db, "o-1")
 	change(t, o, 1)
 	saved := make(chan error)
-	go func() { saved <- store.Save(t.Context(), o) }()
+	go func() { saved <- store.Save(t.Context(), o, ports.IdempotencyKey{}) }()
 	unlock()
 	if err := <-saved; err != nil {
 		t.Errorf("save: %v", err)
@@ -154,7 +154,7 @@ func TestACallersDeadlineEndsASave(t *testing.T) {
 	change(t, o, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := store.Save(ctx, o); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ports.ErrUnavailable) {
+	if err := store.Save(ctx, o, ports.IdempotencyKey{}); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("got %v, want both DeadlineExceeded and ErrUnavailable", err)
 	}
 }
@@ -183,7 +183,7 @@ func TestACommitThatIsRefusedIsAnErrorAndCommitsNothing(t *testing.T) {
 	store := mongodb.NewStore(db, mongodb.Options{})
 	heal := refuseCommits(t, db)
 	o := newOrder(t, "o-1", 2)
-	if err := store.Save(t.Context(), o); err == nil {
+	if err := store.Save(t.Context(), o, ports.IdempotencyKey{}); err == nil {
 		t.Fatal("the commit was refused, and Save says nothing")
 	}
 	heal()
@@ -204,7 +204,7 @@ func TestALostAnswerToACommitIsAskedForAgain(t *testing.T) {
 	store := mongodb.NewStore(db, mongodb.Options{})
 	failCommand(t, db, times(2), "commitTransaction", bson.D{{Key: "closeConnection", Value: true}})
 	o := newOrder(t, "o-1", 2)
-	if err := store.Save(t.Context(), o); err != nil {
+	if err := store.Save(t.Context(), o, ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("save: %v", err)
 	}
 	if n := count(t, db.Collection("outbox")); n != 2 {
@@ -223,7 +223,7 @@ func TestACommitWithAnUnknownOutcomeIsUnavailable(t *testing.T) {
 		{Key: "code", Value: 64}, {Key: "errmsg", Value: "waiting for replication timed out"},
 	}}})
 	o := newOrder(t, "o-1", 1)
-	if err := store.Save(t.Context(), o); !errors.Is(err, ports.ErrUnavailable) {
+	if err := store.Save(t.Context(), o, ports.IdempotencyKey{}); !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
 	if len(o.Changes()) != 1 {
@@ -231,7 +231,7 @@ func TestACommitWithAnUnknownOutcomeIsUnavailable(t *testing.T) {
 	}
 	heal()
 	// This time it had been committed. Whoever saves again is told.
-	if err := store.Save(t.Context(), o); !errors.Is(err, ports.ErrConflict) {
+	if err := store.Save(t.Context(), o, ports.IdempotencyKey{}); !errors.Is(err, ports.ErrConflict) {
 		t.Errorf("second save: got %v, want ErrConflict", err)
 	}
 	if n := count(t, db.Collection("outbox")); n != 1 {
@@ -246,14 +246,14 @@ func TestAServerThatHangsInTheCommitIsUnavailable(t *testing.T) {
 		{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: 600},
 	})
 	o := newOrder(t, "o-1", 1)
-	if err := hasty.Save(t.Context(), o); !errors.Is(err, ports.ErrUnavailable) {
+	if err := hasty.Save(t.Context(), o, ports.IdempotencyKey{}); !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
 	heal()
 	// Whether it was committed in the end is the server's secret, but the order must not stay locked.
 	patient := mongodb.NewStore(db, mongodb.Options{})
 	started := time.Now()
-	if err := patient.Save(t.Context(), o); err != nil && !errors.Is(err, ports.ErrConflict) {
+	if err := patient.Save(t.Context(), o, ports.IdempotencyKey{}); err != nil && !errors.Is(err, ports.ErrConflict) {
 		t.Errorf("second save: got %v, want none or ErrConflict", err)
 	}
 	if took := time.Since(started); took > 2*time.Second {
@@ -274,7 +274,7 @@ func TestACallerWhoLeavesDuringTheCommitGetsItsOutcome(t *testing.T) {
 	})
 	o := newOrder(t, "o-1", 1)
 	time.AfterFunc(100*time.Millisecond, cancel)
-	if err := store.Save(ctx, o); err != nil {
+	if err := store.Save(ctx, o, ports.IdempotencyKey{}); err != nil {
 		t.Errorf("save: %v", err)
 	}
 	if ctx.Err() == nil {
@@ -292,7 +292,7 @@ func TestACallerWhoLeavesBeforeTheCommitSavesNothing(t *testing.T) {
 	failCommand(t, db, times(1), "insert", bson.D{{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: 500}})
 	o := newOrder(t, "o-1", 1)
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if err := store.Save(ctx, o); !errors.Is(err, context.Canceled) || errors.Is(err, ports.ErrUnavailable) {
+	if err := store.Save(ctx, o, ports.IdempotencyKey{}); !errors.Is(err, context.Canceled) || errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("got %v, want Canceled alone: the outcome is known", err)
 	}
 	if n := count(t, db.Collection("orders")); n != 0 {
@@ -307,7 +307,7 @@ func TestATransientErrorIsTriedAgain(t *testing.T) {
 		failCommand(t, db, times(3), command, bson.D{
 			{Key: "errorCode", Value: 251}, {Key: "errorLabels", Value: bson.A{"TransientTransactionError"}},
 		})
-		if err := store.Save(t.Context(), newOrder(t, "o-"+command, 1)); err != nil {
+		if err := store.Save(t.Context(), newOrder(t, "o-"+command, 1), ports.IdempotencyKey{}); err != nil {
 			t.Errorf("%s fails three times: %v", command, err)
 		}
 	}
@@ -334,7 +334,7 @@ func TestAMessageThatIsThereAlreadyIsNoLostRace(t *testing.T) {
 	if _, err := db.Collection("outbox").InsertOne(t.Context(), bson.M{"_id": "o-1/1", "aggregateid": "o-1", "version": 1}); err != nil {
 		t.Fatal(err)
 	}
-	err := mongodb.NewStore(db, mongodb.Options{}).Save(t.Context(), newOrder(t, "o-1", 1))
+	err := mongodb.NewStore(db, mongodb.Options{}).Save(t.Context(), newOrder(t, "o-1", 1), ports.IdempotencyKey{})
 	if err == nil || errors.Is(err, ports.ErrConflict) || errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("got %v, want an error that nobody tries again", err)
 	}

@@ -153,7 +153,7 @@ func TestAScanAmongWritersIsInOrderAndWhole(t *testing.T) {
 		all.Go(func() {
 			for o.Version() < versions {
 				change(t, o, 1)
-				if err := store.Save(t.Context(), o); err != nil {
+				if err := store.Save(t.Context(), o, ports.IdempotencyKey{}); err != nil {
 					t.Error(err)
 					return
 				}

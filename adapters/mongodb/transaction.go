@@ -24,16 +24,16 @@ type write struct {
 	version  int      // the version that it has then
 	order    bson.Raw // what Store.put needs
 	messages []bson.Raw
-	key      string   // of the request; "" when there is none
-	receipt  bson.Raw // of the request
+	key      string   // the idempotency key; "" for none
+	result   bson.Raw // to be stored under the key
 	size     int      // bytes
 }
 
 // maxDocument is the server's limit, less what it and the driver add.
 const maxDocument = 16<<20 - 16<<10
 
-func (s *saver) newWrite(o *order.Order, messages []ports.Message, request ports.Request) (*write, error) {
-	w := &write{id: o.ID(), loaded: o.Version() - len(messages), version: o.Version(), key: request.Key}
+func (s *saver) newWrite(o *order.Order, messages []ports.Message, key ports.IdempotencyKey) (*write, error) {
+	w := &write{id: o.ID(), loaded: o.Version() - len(messages), version: o.Version(), key: key.Value}
 	state := newOrderDocument(o)
 	documents := make([]messageDocument, len(messages))
 	for i, m := range messages {
@@ -44,7 +44,7 @@ func (s *saver) newWrite(o *order.Order, messages []ports.Message, request ports
 	}
 	if w.key != "" {
 		var err error
-		if w.receipt, err = w.encode(receiptDocument{request.Key, request.Fingerprint, state}); err != nil {
+		if w.result, err = w.encode(resultDocument{key.Value, key.Fingerprint, state}); err != nil {
 			return nil, err
 		}
 	}
@@ -81,18 +81,18 @@ func (s *saver) commit(ctx context.Context, w *write) error {
 	return err
 }
 
-// put writes the orders, their messages and the receipts. Errors: ErrConflict when an order is not at the version that it
-// was loaded with, ErrRepeated when a key is taken. The server does not say which one, so that only who puts a single
+// put writes the orders, their messages and the stored results. Errors: ErrConflict when an order is not at the version that it
+// was loaded with, ErrDuplicateRequest when a key is taken. The server does not say which one, so that only who puts a single
 // order knows.
 func (s *saver) put(ctx context.Context, writes ...*write) error {
-	var receipts []mongo.WriteModel
+	var results []mongo.WriteModel
 	for _, w := range writes {
 		if w.key != "" {
-			receipts = append(receipts, keepReceipt(w))
+			results = append(results, storeResult(w))
 		}
 	}
-	if len(receipts) > 0 {
-		if err := s.keep(ctx, receipts); err != nil {
+	if len(results) > 0 {
+		if err := s.keep(ctx, results); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ func BenchmarkSaveCounted(b *testing.B) { benchmarkSave(b, New(nil).Orders(nothi
 func benchmarkSave(b *testing.B, store ports.OrderStore) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := store.Save(b.Context(), nil); err != nil {
+		if err := store.Save(b.Context(), nil, ports.IdempotencyKey{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -34,13 +34,13 @@ func BenchmarkRequestCounted(b *testing.B) {
 // nothing is a store that has nothing to do.
 type nothing struct{ ports.OrderStore }
 
-func (nothing) Save(context.Context, *order.Order) error { return nil }
+func (nothing) Save(context.Context, *order.Order, ports.IdempotencyKey) error { return nil }
 
 func TestCountingDoesNotAllocate(t *testing.T) {
 	m := New(nil)
 	store, observe := m.Orders(nothing{}), m.Requests("GET", "/orders/:id")
 	allocations := testing.AllocsPerRun(1000, func() {
-		_ = store.Save(t.Context(), nil)
+		_ = store.Save(t.Context(), nil, ports.IdempotencyKey{})
 		observe(404, time.Millisecond)
 		m.Committed(7)
 	})

@@ -110,14 +110,14 @@ type orders struct {
 	committed, conflict, repeated, unavailable, interrupted, failed prometheus.Counter
 }
 
-func (s *orders) Save(ctx context.Context, o *order.Order) error {
-	err := s.OrderStore.Save(ctx, o)
+func (s *orders) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
+	err := s.OrderStore.Save(ctx, o, key)
 	switch {
 	case err == nil:
 		s.committed.Inc()
 	case errors.Is(err, ports.ErrConflict):
 		s.conflict.Inc()
-	case errors.Is(err, ports.ErrRepeated):
+	case errors.Is(err, ports.ErrDuplicateRequest):
 		s.repeated.Inc()
 	case errors.Is(err, ports.ErrUnavailable):
 		s.unavailable.Inc()

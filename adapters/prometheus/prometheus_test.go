@@ -47,18 +47,18 @@ type brittleStore struct {
 	broken atomic.Bool
 }
 
-func (s *brittleStore) Save(ctx context.Context, o *order.Order) error {
+func (s *brittleStore) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	if s.broken.Load() {
 		return errors.New("the disk is full")
 	}
-	return s.OrderStore.Save(ctx, o)
+	return s.OrderStore.Save(ctx, o, key)
 }
 
 func TestEverySaveIsCountedByItsResult(t *testing.T) {
 	for err, want := range map[error]string{
 		nil: "committed",
 		fmt.Errorf("save order a: %w", ports.ErrConflict):                          "conflict",
-		fmt.Errorf("save order a: %w", ports.ErrRepeated):                          "repeated",
+		fmt.Errorf("save order a: %w", ports.ErrDuplicateRequest):                  "repeated",
 		fmt.Errorf("save order a: %w", ports.ErrUnavailable):                       "unavailable",
 		fmt.Errorf("save order a: %w: %w", ports.ErrUnavailable, context.Canceled): "unavailable",
 		fmt.Errorf("save order a: %w", context.Canceled):                           "interrupted",
@@ -66,7 +66,7 @@ func TestEverySaveIsCountedByItsResult(t *testing.T) {
 		errors.New("save order a: a document that nobody understands"):             "failed",
 	} {
 		m := New(nil)
-		if got := m.Orders(answering{err: err}).Save(t.Context(), nil); !errors.Is(got, err) {
+		if got := m.Orders(answering{err: err}).Save(t.Context(), nil, ports.IdempotencyKey{}); !errors.Is(got, err) {
 			t.Errorf("Save: got error %v, want %v", got, err)
 		}
 		for _, result := range []string{"committed", "conflict", "repeated", "unavailable", "interrupted", "failed"} {
@@ -85,7 +85,7 @@ type answering struct {
 	err error
 }
 
-func (s answering) Save(context.Context, *order.Order) error { return s.err }
+func (s answering) Save(context.Context, *order.Order, ports.IdempotencyKey) error { return s.err }
 
 func TestRequestsAreCountedByRouteAndStatus(t *testing.T) {
 	m := New(nil)

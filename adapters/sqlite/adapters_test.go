@@ -22,7 +22,7 @@ func TestADatabaseCanBeReadByAPerson(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := NewStore(db).Save(ports.WithTraceParent(t.Context(), "00-trace-01"), o); err != nil {
+	if err := NewStore(db).Save(ports.WithTraceParent(t.Context(), "00-trace-01"), o, ports.IdempotencyKey{}); err != nil {
 		t.Fatal(err)
 	}
 	for query, want := range map[string]string{
@@ -129,7 +129,7 @@ func TestTwoHandlesShareEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	save(t, one, fresh)
-	if err := NewStore(other).Save(ctx, stale); !errors.Is(err, ports.ErrConflict) {
+	if err := NewStore(other).Save(ctx, stale, ports.IdempotencyKey{}); !errors.Is(err, ports.ErrConflict) {
 		t.Errorf("save through the other: got error %v, want %v", err, ports.ErrConflict)
 	}
 

@@ -13,6 +13,7 @@ import (
 
 	"hexorders/adapters/eventjson"
 	"hexorders/core/order"
+	"hexorders/ports"
 )
 
 // BenchmarkSave sets Save against a raw loop, which does the same two inserts and the commit through the same driver
@@ -127,7 +128,7 @@ func rate(b *testing.B, clients int, work []saveable, save func(saveable) error)
 func storeLoop(b *testing.B, o options) func(saveable) error {
 	b.Helper()
 	store, ctx := NewStore(openWith(b, filepath.Join(b.TempDir(), "orders.db"), o)), b.Context()
-	return func(s saveable) error { return store.Save(ctx, s.order) }
+	return func(s saveable) error { return store.Save(ctx, s.order, ports.IdempotencyKey{}) }
 }
 
 // rawLoop is as fast as database/sql and one connection go: the same file, pragmas and tables, prepared statements.

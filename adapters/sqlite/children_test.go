@@ -43,7 +43,7 @@ func childSaves(ctx context.Context, args []string) error {
 			for n := 0; ; n++ {
 				o, err := order.New(fmt.Sprintf("%s-%d-%06d", args[1], client, n), "9999", []order.Item{{Product: "1111", Amount: 1}}, time.Now())
 				for change := 0; err == nil && change < 3; change++ {
-					if err = store.Save(ctx, o); err == nil {
+					if err = store.Save(ctx, o, ports.IdempotencyKey{}); err == nil {
 						printing.Lock()
 						_, err = fmt.Println(o.ID(), o.Version())
 						printing.Unlock()
@@ -99,7 +99,7 @@ func addPiece(ctx context.Context, store *Store, id string) error {
 		if err := o.AddItem("1111", 1, time.Now()); err != nil {
 			return err
 		}
-		if err := store.Save(ctx, o); !errors.Is(err, ports.ErrConflict) {
+		if err := store.Save(ctx, o, ports.IdempotencyKey{}); !errors.Is(err, ports.ErrConflict) {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ func TestOrderStoreOneByOne(t *testing.T) { porttest.OrderStore(t, openStorage(o
 
 func TestHistory(t *testing.T) { porttest.History(t, openStorage(options{})) }
 
-func TestReceipts(t *testing.T) { porttest.Receipts(t, openStorage(options{})) }
+func TestIdempotencyStore(t *testing.T) { porttest.IdempotencyStore(t, openStorage(options{})) }
 
 func TestParking(t *testing.T) {
 	porttest.Parking(t, func(t testing.TB) ports.Parking { return NewParking(openNew(t)) })
@@ -48,7 +48,7 @@ func openStorage(o options) func(testing.TB) porttest.Storage {
 		db := openWith(t, filepath.Join(t.TempDir(), "orders.db"), o)
 		store := NewStore(db)
 		return porttest.Storage{
-			Orders: store, Outbox: NewOutbox(db), Trimmer: NewOutbox(db), Receipts: store, History: store,
+			Orders: store, Outbox: NewOutbox(db), Trimmer: NewOutbox(db), Idempotency: store, History: store,
 			FailCommits: func(t testing.TB) func() { return failCommits(t, db) },
 			Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
 		}
@@ -63,11 +63,11 @@ func age(t testing.TB, db *DB, by time.Duration) {
 		return err
 	})
 	if err != nil {
-		t.Fatalf("make the receipts older: %v", err)
+		t.Fatalf("make the stored results older: %v", err)
 	}
 }
 
-func TestOldReceiptsGoAFewAtATime(t *testing.T) {
+func TestOldResultsGoAFewAtATime(t *testing.T) {
 	db := openNew(t)
 	store := NewStore(db)
 	saved := 0
@@ -76,7 +76,7 @@ func TestOldReceiptsGoAFewAtATime(t *testing.T) {
 		saved++
 		o, err := order.New(fmt.Sprintf("order-%03d", saved), "9999", nil, time.Now())
 		if err == nil {
-			err = store.Save(ports.WithRequest(t.Context(), ports.Request{Key: "key of " + o.ID()}), o)
+			err = store.Save(t.Context(), o, ports.IdempotencyKey{Value: "key of " + o.ID()})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -85,12 +85,12 @@ func TestOldReceiptsGoAFewAtATime(t *testing.T) {
 	for range 10 {
 		save()
 	}
-	age(t, db, ports.ReceiptsKept+time.Minute)
+	age(t, db, ports.ResultsKept+time.Minute)
 	for _, want := range []int{7, 4, 3} { // one comes, up to four go
 		save()
 		var kept int
 		if err := db.queryRow(t.Context(), "SELECT count(*) FROM receipts", nil, &kept); err != nil || kept != want {
-			t.Errorf("%d receipts are kept, error %v, want %d", kept, err, want)
+			t.Errorf("%d results are stored, error %v, want %d", kept, err, want)
 		}
 	}
 	var plan string
@@ -100,7 +100,7 @@ func TestOldReceiptsGoAFewAtATime(t *testing.T) {
 			return rows.Scan(&id, &parent, &unused, &plan)
 		})
 	if err != nil || !strings.Contains(plan, "receipts_by_age") {
-		t.Errorf("old receipts are looked for by %q, error %v, want by the index receipts_by_age", plan, err)
+		t.Errorf("old results are looked for by %q, error %v, want by the index receipts_by_age", plan, err)
 	}
 }
 

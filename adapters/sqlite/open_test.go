@@ -63,7 +63,7 @@ func newOrder(t testing.TB, id string) *order.Order {
 
 func save(t testing.TB, db *DB, o *order.Order) {
 	t.Helper()
-	if err := NewStore(db).Save(t.Context(), o); err != nil {
+	if err := NewStore(db).Save(t.Context(), o, ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("save order %s: %v", o.ID(), err)
 	}
 }
@@ -386,7 +386,7 @@ func TestManyMayOpenANewFileAtOnce(t *testing.T) {
 					return
 				}
 				defer db.Close()
-				if err := NewStore(db).Save(t.Context(), newOrder(t, fmt.Sprintf("order-%d", n))); err != nil {
+				if err := NewStore(db).Save(t.Context(), newOrder(t, fmt.Sprintf("order-%d", n)), ports.IdempotencyKey{}); err != nil {
 					t.Errorf("save: %v", err)
 				}
 			})

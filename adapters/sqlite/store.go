@@ -14,12 +14,12 @@ import (
 	"hexorders/ports"
 )
 
-// Store is a ports.OrderStore, a row an order, with its items as JSON, and its ports.Receipts.
+// Store is a ports.OrderStore, a row an order, with its items as JSON, and its ports.IdempotencyStore.
 type Store struct{ db *DB }
 
 var (
-	_ ports.OrderStore = (*Store)(nil)
-	_ ports.Receipts   = (*Store)(nil)
+	_ ports.OrderStore       = (*Store)(nil)
+	_ ports.IdempotencyStore = (*Store)(nil)
 )
 
 func NewStore(db *DB) *Store { return &Store{db} }
@@ -36,9 +36,9 @@ func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
 	return nil, fmt.Errorf("get order %.80q: %w", id, err)
 }
 
-// Save writes the order where it still has the version it was loaded with, a row in the outbox for each change, and the
-// receipt of the request, if there is one.
-func (s *Store) Save(ctx context.Context, o *order.Order) error {
+// Save writes the order where it still has the version it was loaded with, a row in the outbox for each change, and
+// the result under the idempotency key, if there is one.
+func (s *Store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("save order %q: %w", o.ID(), err)
 	}
@@ -57,9 +57,8 @@ func (s *Store) Save(ctx context.Context, o *order.Order) error {
 		log[i] = messageColumns(m)
 		size += len(m.Payload)
 	}
-	request := ports.RequestOf(ctx)
 	err = s.db.writer.do(ctx, size, func(t *tx) error {
-		if err := checkKey(t, request.Key); err != nil {
+		if err := checkKey(t, key.Value); err != nil {
 			return err
 		}
 		var changed int64
@@ -82,7 +81,7 @@ func (s *Store) Save(ctx context.Context, o *order.Order) error {
 				return err
 			}
 		}
-		return keepReceipt(t, request, state.ID)
+		return storeResult(t, key, state.ID)
 	})
 	if err != nil {
 		return fmt.Errorf("save order %q: %w", o.ID(), err)

@@ -66,7 +66,7 @@ func saveAside(ctx context.Context, db *DB, o *order.Order) *saving {
 	s := &saving{order: o, ended: make(chan struct{})}
 	go func() {
 		defer close(s.ended)
-		s.err = NewStore(db).Save(ctx, o)
+		s.err = NewStore(db).Save(ctx, o, ports.IdempotencyKey{})
 	}()
 	return s
 }
@@ -396,7 +396,7 @@ func TestAfterCloseEverythingIsErrClosed(t *testing.T) {
 	closing.Wait()
 
 	ctx, m := t.Context(), ports.Message{ID: "order-1/1", OrderID: "order-1", Version: 1}
-	calls := map[string]error{"Tail": <-tailed, "Read": <-read, "Save": NewStore(db).Save(ctx, newOrder(t, "order-2"))}
+	calls := map[string]error{"Tail": <-tailed, "Read": <-read, "Save": NewStore(db).Save(ctx, newOrder(t, "order-2"), ports.IdempotencyKey{})}
 	_, calls["Get"] = NewStore(db).Get(ctx, "order-1")
 	_, _, calls["ByBuyer"] = NewStore(db).ByBuyer(ctx, "9999", ports.Page{})
 	_, calls["Position"] = NewOutbox(db).Position(ctx)
@@ -425,7 +425,7 @@ func TestAFullDiskIsAnErrorAndPasses(t *testing.T) {
 	for {
 		id := fmt.Sprintf("order-%04d", len(saved))
 		o := newOrder(t, id)
-		err := NewStore(db).Save(t.Context(), o)
+		err := NewStore(db).Save(t.Context(), o, ports.IdempotencyKey{})
 		if err == nil && len(saved) < 1000 {
 			saved = append(saved, id)
 			continue
@@ -496,7 +496,7 @@ func TestTheWriterGetsOutOfAForgottenTransaction(t *testing.T) {
 	if _, err := db.writer.conn.ExecContext(t.Context(), "BEGIN"); err != nil { // as if a ROLLBACK had failed
 		t.Fatal(err)
 	}
-	if err := NewStore(db).Save(t.Context(), newOrder(t, "one")); !errors.Is(err, ports.ErrUnavailable) {
+	if err := NewStore(db).Save(t.Context(), newOrder(t, "one"), ports.IdempotencyKey{}); !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("save in a forgotten transaction: got error %v, want %v", err, ports.ErrUnavailable)
 	}
 	save(t, db, newOrder(t, "two"))
@@ -528,11 +528,11 @@ func TestOnlyWhatWasCommittedWakesThoseWhoWait(t *testing.T) {
 		t.Error("a commit did not ring")
 	}
 	rung = db.commits.next()
-	if err := NewStore(db).Save(t.Context(), newOrder(t, "order-1")); !errors.Is(err, ports.ErrConflict) {
+	if err := NewStore(db).Save(t.Context(), newOrder(t, "order-1"), ports.IdempotencyKey{}); !errors.Is(err, ports.ErrConflict) {
 		t.Errorf("save of an order that is there: got error %v, want %v", err, ports.ErrConflict)
 	}
 	heal := failCommits(t, db)
-	if err := NewStore(db).Save(t.Context(), newOrder(t, "order-2")); err == nil {
+	if err := NewStore(db).Save(t.Context(), newOrder(t, "order-2"), ports.IdempotencyKey{}); err == nil {
 		t.Error("a failed commit was no error")
 	}
 	if isRung(rung) {

@@ -147,7 +147,7 @@ func (w *world) save(id string, messages int) {
 		err = o.AddItem("product", 1, time.Now())
 	}
 	if err == nil {
-		err = w.store.Save(w.t.Context(), o)
+		err = w.store.Save(w.t.Context(), o, ports.IdempotencyKey{})
 	}
 	if err != nil {
 		w.t.Fatalf("save %s: %v", id, err)
@@ -162,7 +162,7 @@ func (w *world) add(id string) {
 		err = o.AddItem("product", 1, time.Now())
 	}
 	if err == nil {
-		err = w.store.Save(w.t.Context(), o)
+		err = w.store.Save(w.t.Context(), o, ports.IdempotencyKey{})
 	}
 	if err != nil {
 		w.t.Fatalf("add to %s: %v", id, err)

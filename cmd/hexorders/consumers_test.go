@@ -40,7 +40,7 @@ func published(t *testing.T) {
 		err = o.Submit(time.Now())
 	}
 	if err == nil {
-		err = s.orders.Save(t.Context(), o)
+		err = s.orders.Save(t.Context(), o, ports.IdempotencyKey{})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -30,17 +30,17 @@ import (
 
 // storage is what one store brings.
 type storage struct {
-	orders   ports.OrderStore
-	receipts ports.Receipts // of requests; nil: those with an Idempotency-Key are refused
-	history  ports.History  // nil: nobody is told what has happened to an order
-	outbox   ports.Outbox
-	backlog  ports.Backlog // nil: nobody is told how far the relay is behind
-	parking  ports.Parking
-	lease    ports.Lease
-	topic    ports.Topic // for the in-process broker
-	views    viewStore
-	ready    func(context.Context) error // nil when it can be reached
-	close    func(context.Context) error
+	orders      ports.OrderStore
+	idempotency ports.IdempotencyStore // nil: commands with an Idempotency-Key are refused
+	history     ports.History          // nil: nobody is told what has happened to an order
+	outbox      ports.Outbox
+	backlog     ports.Backlog // nil: nobody is told how far the relay is behind
+	parking     ports.Parking
+	lease       ports.Lease
+	topic       ports.Topic // for the in-process broker
+	views       viewStore
+	ready       func(context.Context) error // nil when it can be reached
+	close       func(context.Context) error
 }
 
 // viewStore is what a store brings for the views: as they are written, read and built anew.
@@ -60,7 +60,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		}
 		store, outbox := sqlite.NewStore(db), sqlite.NewOutbox(db)
 		return &storage{
-			orders: store, receipts: store, history: store, outbox: outbox, backlog: outbox, parking: sqlite.NewParking(db),
+			orders: store, idempotency: store, history: store, outbox: outbox, backlog: outbox, parking: sqlite.NewParking(db),
 			lease: sqlite.NewLease(db, "relay"), topic: sqlite.NewTopic(db), views: sqlite.NewViews(db),
 			ready: db.Ping,
 			close: func(context.Context) error { return db.Close() },
@@ -69,7 +69,7 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		store := memory.NewStore()
 		outbox := memory.NewOutbox(store)
 		return &storage{
-			orders: store, receipts: store, history: store, outbox: outbox, backlog: outbox, parking: memory.NewParking(),
+			orders: store, idempotency: store, history: store, outbox: outbox, backlog: outbox, parking: memory.NewParking(),
 			lease: memory.NewLease(), topic: memory.NewTopic(), views: memory.NewViews(),
 			ready: func(context.Context) error { return nil },
 			close: func(context.Context) error { return nil },
@@ -91,10 +91,10 @@ func openStorage(ctx context.Context, c *Config, log *slog.Logger, committed fun
 		var closeStore func(context.Context) error
 		if c.Store == "mongodb" {
 			store, outbox := mongodb.NewStore(db, options), mongodb.NewOutbox(db, outboxOptions)
-			s.orders, s.receipts, s.history, s.outbox, s.backlog, closeStore = store, store, store, outbox, outbox, store.Close
+			s.orders, s.idempotency, s.history, s.outbox, s.backlog, closeStore = store, store, store, outbox, outbox, store.Close
 		} else {
 			store, log := mongodb.NewEventStore(db, options), mongodb.NewEventLog(db, outboxOptions)
-			s.orders, s.receipts, s.history, s.outbox, s.backlog, closeStore = store, store, store, log, log, store.Close
+			s.orders, s.idempotency, s.history, s.outbox, s.backlog, closeStore = store, store, store, log, log, store.Close
 		}
 		s.close = func(ctx context.Context) error { return errors.Join(closeStore(ctx), db.Client().Disconnect(ctx)) }
 		return s, nil
@@ -170,7 +170,7 @@ func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *p
 	burst, _ := strconv.Atoi(c.HTTP.Burst)
 	wait, _ := time.ParseDuration(c.Views.Wait)
 	return httpapi.Options{
-		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{Now: time.Now, NewID: newID, Receipts: s.receipts, History: s.history, Decode: eventjson.Event}),
+		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{Now: time.Now, NewID: newID, Idempotency: s.idempotency, History: s.history, Decode: eventjson.Event}),
 		Views:  app.NewViews(s.views, app.ViewsOptions{Wait: wait}),
 		Ready:  ready,
 		Logger: log,

@@ -12,14 +12,14 @@ type Check[F any] struct {
 	Prove func(testing.TB, F)
 }
 
-func OrderStoreChecks() []Check[Storage]    { return export(orderStoreChecks) }
-func OutboxChecks() []Check[Storage]        { return export(outboxChecks) }
-func HistoryChecks() []Check[Storage]       { return export(historyChecks) }
-func ReceiptsChecks() []Check[Storage]      { return export(receiptsChecks) }
-func TrimmerChecks() []Check[Storage]       { return export(trimmerChecks) }
-func ParkingChecks() []Check[ports.Parking] { return export(parkingChecks) }
-func LeaseChecks() []Check[ports.Lease]     { return export(leaseChecks) }
-func PublisherChecks() []Check[Broker]      { return export(publisherChecks) }
+func OrderStoreChecks() []Check[Storage]       { return export(orderStoreChecks) }
+func OutboxChecks() []Check[Storage]           { return export(outboxChecks) }
+func HistoryChecks() []Check[Storage]          { return export(historyChecks) }
+func IdempotencyStoreChecks() []Check[Storage] { return export(idempotencyStoreChecks) }
+func TrimmerChecks() []Check[Storage]          { return export(trimmerChecks) }
+func ParkingChecks() []Check[ports.Parking]    { return export(parkingChecks) }
+func LeaseChecks() []Check[ports.Lease]        { return export(leaseChecks) }
+func PublisherChecks() []Check[Broker]         { return export(publisherChecks) }
 
 func InboxChecks() []Check[ReadingSide]       { return export(inboxChecks) }
 func OrderViewsChecks() []Check[ReadingSide]  { return export(orderViewsChecks) }

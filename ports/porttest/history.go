@@ -51,7 +51,7 @@ func wantHistory(t testing.TB, got []ports.Message, id string, first, last int) 
 func historyIsTheOutbox(t testing.TB, s Storage) {
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	o := newOrder(t, orderID(1), 3)
-	if err := s.Orders.Save(ports.WithTraceParent(bounded(t), trace), o); err != nil {
+	if err := s.Orders.Save(ports.WithTraceParent(bounded(t), trace), o, ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("Save: %v", err)
 	}
 	for range 9 { // two digits: versions are numbers and not text

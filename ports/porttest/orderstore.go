@@ -232,7 +232,7 @@ func racingWriters(t testing.TB, s Storage) {
 			ctx := bounded(t)
 			all.Go(func() {
 				<-start
-				results[i] = s.Orders.Save(ctx, o)
+				results[i] = s.Orders.Save(ctx, o, ports.IdempotencyKey{})
 			})
 		}
 		close(start)
@@ -297,7 +297,7 @@ func changedButNeverSaved(t testing.TB, s Storage) {
 func wantConflict(t testing.TB, s Storage, o *order.Order) {
 	t.Helper()
 	before, changes := o.Snapshot(), len(o.Changes())
-	wantError(t, fmt.Sprintf("Save of order %s, version %d", o.ID(), o.Version()), s.Orders.Save(bounded(t), o), ports.ErrConflict)
+	wantError(t, fmt.Sprintf("Save of order %s, version %d", o.ID(), o.Version()), s.Orders.Save(bounded(t), o, ports.IdempotencyKey{}), ports.ErrConflict)
 	wantSame(t, o.Snapshot(), before)
 	if len(o.Changes()) != changes {
 		t.Errorf("after ErrConflict the order has %d changes, want the %d it had", len(o.Changes()), changes)
@@ -325,7 +325,7 @@ func refusedSaveHurtsNoOther(t testing.TB, s Storage) {
 	for i, o := range orders {
 		all.Go(func() {
 			<-start
-			results[i] = s.Orders.Save(ctx, o)
+			results[i] = s.Orders.Save(ctx, o, ports.IdempotencyKey{})
 		})
 	}
 	close(start)
@@ -368,7 +368,7 @@ func crowdOfSavers(t testing.TB, s Storage) {
 	for i, o := range savers {
 		all.Go(func() {
 			<-start
-			results[i] = s.Orders.Save(ctx, o)
+			results[i] = s.Orders.Save(ctx, o, ports.IdempotencyKey{})
 		})
 	}
 	close(start)
@@ -443,7 +443,7 @@ func messageFields(t testing.TB, s Storage) {
 func messageTraceParent(t testing.TB, s Storage) {
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	o := newOrder(t, orderID(1), 2)
-	if err := s.Orders.Save(ports.WithTraceParent(bounded(t), trace), o); err != nil {
+	if err := s.Orders.Save(ports.WithTraceParent(bounded(t), trace), o, ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("Save: %v", err)
 	}
 	change(t, o, 1)
@@ -494,7 +494,7 @@ func failedCommitOfMany(t testing.TB, s Storage) {
 	ctx := bounded(t)
 	for i := range orders {
 		orders[i], want[orderID(i)] = newOrder(t, orderID(i), 1), 1
-		all.Go(func() { results[i] = s.Orders.Save(ctx, orders[i]) })
+		all.Go(func() { results[i] = s.Orders.Save(ctx, orders[i], ports.IdempotencyKey{}) })
 	}
 	all.Wait()
 	heal()
@@ -514,7 +514,7 @@ func failedCommitOfMany(t testing.TB, s Storage) {
 func wantFailedSave(t testing.TB, s Storage, o *order.Order) {
 	t.Helper()
 	before, changes := o.Snapshot(), len(o.Changes())
-	err := s.Orders.Save(bounded(t), o)
+	err := s.Orders.Save(bounded(t), o, ports.IdempotencyKey{})
 	if err == nil {
 		t.Fatal("Save returned nil though the commit failed")
 	}
@@ -631,7 +631,7 @@ func saveMany(t testing.TB, s Storage, n int) {
 	for range 16 {
 		all.Go(func() {
 			for n := range numbers {
-				if err := s.Orders.Save(ctx, newOrder(t, orderID(n), 1)); err != nil {
+				if err := s.Orders.Save(ctx, newOrder(t, orderID(n), 1), ports.IdempotencyKey{}); err != nil {
 					once.Do(func() { t.Errorf("Save of order %s: %v", orderID(n), err) })
 				}
 			}
@@ -705,7 +705,7 @@ func cursorOfAnotherBuyer(t testing.TB, s Storage) {
 
 func cancelledSave(t testing.TB, s Storage) {
 	o := newOrder(t, orderID(1), 2)
-	wantCancelled(t, "Save", func(ctx context.Context) error { return s.Orders.Save(ctx, o) })
+	wantCancelled(t, "Save", func(ctx context.Context) error { return s.Orders.Save(ctx, o, ports.IdempotencyKey{}) })
 	if len(o.Changes()) != 2 {
 		t.Errorf("after a cancelled Save the order has %d changes, want the 2 it had", len(o.Changes()))
 	}

@@ -212,7 +212,7 @@ func startTailAmongWriters(t testing.TB, s Storage, firstOrder int) {
 		want[o.ID()] = each
 		writers.Go(func() {
 			for {
-				if err := s.Orders.Save(ctx, o); err != nil {
+				if err := s.Orders.Save(ctx, o, ports.IdempotencyKey{}); err != nil {
 					if ctx.Err() == nil { // else the check has ended already
 						t.Errorf("Save of order %s: %v", o.ID(), err)
 					}
@@ -339,7 +339,7 @@ func writeChanges(ctx context.Context, s Storage, id string, n int) error {
 		if err := addPieces(o, n-len(o.Changes())); err != nil {
 			return err
 		}
-		if err := s.Orders.Save(ctx, o); !errors.Is(err, ports.ErrConflict) {
+		if err := s.Orders.Save(ctx, o, ports.IdempotencyKey{}); !errors.Is(err, ports.ErrConflict) {
 			return err
 		}
 	}

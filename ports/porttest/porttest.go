@@ -16,7 +16,7 @@ import (
 	"hexorders/ports"
 )
 
-// Storage is what the OrderStore, Outbox, Trimmer, Receipts and History suites run against: a fresh, empty store with what it
+// Storage is what the OrderStore, Outbox, Trimmer, IdempotencyStore and History suites run against: a fresh, empty store with what it
 // leaves behind. Whatever has to be closed afterwards belongs into t.Cleanup of open.
 type Storage struct {
 	Orders ports.OrderStore
@@ -26,9 +26,9 @@ type Storage struct {
 	// FailCommits makes every commit of Save fail until heal is called: the writes happen, the commit does not.
 	FailCommits func(t testing.TB) (heal func())
 
-	// For the Receipts suite alone: the receipts, and a way to make all that are kept older.
-	Receipts ports.Receipts
-	Age      func(t testing.TB, by time.Duration)
+	// For the IdempotencyStore suite alone. Age makes all stored results older.
+	Idempotency ports.IdempotencyStore
+	Age         func(t testing.TB, by time.Duration)
 	// For the History suite alone.
 	History ports.History
 }
@@ -39,8 +39,10 @@ func OrderStore(t *testing.T, open func(t testing.TB) Storage) { run(t, orderSto
 // Outbox checks the promises of ports.Outbox, with messages that the store's Save has left behind.
 func Outbox(t *testing.T, open func(t testing.TB) Storage) { run(t, outboxChecks, open) }
 
-// Receipts checks the promises of ports.Receipts, with what the store's Save has left behind.
-func Receipts(t *testing.T, open func(t testing.TB) Storage) { run(t, receiptsChecks, open) }
+// IdempotencyStore checks the promises of ports.IdempotencyStore, with what the store's Save has left behind.
+func IdempotencyStore(t *testing.T, open func(t testing.TB) Storage) {
+	run(t, idempotencyStoreChecks, open)
+}
 
 // History checks the promises of ports.History, with what the store's Save has left behind.
 func History(t *testing.T, open func(t testing.TB) Storage) { run(t, historyChecks, open) }

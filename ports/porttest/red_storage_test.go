@@ -148,14 +148,14 @@ func storageFlaw(name string, red ...string) flaw[porttest.Storage] {
 func openStorage(flaw string) porttest.Storage {
 	s := &store{
 		flaw: flaw, orders: map[string]order.Snapshot{}, live: map[string]*order.Order{}, grown: make(chan struct{}),
-		receipts: map[string]*receipt{},
+		results: map[string]*result{},
 	}
 	setFailing := func(failing bool) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.failing = failing
 	}
-	return porttest.Storage{Orders: s, Outbox: s, Trimmer: s, Receipts: s, History: s, Age: s.age, FailCommits: func(testing.TB) func() {
+	return porttest.Storage{Orders: s, Outbox: s, Trimmer: s, Idempotency: s, History: s, Age: s.age, FailCommits: func(testing.TB) func() {
 		setFailing(true)
 		return func() { setFailing(false) }
 	}}
@@ -171,7 +171,7 @@ type store struct {
 	cut    int // how many messages were trimmed
 	grown  chan struct{}
 
-	receipts map[string]*receipt
+	results map[string]*result
 
 	position ports.Position
 	term     int64
@@ -216,19 +216,19 @@ func (s *store) restore(state order.Snapshot) (*order.Order, error) {
 	return order.Restore(state)
 }
 
-func (s *store) Save(ctx context.Context, o *order.Order) error {
-	err := s.save(ctx, o)
+func (s *store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
+	err := s.save(ctx, o, key)
 	if err == nil && !s.has("forgets to call Committed") || s.has("calls Committed whatever happens") {
 		o.Committed()
 	}
 	return err
 }
 
-func (s *store) save(ctx context.Context, o *order.Order) error {
+func (s *store) save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	if err := s.ended(ctx); err != nil {
 		return err
 	}
-	if len(o.Changes()) == 0 && !s.has("saves what has no changes") && !s.has("keeps a receipt of what has no changes") {
+	if len(o.Changes()) == 0 && !s.has("saves what has no changes") && !s.has("stores a result of an order without changes") {
 		return nil
 	}
 	messages, err := eventjson.Messages(ctx, o)
@@ -244,24 +244,23 @@ func (s *store) save(ctx context.Context, o *order.Order) error {
 		state.Status = order.StatusPending
 	}
 
-	request := ports.RequestOf(ctx)
-	if s.has("keeps a receipt of what has no changes") && len(o.Changes()) == 0 {
+	if s.has("stores a result of an order without changes") && len(o.Changes()) == 0 {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.keep(request, state)
+		s.keep(key, state)
 		return nil
 	}
-	if s.has("looks for the key before its transaction") && s.repeated(request) {
-		return ports.ErrRepeated
+	if s.has("looks for the key before its transaction") && s.isTaken(key) {
+		return ports.ErrDuplicateRequest
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.has("takes the key before it is sure") {
-		defer s.keep(request, state)
+		defer s.keep(key, state)
 	}
-	if !s.has("looks for the key before its transaction") && s.hasKey(request) {
-		s.poisoned = s.has("fails the save beside a repeated one")
-		return ports.ErrRepeated
+	if !s.has("looks for the key before its transaction") && s.hasKey(key) {
+		s.poisoned = s.has("fails the save beside a duplicate one")
+		return ports.ErrDuplicateRequest
 	}
 	if s.stale(o) {
 		s.poisoned = s.has("fails the save beside a refused one")
@@ -285,7 +284,7 @@ func (s *store) save(ctx context.Context, o *order.Order) error {
 	}
 	if keepOrder {
 		s.orders[state.ID] = state
-		s.keep(request, state)
+		s.keep(key, state)
 	}
 	if s.has("shares its live object") {
 		s.live[state.ID] = o

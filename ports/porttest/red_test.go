@@ -38,8 +38,8 @@ func TestHistorySuiteGoesRed(t *testing.T) {
 	goesRed(t, porttest.HistoryChecks(), historyFlaws, func() porttest.Storage { return openStorage("") })
 }
 
-func TestReceiptsSuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.ReceiptsChecks(), receiptsFlaws, func() porttest.Storage { return openStorage("") })
+func TestIdempotencyStoreSuiteGoesRed(t *testing.T) {
+	goesRed(t, porttest.IdempotencyStoreChecks(), idempotencyFlaws, func() porttest.Storage { return openStorage("") })
 }
 
 func TestTrimmerSuiteGoesRed(t *testing.T) {

@@ -89,7 +89,7 @@ func bounded(t testing.TB) context.Context {
 
 func save(t testing.TB, s Storage, o *order.Order) {
 	t.Helper()
-	if err := s.Orders.Save(bounded(t), o); err != nil {
+	if err := s.Orders.Save(bounded(t), o, ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("Save of order %s, version %d: %v", o.ID(), o.Version(), err)
 	}
 }
@@ -115,7 +115,7 @@ func named(err error) string {
 	for name, sentinel := range map[string]error{
 		"ports.ErrNotFound": ports.ErrNotFound, "ports.ErrConflict": ports.ErrConflict, "ports.ErrBadCursor": ports.ErrBadCursor,
 		"ports.ErrFenced": ports.ErrFenced, "ports.ErrLeaseHeld": ports.ErrLeaseHeld, "ports.ErrRefused": ports.ErrRefused,
-		"ports.ErrRepeated": ports.ErrRepeated, "ports.ErrUnavailable": ports.ErrUnavailable, "context.Canceled": context.Canceled,
+		"ports.ErrDuplicateRequest": ports.ErrDuplicateRequest, "ports.ErrUnavailable": ports.ErrUnavailable, "context.Canceled": context.Canceled,
 	} {
 		if errors.Is(err, sentinel) {
 			return fmt.Sprintf("%s (%v)", name, err)
@@ -298,7 +298,7 @@ var markers atomic.Int64
 func logged(t testing.TB, s Storage) []ports.Message {
 	t.Helper()
 	mark := fmt.Sprintf("%s%09d", markerPrefix, markers.Add(1))
-	if err := s.Orders.Save(bounded(t), newOrderOf(t, "marker", mark, 1)); err != nil {
+	if err := s.Orders.Save(bounded(t), newOrderOf(t, "marker", mark, 1), ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("Save of one more order, to mark the end of the outbox: %v", err)
 	}
 	f := follow(t, s.Outbox, "")

@@ -202,7 +202,7 @@ func trimAmongWriters(t testing.TB, s Storage) {
 		want[o.ID()] = each
 		others.Go(func() {
 			for {
-				if err := s.Orders.Save(ctx, o); err != nil {
+				if err := s.Orders.Save(ctx, o, ports.IdempotencyKey{}); err != nil {
 					fail(fmt.Errorf("Save of order %s: %w", o.ID(), err))
 					return
 				}

@@ -118,18 +118,18 @@ func TestEveryMessageOfAStoreIsAsDescribed(t *testing.T) {
 	one := ports.Target{ID: "order-1"}
 	for _, command := range []func() (*order.Order, error){
 		func() (*order.Order, error) {
-			return orders.Create(ctx, "<ü> & 茶", []order.Item{{Product: "1111", Amount: 3}})
+			return orders.Create(ctx, "<ü> & 茶", []order.Item{{Product: "1111", Amount: 3}}, ports.IdempotencyKey{})
 		},
 		func() (*order.Order, error) { return orders.AddItem(ctx, one, "🛒", order.MaxAmount) },
 		func() (*order.Order, error) { return orders.ChangeAmount(ctx, one, "1111", 1) },
 		func() (*order.Order, error) { return orders.RemoveItem(ctx, one, "🛒") },
 		func() (*order.Order, error) { return orders.Submit(ctx, one) },
 		func() (*order.Order, error) { return orders.Pay(ctx, one) },
-		func() (*order.Order, error) { return orders.Create(ctx, "9999", nil) },
+		func() (*order.Order, error) { return orders.Create(ctx, "9999", nil, ports.IdempotencyKey{}) },
 		func() (*order.Order, error) {
 			return orders.Cancel(ctx, ports.Target{ID: "order-2"}, order.ByBuyer, strings.Repeat("🛒", order.MaxReasonLength))
 		},
-		func() (*order.Order, error) { return orders.Create(ctx, "9999", nil) },
+		func() (*order.Order, error) { return orders.Create(ctx, "9999", nil, ports.IdempotencyKey{}) },
 		func() (*order.Order, error) {
 			return orders.Cancel(ctx, ports.Target{ID: "order-3"}, order.BySystem, "")
 		},

@@ -103,7 +103,7 @@ func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
 }
 
 // Save is a transaction because it keeps the lock: nothing comes between the look at the version and the commit.
-func (s *Store) Save(ctx context.Context, o *order.Order) error {
+func (s *Store) Save(ctx context.Context, o *order.Order, _ ports.IdempotencyKey) error {
 	messages, err := eventjson.Messages(ctx, o)
 	if err != nil || len(messages) == 0 {
 		return err

@@ -41,7 +41,7 @@ func TestARestartChangesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "orders.log")
 	before := open(t, path)
 	paid, basket := newOrder(t, "order-1"), newOrder(t, "order-2")
-	if err := before.Save(ports.WithTraceParent(t.Context(), "00-trace-01"), paid); err != nil {
+	if err := before.Save(ports.WithTraceParent(t.Context(), "00-trace-01"), paid, ports.IdempotencyKey{}); err != nil {
 		t.Fatal(err)
 	}
 	save(t, before, basket)
@@ -137,7 +137,7 @@ func TestNothingIsSavedOnABrokenDisk(t *testing.T) {
 
 			healthy := s.file
 			swapFile(s, breakDisk(t, path, healthy))
-			if err := s.Save(t.Context(), refused); !errors.Is(err, ports.ErrUnavailable) {
+			if err := s.Save(t.Context(), refused, ports.IdempotencyKey{}); !errors.Is(err, ports.ErrUnavailable) {
 				t.Errorf("Save: got error %v, want ports.ErrUnavailable", err)
 			}
 			if err := s.Checkpoint(t.Context(), 1, "1"); !errors.Is(err, ports.ErrUnavailable) {
@@ -252,7 +252,7 @@ func TestAClosedStoreSavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "orders.log")
 	s := open(t, path)
 	closeNow(t, s)
-	if err := s.Save(t.Context(), newOrder(t, "order-1")); !errors.Is(err, ports.ErrUnavailable) {
+	if err := s.Save(t.Context(), newOrder(t, "order-1"), ports.IdempotencyKey{}); !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("Save: got error %v, want ports.ErrUnavailable", err)
 	}
 	wantVersion(t, open(t, path), "order-1", 0)
@@ -264,7 +264,7 @@ func TestACancelledContextEndsTheWaitForTheDisk(t *testing.T) {
 	hanging := hangingDisk{file: s.file, reached: make(chan struct{}), repaired: make(chan struct{})}
 	swapFile(s, hanging)
 	saved, o := make(chan error, 1), newOrder(t, "order-1")
-	go func() { saved <- s.Save(t.Context(), o) }()
+	go func() { saved <- s.Save(t.Context(), o, ports.IdempotencyKey{}) }()
 	select {
 	case <-hanging.reached:
 	case err := <-saved:
@@ -359,7 +359,7 @@ func newOrder(t testing.TB, id string) *order.Order {
 
 func save(t testing.TB, s *Store, o *order.Order) {
 	t.Helper()
-	if err := s.Save(t.Context(), o); err != nil {
+	if err := s.Save(t.Context(), o, ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("Save of %s: %v", o.ID(), err)
 	}
 }

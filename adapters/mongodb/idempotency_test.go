@@ -1,7 +1,6 @@
 package mongodb_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -13,8 +12,8 @@ import (
 	"hexorders/ports"
 )
 
-func under(ctx context.Context, key string) context.Context {
-	return ports.WithRequest(ctx, ports.Request{Key: key, Fingerprint: "of " + key})
+func keyOf(value string) ports.IdempotencyKey {
+	return ports.IdempotencyKey{Value: value, Fingerprint: "of " + value}
 }
 
 // Two processes, each with a committer of its own, get the same request at the same moment.
@@ -26,18 +25,18 @@ func TestTwoStoresRaceForAKey(t *testing.T) {
 		key := fmt.Sprintf("key-%d", round)
 		orders := []*order.Order{newOrder(t, key+"-a", 1), newOrder(t, key+"-b", 1)}
 		results := crowd(t,
-			func() error { return one.Save(under(t.Context(), key), orders[0]) },
-			func() error { return other.Save(under(t.Context(), key), orders[1]) })
+			func() error { return one.Save(t.Context(), orders[0], keyOf(key)) },
+			func() error { return other.Save(t.Context(), orders[1], keyOf(key)) })
 		winner := 0
 		if results[0] != nil {
 			winner = 1
 		}
-		if results[winner] != nil || !errors.Is(results[1-winner], ports.ErrRepeated) {
-			t.Fatalf("round %d: got %v and %v, want nil and ErrRepeated", round, results[0], results[1])
+		if results[winner] != nil || !errors.Is(results[1-winner], ports.ErrDuplicateRequest) {
+			t.Fatalf("round %d: got %v and %v, want nil and ErrDuplicateRequest", round, results[0], results[1])
 		}
-		receipt, err := one.Receipt(t.Context(), key)
-		if err != nil || receipt.Order.ID() != orders[winner].ID() {
-			t.Fatalf("round %d: receipt %v, error %v, want one of %s", round, receipt, err, orders[winner].ID())
+		result, err := one.StoredResult(t.Context(), key)
+		if err != nil || result.Order.ID() != orders[winner].ID() {
+			t.Fatalf("round %d: stored result %v, error %v, want one of %s", round, result, err, orders[winner].ID())
 		}
 	}
 	if orders, messages := count(t, db.Collection("orders")), count(t, db.Collection("outbox")); orders != rounds || messages != rounds {
@@ -46,7 +45,7 @@ func TestTwoStoresRaceForAKey(t *testing.T) {
 }
 
 // Saves that are refused are left out, and the others still share a transaction.
-func TestARepeatedSaveDoesNotBreakUpItsBatch(t *testing.T) {
+func TestADuplicateSaveDoesNotBreakUpItsBatch(t *testing.T) {
 	db := testDB(t)
 	var transactions, committed atomic.Int64
 	store := mongodb.NewStore(db, mongodb.Options{Committed: func(saves int) {
@@ -56,7 +55,7 @@ func TestARepeatedSaveDoesNotBreakUpItsBatch(t *testing.T) {
 	var saves []func() error
 	for _, key := range ids("taken", 300) {
 		o := newOrder(t, key, 1)
-		saves = append(saves, func() error { return store.Save(under(t.Context(), key), o) })
+		saves = append(saves, func() error { return store.Save(t.Context(), o, keyOf(key)) })
 	}
 	if err := errors.Join(crowd(t, saves...)...); err != nil {
 		t.Fatal(err)
@@ -64,25 +63,25 @@ func TestARepeatedSaveDoesNotBreakUpItsBatch(t *testing.T) {
 	saves = nil
 	transactions.Store(0)
 	committed.Store(0)
-	repeats := func(i int) bool { return i%4 == 0 }
+	duplicate := func(i int) bool { return i%4 == 0 }
 	for i, id := range ids("o", 1000) {
 		key := id
-		if repeats(i) {
+		if duplicate(i) {
 			key = fmt.Sprintf("taken-%03d", i/4)
 		}
 		o := newOrder(t, id, 1)
-		saves = append(saves, func() error { return store.Save(under(t.Context(), key), o) })
+		saves = append(saves, func() error { return store.Save(t.Context(), o, keyOf(key)) })
 	}
 	for i, err := range crowd(t, saves...) {
-		if repeats(i) && !errors.Is(err, ports.ErrRepeated) || !repeats(i) && err != nil {
+		if duplicate(i) && !errors.Is(err, ports.ErrDuplicateRequest) || !duplicate(i) && err != nil {
 			t.Errorf("save %d: %v", i, err)
 		}
 	}
 	if committed.Load() != 750 || transactions.Load() > 375 {
 		t.Errorf("%d saves in %d transactions, want 750 in 375 at most", committed.Load(), transactions.Load())
 	}
-	if receipts := count(t, db.Collection("receipts")); receipts != 1050 {
-		t.Errorf("%d receipts, want 1050", receipts)
+	if results := count(t, db.Collection("receipts")); results != 1050 {
+		t.Errorf("%d stored results, want 1050", results)
 	}
 }
 
@@ -93,14 +92,14 @@ func TestOfSavesUnderOneKeyOneIsCommitted(t *testing.T) {
 	var saves []func() error
 	for _, id := range ids("o", 200) {
 		o := newOrder(t, id, 1)
-		saves = append(saves, func() error { return store.Save(under(t.Context(), "key-1"), o) })
+		saves = append(saves, func() error { return store.Save(t.Context(), o, keyOf("key-1")) })
 	}
 	won := 0
 	for i, err := range crowd(t, saves...) {
 		switch {
 		case err == nil:
 			won++
-		case !errors.Is(err, ports.ErrRepeated):
+		case !errors.Is(err, ports.ErrDuplicateRequest):
 			t.Errorf("save %d: %v", i, err)
 		}
 	}
@@ -109,15 +108,15 @@ func TestOfSavesUnderOneKeyOneIsCommitted(t *testing.T) {
 	}
 }
 
-func TestTheServerDeletesOldReceipts(t *testing.T) {
+func TestTheServerDeletesOldResults(t *testing.T) {
 	indexes, err := testDB(t).Collection("receipts").Indexes().ListSpecifications(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, index := range indexes {
-		if index.Name == "keptAt_1" && index.ExpireAfterSeconds != nil && *index.ExpireAfterSeconds == int32(ports.ReceiptsKept/time.Second) {
+		if index.Name == "keptAt_1" && index.ExpireAfterSeconds != nil && *index.ExpireAfterSeconds == int32(ports.ResultsKept/time.Second) {
 			return
 		}
 	}
-	t.Errorf("no index on keptAt makes the server delete receipts after %v: %+v", ports.ReceiptsKept, indexes)
+	t.Errorf("no index on keptAt makes the server delete stored results after %v: %+v", ports.ResultsKept, indexes)
 }
