@@ -99,18 +99,18 @@ type StoredResult struct {
 	Order *order.Order // as the command left it; a copy of the caller's own
 }
 
-// RelayStatus is what a relay says of itself to whoever watches it. The totals count since the process began.
+// RelayStatus describes a relay at one moment. The totals count since the process began.
 type RelayStatus struct {
-	Leading        bool      // it holds the lease; without it the next four say nothing
-	Open           int       // messages taken from the outbox that are neither acknowledged nor parked
-	Oldest         time.Time // when the oldest of them occurred; zero when none is open
-	ParkedOrders   int       // when it last looked, about a second ago
-	ParkedMessages int
+	Leading          bool      // it holds the lease; without it the next four say nothing
+	InFlight         int       // messages read from the outbox that are neither acknowledged nor parked
+	OldestInFlightAt time.Time // when the oldest of them occurred; zero when there is none
+	ParkedOrders     int       // when it last looked, about a second ago
+	ParkedMessages   int
 
 	Published   int64 // acknowledged by the broker, repeats included
 	Redelivered int64 // of these, parked messages that were sent again
 	Failed      int64 // tries that the broker did not take, each followed by another
-	Refused     int64 // tries that the broker refused for good
+	Refused     int64 // tries that the broker refused permanently
 }
 
 type traceParentKey struct{}

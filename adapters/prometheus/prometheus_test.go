@@ -120,7 +120,7 @@ func TestARelayThatLeads(t *testing.T) {
 		minuteAgo, now := time.Now(), time.Now().Add(time.Minute)
 		time.Sleep(time.Minute)
 		status := ports.RelayStatus{
-			Leading: true, Open: 3, Oldest: now, ParkedOrders: 2, ParkedMessages: 7,
+			Leading: true, InFlight: 3, OldestInFlightAt: now, ParkedOrders: 2, ParkedMessages: 7,
 			Published: 100, Redelivered: 5, Failed: 4, Refused: 1,
 		}
 		var asked int
@@ -143,10 +143,10 @@ func TestARelayThatLeads(t *testing.T) {
 		wantValue(t, m, 3, "hexorders_relay_lag_messages")
 		wantValue(t, m, 5, "hexorders_relay_lag_seconds")
 
-		status.Open, status.Oldest = 0, time.Time{}
+		status.InFlight, status.OldestInFlightAt = 0, time.Time{}
 		wantValue(t, m, 0, "hexorders_relay_lag_seconds")
 
-		status.Open, status.Oldest = 1, time.Now().Add(time.Hour) // by a clock that runs ahead
+		status.InFlight, status.OldestInFlightAt = 1, time.Now().Add(time.Hour) // by a clock that runs ahead
 		wantValue(t, m, 0, "hexorders_relay_lag_seconds")
 
 		err = ports.ErrUnavailable
@@ -160,7 +160,7 @@ func TestARelayThatLeads(t *testing.T) {
 func TestARelayThatStandsBySaysNothingOfWhatItDoesNotKnow(t *testing.T) {
 	m := New(nil)
 	m.Watch(Relay{
-		Status: func() ports.RelayStatus { return ports.RelayStatus{Open: 3, ParkedOrders: 2, Published: 100} },
+		Status: func() ports.RelayStatus { return ports.RelayStatus{InFlight: 3, ParkedOrders: 2, Published: 100} },
 		Unread: func(context.Context) (int, time.Time, error) {
 			t.Error("the store is asked by a relay that stands by")
 			return 0, time.Time{}, nil

@@ -47,7 +47,7 @@ var (
 	published      = desc("published_total", "Messages that the broker has acknowledged, repeats included.")
 	redelivered    = desc("redelivered_total", "Parked messages that were sent again and acknowledged.")
 	publishErrors  = desc("publish_errors_total", "Tries to publish that failed, each followed by another.")
-	refused        = desc("refused_total", "Tries to publish that the broker refused for good.")
+	refused        = desc("refused_total", "Tries to publish that the broker refused permanently.")
 )
 
 func desc(name, help string) *prometheus.Desc {
@@ -82,14 +82,14 @@ func (r *relay) Collect(to chan<- prometheus.Metric) {
 	if err != nil {
 		return // no lag is better than one that leaves out what cannot be seen
 	}
-	if oldest.IsZero() || !s.Oldest.IsZero() && s.Oldest.Before(oldest) {
-		oldest = s.Oldest
+	if oldest.IsZero() || !s.OldestInFlightAt.IsZero() && s.OldestInFlightAt.Before(oldest) {
+		oldest = s.OldestInFlightAt
 	}
 	age := 0.0
 	if !oldest.IsZero() {
 		age = max(0, time.Since(oldest).Seconds()) // the clock of whoever saved it may run ahead
 	}
-	send(lagMessages, prometheus.GaugeValue, float64(s.Open+messages))
+	send(lagMessages, prometheus.GaugeValue, float64(s.InFlight+messages))
 	send(lagSeconds, prometheus.GaugeValue, age)
 }
 

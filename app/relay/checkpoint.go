@@ -8,39 +8,53 @@ import (
 	"hexorders/ports"
 )
 
-type checkpoint struct {
+// lastCheckpointTimeout bounds the checkpoint at the end of a leadership. A checkpoint that is under way at that moment
+// gets half of it.
+const lastCheckpointTimeout = time.Second
+
+type saveResult struct {
 	position ports.Position
 	err      error
 }
 
-// save makes a checkpoint aside, one at a time, of everything settled so far. The end of the term does not break it off,
-// for half a second: what is broken off may still reach the store, after the term's last checkpoint, and take that back.
-func (t *term) save(ctx context.Context) {
-	position := t.flow.position
-	if t.saving || position == t.last {
+// save starts saving a checkpoint of everything done so far, one at a time. It may go on for half a second after the
+// end of ctx: a request that is cancelled may still reach the store after the last checkpoint and set it back.
+func (l *leadership) save(ctx context.Context) {
+	position := l.inflight.doneUpTo
+	if l.saving || position == l.checkpoint {
 		return
 	}
-	t.saving = true
-	t.aside.Go(func() {
-		steady, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l.saving = true
+	l.calls.Go(func() {
+		saving, cancel := outlive(ctx, lastCheckpointTimeout/2)
 		defer cancel()
-		defer context.AfterFunc(ctx, func() { time.AfterFunc(lastCheckpointTimeout/2, cancel) })()
-		t.saved <- checkpoint{position, t.Outbox.Checkpoint(steady, t.number, position)}
+		l.saved <- saveResult{position, l.options.Outbox.Checkpoint(saving, l.term, position)}
 	})
 }
 
-// lastCheckpointTimeout is for the checkpoint at the end of the term; half of it for one that is under way then.
-const lastCheckpointTimeout = time.Second
-
-func (t *term) onSaved(s checkpoint) error {
-	t.saving = false
+// onSaved returns ErrFenced when a later leadership has saved a checkpoint: then this one is over.
+func (l *leadership) onSaved(s saveResult) error {
+	l.saving = false
 	switch {
 	case s.err == nil:
-		t.last = s.position
+		l.checkpoint = s.position
 	case errors.Is(s.err, ports.ErrFenced):
 		return s.err
 	case !errors.Is(s.err, context.Canceled):
-		t.Logger.Warn("relay could not save its checkpoint; trying again", "err", s.err)
+		l.options.Logger.Warn("relay could not save its checkpoint; trying again", "err", s.err)
 	}
 	return nil
+}
+
+// saveLast saves the checkpoint of a leadership that is over, also when ctx has ended. ErrFenced is no news then.
+func (l *leadership) saveLast(ctx context.Context) {
+	if l.inflight == nil || l.inflight.doneUpTo == l.checkpoint {
+		return
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCheckpointTimeout)
+	defer cancel()
+	err := l.options.Outbox.Checkpoint(last, l.term, l.inflight.doneUpTo)
+	if err != nil && !errors.Is(err, ports.ErrFenced) {
+		l.options.Logger.Warn("relay could not save its last checkpoint; a few messages will be sent again", "err", err)
+	}
 }

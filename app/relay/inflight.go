@@ -6,91 +6,93 @@ import (
 	"hexorders/ports"
 )
 
-// flow remembers the messages that are between the outbox and the broker, and answers the relay's two questions: which
-// message of an order may go next, and up to where in the outbox is everything settled. It is bookkeeping only: one
-// goroutine owns it, and it does no I/O.
+// inflight holds the messages between the outbox and the broker and answers two questions: which message of an order
+// may go next, and up to which position of the outbox every message is done. A message is done when the broker has it
+// or when it is parked. inflight does no I/O, and one goroutine owns it.
 //
-// The window is a ring in outbox order, because a checkpoint promises everything before it. A lane is a queue in
-// version order, because message k of an order may be sent only when k-1 is settled: were both sent at once and the
-// broker refused only k-1, then k would stand in the topic without it. Different orders do not wait for each other.
-type flow struct {
-	window   []entry
-	settled  uint64 // how many messages the settled prefix holds since the start
-	accepted uint64 // how many messages were accepted since the start
-	position ports.Position
-	lanes    map[string]*lane
+// The ring is in outbox order, because a checkpoint covers everything before it. An orderQueue is in version order,
+// because message k of an order may be sent only when k-1 is done: if both were sent at once and the broker refused
+// only k-1, then k would stand in the topic without it. Different orders do not wait for each other.
+type inflight struct {
+	ring     []entry
+	added    uint64         // messages added since the start
+	done     uint64         // of these, the ones up to doneUpTo; both count on, and index the ring modulo its length
+	doneUpTo ports.Position // every message up to here is done
+	queues   map[string]*orderQueue
 }
 
 type entry struct {
 	message  ports.Message
 	position ports.Position
 	done     bool
-	behind   *entry // the order's next message
+	next     *entry // the order's next message
 }
 
-// lane is one order's queue. The message at its head stays there until it is settled.
-type lane struct {
+// orderQueue holds the messages of one order. Its head stays there until it is done.
+type orderQueue struct {
 	orderID    string
 	head, tail *entry
-	busy       bool // something is under way for this order; nothing else is begun until it reports back
+	busy       bool // a call or a pause is under way for this order; nothing else begins until it reports back
 	parkedFrom int  // messages of this version and above are parked; 0: the order is not parked
-	redeliver  bool // an operator wants the parked messages sent again
+	redeliver  bool // an operator sends the parked messages again
 	backoff    *backoff.ExponentialBackOff
 }
 
-func newFlow(window int, start ports.Position) *flow {
-	return &flow{window: make([]entry, window), position: start, lanes: make(map[string]*lane)}
+func newInflight(size int, start ports.Position) *inflight {
+	return &inflight{ring: make([]entry, size), doneUpTo: start, queues: make(map[string]*orderQueue)}
 }
 
-// first is the oldest message that is not settled, nil when all are.
-func (f *flow) first() *entry {
-	if f.accepted == f.settled {
+func (f *inflight) len() int { return int(f.added - f.done) }
+
+func (f *inflight) full() bool { return f.len() == len(f.ring) }
+
+// oldest is the first message in outbox order that is not done, nil when all are.
+func (f *inflight) oldest() *entry {
+	if f.len() == 0 {
 		return nil
 	}
-	return &f.window[f.settled%uint64(len(f.window))]
+	return &f.ring[f.done%uint64(len(f.ring))]
 }
 
-func (f *flow) full() bool { return f.accepted-f.settled == uint64(len(f.window)) }
-
-// accept takes the next message of the outbox; the caller has made sure that the window is not full.
-func (f *flow) accept(m ports.Message, p ports.Position) *lane {
-	e := &f.window[f.accepted%uint64(len(f.window))]
+// add appends the next message of the outbox; the caller has checked that there is room.
+func (f *inflight) add(m ports.Message, p ports.Position) *orderQueue {
+	e := &f.ring[f.added%uint64(len(f.ring))]
 	*e = entry{message: m, position: p}
-	f.accepted++
-	l := f.lane(m.OrderID)
-	if l.head == nil {
-		l.head = e
+	f.added++
+	q := f.queue(m.OrderID)
+	if q.head == nil {
+		q.head = e
 	} else {
-		l.tail.behind = e
+		q.tail.next = e
 	}
-	l.tail = e
-	return l
+	q.tail = e
+	return q
 }
 
-// settle takes the message at the head of a lane off the books: the broker has it, or it is parked.
-func (f *flow) settle(l *lane) {
-	e := l.head
-	l.head = e.behind
-	e.done, e.behind = true, nil
-	for first := f.first(); first != nil && first.done; first = f.first() {
-		f.position = first.position
-		*first = entry{} // lets go of the payload
-		f.settled++
+// markDone removes the head of a queue, and moves doneUpTo as far as messages are done without a gap.
+func (f *inflight) markDone(q *orderQueue) {
+	e := q.head
+	q.head = e.next
+	e.done, e.next = true, nil
+	for oldest := f.oldest(); oldest != nil && oldest.done; oldest = f.oldest() {
+		f.doneUpTo = oldest.position
+		*oldest = entry{} // releases the payload
+		f.done++
 	}
 }
 
-func (f *flow) lane(orderID string) *lane {
-	l, ok := f.lanes[orderID]
+func (f *inflight) queue(orderID string) *orderQueue {
+	q, ok := f.queues[orderID]
 	if !ok {
-		l = &lane{orderID: orderID}
-		f.lanes[orderID] = l
+		q = &orderQueue{orderID: orderID}
+		f.queues[orderID] = q
 	}
-	return l
+	return q
 }
 
-// forget drops a lane that holds nothing worth remembering.
-func (f *flow) forget(l *lane) {
-	if l.head == nil && !l.busy && l.parkedFrom == 0 {
-		delete(f.lanes, l.orderID)
+// drop deletes a queue that is empty and not parked, so that the map holds only orders in flight.
+func (f *inflight) drop(q *orderQueue) {
+	if q.head == nil && !q.busy && q.parkedFrom == 0 {
+		delete(f.queues, q.orderID)
 	}
 }

@@ -1,9 +1,12 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 
 	"hexorders/ports"
 )
@@ -13,11 +16,11 @@ type delivery struct {
 	position ports.Position
 }
 
-// result is the answer to what a busy lane waits for.
+// result reports the end of a call or a pause that an order queue was busy with.
 type result struct {
-	lane *lane
-	of   operation
-	err  error
+	queue *orderQueue
+	of    operation
+	err   error
 }
 
 type operation int
@@ -29,69 +32,44 @@ const (
 	redelivering
 )
 
-// read follows the outbox. A broken tail is resumed after the last message that the loop was given.
-func (t *term) read(ctx context.Context, after ports.Position) error {
-	waits := newBackoff(t.MaxBackoff)
-	for {
-		err := t.Outbox.Tail(ctx, after, func(m ports.Message, p ports.Position) error {
-			select {
-			case t.incoming <- delivery{m, p}:
-				after = p
-				waits.Reset()
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		})
-		if ctx.Err() != nil {
-			return nil
-		}
-		wait := waits.NextBackOff()
-		t.Logger.Warn("outbox cannot be read; trying again", "wait", wait, "err", err)
-		if pause(ctx, wait) != nil {
-			return nil
-		}
-	}
-}
-
-// loop relays until the office ends. After stop it takes no new message and ends once the window is empty: a message
-// left in it would be a gap, and all that the broker took behind the gap would be sent again at the next start.
-func (t *term) loop(ctx context.Context, stop <-chan struct{}) error {
-	checkpoints := time.NewTicker(t.CheckpointEvery)
+// loop relays until leading ends. After stop it takes no new message and ends once nothing is in flight: a message left
+// there would be a gap, and the next start would publish everything behind the gap again.
+func (l *leadership) loop(leading context.Context, stop <-chan struct{}) error {
+	checkpoints := time.NewTicker(l.options.CheckpointEvery)
 	defer checkpoints.Stop()
-	retries := time.NewTicker(t.RetryEvery)
+	retries := time.NewTicker(l.options.RetryEvery)
 	defer retries.Stop()
-	for stop != nil || !t.idle() {
-		if time.Since(*t.renewed.Load()) > t.LeaseTTL {
-			return errLeaseRanOut // a process that was asleep finds out here before it repeats what it slept through
+	for stop != nil || !l.idle() {
+		if l.leaseRanOut() {
+			return errLeaseRanOut // a process that was suspended finds out here, before it publishes anything
 		}
-		incoming := t.incoming
-		if stop == nil || t.flow.full() {
-			incoming = nil // the reader waits, and with it the store: this is the bound on memory
+		incoming := l.incoming
+		if stop == nil || l.inflight.full() {
+			incoming = nil // the reader waits, and with it the store: this bounds the memory
 		}
 		select {
 		case d := <-incoming:
-			l := t.flow.accept(d.message, d.position)
-			t.window(t.flow) // now, because next may wait for the broker
-			t.next(ctx, l)
-		case r := <-t.results:
-			t.react(ctx, r)
+			q := l.inflight.add(d.message, d.position)
+			l.status.reportInFlight(l.inflight) // now, because advance may wait for the broker
+			l.advance(leading, q)
+		case r := <-l.results:
+			l.onResult(leading, r)
 		case <-checkpoints.C:
-			t.save(ctx)
-		case s := <-t.saved:
-			if err := t.onSaved(s); err != nil {
+			l.save(leading)
+		case s := <-l.saved:
+			if err := l.onSaved(s); err != nil {
 				return err
 			}
 		case <-retries.C:
-			t.lookForRetry(ctx)
-		case orderID := <-t.found:
-			t.onRetry(ctx, orderID)
+			l.findRetryRequest(leading)
+		case orderID := <-l.retryRequested:
+			l.onRetryRequest(leading, orderID)
 		case <-stop:
 			stop = nil
-		case <-ctx.Done():
-			if open := t.flow.accepted - t.flow.settled; stop == nil && open > 0 {
-				t.Logger.Warn("relay stops before the broker has everything; what is open will be sent again at the next start",
-					"messages", open)
+		case <-leading.Done():
+			if n := l.inflight.len(); stop == nil && n > 0 {
+				l.options.Logger.Warn("relay stops before the broker has everything; the next start sends the rest again",
+					"messages", n)
 			}
 			return nil
 		}
@@ -99,91 +77,119 @@ func (t *term) loop(ctx context.Context, stop <-chan struct{}) error {
 	return nil
 }
 
-// idle tells whether everything that was accepted is settled.
-func (t *term) idle() bool { return t.flow.accepted == t.flow.settled && t.underWay == 0 }
+// idle reports that every message read is done and no result is pending.
+func (l *leadership) idle() bool { return l.inflight.len() == 0 && l.pending == 0 }
 
-// next begins whatever a lane needs most, unless it is busy.
-func (t *term) next(ctx context.Context, l *lane) {
+// advance starts the next step of an order, unless one is under way.
+func (l *leadership) advance(ctx context.Context, q *orderQueue) {
 	switch {
-	case l.busy:
-	case l.redeliver:
-		l.redeliver, l.busy = false, true
-		t.startAside(l, redelivering, func() error { return t.redeliver(ctx, l.orderID) })
-	case l.head == nil:
-		t.flow.forget(l)
-	case l.parkedFrom > 0 && l.head.message.Version >= l.parkedFrom:
-		t.park(ctx, l, "an earlier message of this order is parked")
+	case q.busy:
+	case q.redeliver:
+		q.redeliver = false
+		l.start(q, redelivering, func() error { return l.redeliver(ctx, q.orderID) })
+	case q.head == nil:
+		l.inflight.drop(q)
+	case q.parkedFrom > 0 && q.head.message.Version >= q.parkedFrom:
+		l.park(ctx, q, "an earlier message of this order is parked")
 	default:
-		l.busy = true
-		t.underWay++
-		t.Publisher.Publish(ctx, l.head.message, func(err error) {
-			t.answered(err)
-			t.results <- result{l, publishing, err} // never waits: a lane has one result at a time
+		q.busy = true
+		l.pending++
+		l.options.Publisher.Publish(ctx, q.head.message, func(err error) {
+			l.status.countAnswer(err)
+			l.results <- result{q, publishing, err} // never waits: a queue has one result at a time
 		})
 	}
 }
 
-// react takes in how something ended, then lets the lane go on.
-func (t *term) react(ctx context.Context, r result) {
-	l := r.lane
-	l.busy = false
+// start makes one slow call for an order in a goroutine of its own.
+func (l *leadership) start(q *orderQueue, of operation, call func() error) {
+	q.busy = true
+	l.pending++
+	l.calls.Go(func() { l.results <- result{q, of, call()} })
+}
+
+// onResult records how a step of an order ended, then starts the next one.
+func (l *leadership) onResult(ctx context.Context, r result) {
+	q := r.queue
+	q.busy = false
 	if r.of != waiting {
-		t.underWay--
+		l.pending--
 	}
 	switch {
 	case r.of == waiting:
 	case r.of == redelivering:
-		t.looking = false
+		l.retrying = false
 		if r.err == nil {
-			l.parkedFrom = 0
+			q.parkedFrom = 0
 		}
 	case r.err == nil:
-		t.settled(l, r.of)
+		l.markDone(q, r.of)
 	case r.of == publishing && errors.Is(r.err, ports.ErrRefused):
-		m := l.head.message
-		t.Logger.Error("the broker refuses a message for good; its order is parked until `hexorders outbox retry "+m.OrderID+"`",
+		m := q.head.message
+		l.options.Logger.Error(
+			"the broker refuses a message permanently; its order is parked until `hexorders outbox retry "+m.OrderID+"`",
 			"order", m.OrderID, "version", m.Version, "message", m.ID, "err", r.err)
-		l.parkedFrom = m.Version
-		t.park(ctx, l, r.err.Error())
+		q.parkedFrom = m.Version
+		l.park(ctx, q, r.err.Error())
 		return
 	case r.of == publishing && ctx.Err() == nil:
-		t.tryAgain(ctx, l, r.err)
+		l.retryLater(ctx, q, r.err)
 		return
 	default:
-		return // the term is over; what is not settled stays in the outbox
+		return // the leadership is over; messages that are not done stay in the outbox
 	}
-	t.next(ctx, l)
+	l.advance(ctx, q)
 }
 
-func (t *term) settled(l *lane, how operation) {
-	l.backoff = nil
-	t.flow.settle(l)
-	t.window(t.flow)
-	if how == publishing && t.outage {
-		t.outage = false
-		t.Logger.Info("the broker takes messages again")
+func (l *leadership) markDone(q *orderQueue, how operation) {
+	q.backoff = nil
+	l.inflight.markDone(q)
+	l.status.reportInFlight(l.inflight)
+	if how == publishing && l.brokerDown {
+		l.brokerDown = false
+		l.options.Logger.Info("the broker takes messages again")
 	}
 }
 
-func (t *term) tryAgain(ctx context.Context, l *lane, err error) {
-	if !t.outage {
-		t.outage = true
-		t.Logger.Warn("the broker does not take messages; trying again until it does",
-			"order", l.orderID, "message", l.head.message.ID, "err", err)
+// retryLater publishes the head of a queue again after a pause. backoff.Retry does not fit here: it would publish from
+// a goroutine of its own, and only loop may decide what an order does next.
+func (l *leadership) retryLater(ctx context.Context, q *orderQueue, err error) {
+	if !l.brokerDown {
+		l.brokerDown = true
+		l.options.Logger.Warn("the broker does not take messages; trying again until it does",
+			"order", q.orderID, "message", q.head.message.ID, "err", err)
 	}
-	if l.backoff == nil {
-		l.backoff = newBackoff(t.MaxBackoff)
+	if q.backoff == nil {
+		q.backoff = l.options.newBackoff()
 	}
-	l.busy = true
-	wait := l.backoff.NextBackOff()
-	t.aside.Go(func() {
+	q.busy = true
+	wait := q.backoff.NextBackOff()
+	l.calls.Go(func() {
 		if pause(ctx, wait) == nil {
-			t.results <- result{l, waiting, nil}
+			l.results <- result{q, waiting, nil}
 		}
 	})
 }
 
-func (t *term) startAside(l *lane, of operation, call func() error) {
-	t.underWay++
-	t.aside.Go(func() { t.results <- result{l, of, call()} })
+var errTailEnded = errors.New("the outbox ended its tail without an error")
+
+// read follows the outbox until ctx ends. It resumes a broken tail after the last message that loop has received.
+func (l *leadership) read(ctx context.Context, after ports.Position) error {
+	waits := l.options.newBackoff()
+	_, _ = backoff.Retry(ctx, func() (struct{}, error) {
+		err := l.options.Outbox.Tail(ctx, after, func(m ports.Message, p ports.Position) error {
+			select {
+			case l.incoming <- delivery{m, p}:
+				after = p
+				waits.Reset()
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		return struct{}{}, cmp.Or(err, errTailEnded)
+	}, backoff.WithBackOff(waits), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, wait time.Duration) {
+		l.options.Logger.Warn("outbox cannot be read; trying again", "wait", wait, "err", err)
+	}))
+	return nil
 }

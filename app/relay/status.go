@@ -9,37 +9,39 @@ import (
 	"hexorders/ports"
 )
 
-// status is what others may know of a relay while it works. The relay writes it as it goes; reading it never waits for
-// the relay, which may itself be waiting for the broker.
+// status is what Status returns, as atomic numbers. The relay writes them as it works; reading them never waits for the
+// relay, which may itself be waiting for the broker.
 type status struct {
-	leading        atomic.Bool
-	open, oldest   atomic.Int64 // oldest in Unix ms, 0 when none is open
-	parkedOrders   atomic.Int64
-	parkedMessages atomic.Int64
+	leading          atomic.Bool
+	inFlight         atomic.Int64
+	oldestInFlightAt atomic.Int64 // in Unix ms, 0 when none is in flight
+	parkedOrders     atomic.Int64
+	parkedMessages   atomic.Int64
 
 	published, redelivered, failed, refused atomic.Int64
 }
 
 // Status may be called at any time, on any goroutine.
 func (r *Relay) Status() ports.RelayStatus {
-	s := ports.RelayStatus{
-		Leading:        r.leading.Load(),
-		Open:           int(r.open.Load()),
-		ParkedOrders:   int(r.parkedOrders.Load()),
-		ParkedMessages: int(r.parkedMessages.Load()),
-		Published:      r.published.Load(),
-		Redelivered:    r.redelivered.Load(),
-		Failed:         r.failed.Load(),
-		Refused:        r.refused.Load(),
+	s := &r.status
+	now := ports.RelayStatus{
+		Leading:        s.leading.Load(),
+		InFlight:       int(s.inFlight.Load()),
+		ParkedOrders:   int(s.parkedOrders.Load()),
+		ParkedMessages: int(s.parkedMessages.Load()),
+		Published:      s.published.Load(),
+		Redelivered:    s.redelivered.Load(),
+		Failed:         s.failed.Load(),
+		Refused:        s.refused.Load(),
 	}
-	if oldest := r.oldest.Load(); oldest != 0 {
-		s.Oldest = time.UnixMilli(oldest)
+	if oldest := s.oldestInFlightAt.Load(); oldest != 0 {
+		now.OldestInFlightAt = time.UnixMilli(oldest)
 	}
-	return s
+	return now
 }
 
-// answered counts an answer of the broker.
-func (s *status) answered(err error) {
+// countAnswer counts an answer of the broker.
+func (s *status) countAnswer(err error) {
 	switch {
 	case err == nil:
 		s.published.Add(1)
@@ -50,23 +52,20 @@ func (s *status) answered(err error) {
 	}
 }
 
-func (s *status) window(f *flow) {
-	s.open.Store(int64(f.accepted - f.settled))
-	if first := f.first(); first != nil {
-		s.oldest.Store(first.message.OccurredAt.UnixMilli())
+func (s *status) reportInFlight(f *inflight) {
+	s.inFlight.Store(int64(f.len()))
+	if oldest := f.oldest(); oldest != nil {
+		s.oldestInFlightAt.Store(oldest.message.OccurredAt.UnixMilli())
 	} else {
-		s.oldest.Store(0)
+		s.oldestInFlightAt.Store(0)
 	}
 }
 
-func (s *status) parked(orders []ports.ParkedOrder) {
-	s.parkedOrders.Store(int64(len(orders)))
-	s.parkedMessages.Store(int64(messagesOf(orders)))
-}
-
-func messagesOf(orders []ports.ParkedOrder) (n int) {
+func (s *status) reportParked(orders []ports.ParkedOrder) {
+	messages := 0
 	for _, o := range orders {
-		n += o.Messages
+		messages += o.Messages
 	}
-	return n
+	s.parkedOrders.Store(int64(len(orders)))
+	s.parkedMessages.Store(int64(messages))
 }

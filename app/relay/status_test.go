@@ -25,7 +25,7 @@ func TestTheStatusOfARelayIsWhatItDoes(t *testing.T) {
 		began := time.Now()
 		w.save("b", 2)
 		synctest.Wait()
-		want.Open, want.Oldest, want.Failed = 2, began, 1
+		want.InFlight, want.OldestInFlightAt, want.Failed = 2, began, 1
 		wantStatus(t, "after a try that failed", r, want)
 
 		w.broker.behave(func(m ports.Message) error {
@@ -66,7 +66,8 @@ func TestTheStatusOfARelayThatIsStuckSaysSinceWhen(t *testing.T) {
 		began := time.Now()
 		w.save("a", 1)
 		time.Sleep(3 * time.Second)
-		wantStatus(t, "with a broker that takes nothing", r, ports.RelayStatus{Leading: true, Open: 1, Oldest: began})
+		want := ports.RelayStatus{Leading: true, InFlight: 1, OldestInFlightAt: began}
+		wantStatus(t, "with a broker that takes nothing", r, want)
 	})
 }
 
@@ -91,10 +92,10 @@ func TestTheStatusOfARelayThatStandsBy(t *testing.T) {
 func wantStatus(t *testing.T, when string, r *relay.Relay, want ports.RelayStatus) {
 	t.Helper()
 	got := r.Status()
-	if !got.Oldest.Equal(want.Oldest) {
-		t.Errorf("%s: the oldest message is from %s, want %s", when, got.Oldest, want.Oldest)
+	if !got.OldestInFlightAt.Equal(want.OldestInFlightAt) {
+		t.Errorf("%s: the oldest message is from %s, want %s", when, got.OldestInFlightAt, want.OldestInFlightAt)
 	}
-	got.Oldest, want.Oldest = time.Time{}, time.Time{}
+	got.OldestInFlightAt, want.OldestInFlightAt = time.Time{}, time.Time{}
 	if got != want {
 		t.Errorf("%s: got %+v, want %+v", when, got, want)
 	}

@@ -5,19 +5,20 @@ import (
 	"time"
 )
 
-// trim deletes messages that are older than the retention, aside from the loop and as long as it takes. Whether they are
-// published the outbox knows from the checkpoint, so a term that is over can do no harm.
-func (t *term) trim(ctx context.Context) error {
-	if t.Trimmer == nil || t.Retention <= 0 {
+// trim deletes messages older than the retention until ctx ends, beside the loop and for as long as a deletion takes.
+// The outbox knows from its checkpoint which messages are published, so a leadership that is over does no harm.
+func (l *leadership) trim(ctx context.Context) error {
+	o := &l.options
+	if o.Trimmer == nil || o.Retention <= 0 {
 		return nil
 	}
-	for pause(ctx, t.TrimEvery) == nil {
-		deleted, err := t.Trimmer.Trim(ctx, time.Now().Add(-t.Retention))
+	for pause(ctx, o.TrimEvery) == nil {
+		deleted, err := o.Trimmer.Trim(ctx, time.Now().Add(-o.Retention))
 		if deleted > 0 {
-			t.Logger.Debug("old messages were deleted from the outbox", "messages", deleted, "olderThan", t.Retention)
+			o.Logger.Debug("old messages were deleted from the outbox", "messages", deleted, "olderThan", o.Retention)
 		}
 		if err != nil && ctx.Err() == nil {
-			t.Logger.Warn("old messages could not be deleted from the outbox; trying again", "err", err)
+			o.Logger.Warn("old messages could not be deleted from the outbox; trying again", "err", err)
 		}
 	}
 	return nil

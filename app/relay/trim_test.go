@@ -124,7 +124,7 @@ func TestOnlyTheRelayThatHoldsTheLeaseDeletes(t *testing.T) {
 		defer stopStandby()
 		time.Sleep(time.Minute)
 		if calls := len(working.called()); calls < 9 {
-			t.Errorf("the relay in office called Trim %d times, want once in a tenth of the retention", calls)
+			t.Errorf("the leading relay called Trim %d times, want once in a tenth of the retention", calls)
 		}
 		if calls := standby.called(); len(calls) > 0 {
 			t.Errorf("the relay that stands by called Trim at %v", calls)
