@@ -15,7 +15,7 @@ import (
 
 // The headers of the CloudEvents 1.0 Kafka binding in binary mode (section 3.2): the attributes as UTF-8 strings under
 // "ce_", the media type as content-type. aggregateversion is our extension attribute. traceparent keeps the name that
-// W3C Trace Context gives it, because that is where tracing libraries look.
+// W3C Trace Context gives it, because tracing libraries read that name.
 const (
 	headerSpecVersion = "ce_specversion"
 	headerID          = "ce_id"
@@ -35,21 +35,22 @@ var (
 	contentType = []byte("application/json")
 )
 
-// delivery is one message on its way: what librdkafka is given, in one piece of memory, and who is told the outcome.
+// delivery is one message that is being published: the record for librdkafka, in one allocation, and the callback for
+// the outcome.
 type delivery struct {
 	message kafka.Message
 	headers [headerCount]kafka.Header
 	done    func(error)
 }
 
-// envelope makes the records of one topic. Whatever is the same in all of them is made once.
+// envelope makes the records of one topic. It holds the parts that all of them share.
 type envelope struct {
 	topic  string
 	source []byte
 }
 
-// wrap turns a message into a Kafka record. Key and headers share one buffer, for at tens of thousands of messages a
-// second every small allocation is seen in the profile.
+// wrap turns a message into a Kafka record. Key and headers share one buffer: at tens of thousands of messages a second
+// small allocations show in the profile.
 func (e *envelope) wrap(m ports.Message, done func(error)) *delivery {
 	d := &delivery{done: done}
 	buffer := make([]byte, 0, len(m.ID)+len(m.Type)+len(m.OrderID)+len(m.TraceParent)+len(time.RFC3339Nano)+20)
@@ -81,9 +82,10 @@ func (e *envelope) wrap(m ports.Message, done func(error)) *delivery {
 		headers = append(headers, kafka.Header{Key: headerTraceParent, Value: text(m.TraceParent)})
 	}
 
-	// The record's own time stays that of sending; when the event happened is in ce_time. A broker forgets a producer
-	// whose last record is a day old by that time, and a forgotten producer's retry is not recognised: with the event's
-	// time, a broker that was killed wrote messages of a backlog twice. It also refuses times an hour ahead of its own.
+	// The record's timestamp is the time of sending; the time of the event is in ce_time. A broker forgets a producer
+	// whose last record has a timestamp older than a day, and then does not recognise that producer's retries: with
+	// the event's time, a broker that was killed wrote messages of a backlog twice. It also rejects times an hour
+	// ahead of its own.
 	d.message = kafka.Message{
 		TopicPartition: kafka.TopicPartition{Topic: &e.topic, Partition: kafka.PartitionAny},
 		Key:            key,
@@ -94,8 +96,8 @@ func (e *envelope) wrap(m ports.Message, done func(error)) *delivery {
 	return d
 }
 
-// unwrap is wrap the other way round. Headers that it does not know are ignored, as CloudEvents asks of consumers; a
-// record that lacks one of ours was not written by hexorders.
+// unwrap is the inverse of wrap. It ignores unknown headers, as CloudEvents asks of consumers. A record that lacks one
+// of our headers was not written by hexorders.
 func unwrap(record *kafka.Message) (ports.Message, error) {
 	m := ports.Message{OrderID: string(record.Key), Payload: record.Value}
 	var specVersion, at, version string
@@ -134,7 +136,7 @@ func unwrap(record *kafka.Message) (ports.Message, error) {
 		wrong = append(wrong, fmt.Errorf("%s: %w", headerVersion, err))
 	}
 	if wrong != nil {
-		return ports.Message{}, fmt.Errorf("record %s is not an event of ours: %w", record, errors.Join(wrong...))
+		return ports.Message{}, fmt.Errorf("record %s is not an order event: %w", record, errors.Join(wrong...))
 	}
 	return m, nil
 }

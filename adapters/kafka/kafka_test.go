@@ -394,6 +394,6 @@ func newSubscriber(t testing.TB, options Options) *Subscriber {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.leaving.Wait) // the log is the test's
+	t.Cleanup(s.closing.Wait) // the log is the test's
 	return s
 }

@@ -9,32 +9,32 @@ import (
 	"hexorders/ports"
 )
 
-// errNoCgo is what every function here answers in a program that was built without cgo.
+// errNoCgo is returned by every function here, in a program that was built without cgo.
 var errNoCgo = errors.New("this program was built without cgo, which the Kafka client needs: " +
 	"install gcc and build again with CGO_ENABLED=1, or set HEXORDERS_BROKER=inproc to run without Kafka")
 
-// Publisher stands in for the real one, so that the rest of the program compiles. There never is one.
+// Publisher exists so that the rest of the program compiles. There is never a value of it.
 type Publisher struct{}
 
-// Subscriber stands in for the real one. There never is one.
+// Subscriber exists so that the rest of the program compiles. There is never a value of it.
 type Subscriber struct{}
 
-// Supported says that this program cannot talk to Kafka.
+// Supported returns an error: this program cannot use Kafka.
 func Supported() error { return errNoCgo }
 
-// NewPublisher says that this program cannot talk to Kafka.
+// NewPublisher returns an error: this program cannot use Kafka.
 func NewPublisher(Options) (*Publisher, error) { return nil, errNoCgo }
 
-// NewSubscriber says that this program cannot talk to Kafka.
+// NewSubscriber returns an error: this program cannot use Kafka.
 func NewSubscriber(Options) (*Subscriber, error) { return nil, errNoCgo }
 
-// Ping says that this program cannot talk to Kafka.
+// Ping returns an error: this program cannot use Kafka.
 func Ping(context.Context, Options) error { return errNoCgo }
 
-// Publish refuses every message.
+// Publish calls done with an error: this program cannot use Kafka.
 func (*Publisher) Publish(_ context.Context, _ ports.Message, done func(error)) { done(errNoCgo) }
 
-// Subscribe says that this program cannot talk to Kafka.
+// Subscribe returns an error: this program cannot use Kafka.
 func (*Subscriber) Subscribe(context.Context, string, ports.Resume, func(context.Context, ports.Batch) error) error {
 	return errNoCgo
 }
@@ -42,5 +42,5 @@ func (*Subscriber) Subscribe(context.Context, string, ports.Resume, func(context
 // Ends says that this program cannot talk to Kafka.
 func (*Subscriber) Ends(context.Context) (map[int]int64, error) { return nil, errNoCgo }
 
-// Close has nothing to close.
+// Close does nothing.
 func (*Publisher) Close() error { return nil }

@@ -1,8 +1,3 @@
-// Package kafka hands committed events to Apache Kafka, and brings them back: one topic for all of them, the order id as the
-// key, so that an order's events stay in order, and CloudEvents 1.0 headers around the JSON of package eventjson.
-//
-// It is built on librdkafka, through confluent-kafka-go, and so it needs cgo. Without cgo the package still compiles,
-// and NewPublisher and NewSubscriber say what to do.
 package kafka
 
 import (
@@ -14,25 +9,25 @@ import (
 	"time"
 )
 
-// Options says where Kafka is and how the topic looks. The zero value of every field is usable.
+// Options are the address of Kafka and the settings of the topic. The zero value of each field is usable.
 type Options struct {
 	Brokers      string        // host:port, several with commas; "" means 127.0.0.1:9092
 	Topic        string        // "" means orders.events
-	Partitions   int           // of the topic, when it has to be created; 0 means 12
+	Partitions   int           // used when the topic is created; 0 means 12
 	Queue        int           // messages held for the broker before Publish waits; 0 means 100,000
 	Source       string        // the ce_source of every message, a URI reference; "" means DefaultSource
 	FlushTimeout time.Duration // how long Close waits for the broker; 0 means 5 s
 	Logger       *slog.Logger  // nil means slog.Default()
 
-	// SessionTimeout is after how long the other members of a group take over from one that has died; 0 means 10 s. A broker
-	// takes no less than its group.min.session.timeout.ms, by default 6 s.
+	// SessionTimeout is the time after which the other members of a group take over from a member that has died; 0
+	// means 10 s. A broker accepts no less than its group.min.session.timeout.ms, by default 6 s.
 	SessionTimeout time.Duration
 }
 
-// DefaultSource is the ce_source of events when nobody names another.
+// DefaultSource is the ce_source of events unless Options.Source is set.
 const DefaultSource = "/hexorders"
 
-// ErrNoTopic is in the error of Ping when the broker answers and only the topic is not there yet.
+// ErrNoTopic is wrapped in the error of Ping when a broker answers but the topic does not exist yet.
 var ErrNoTopic = errors.New("the topic does not exist")
 
 func (o Options) withDefaults() Options {
@@ -63,7 +58,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// check finds what librdkafka would only log: it starts without complaint on a list of brokers that names none.
+// check rejects settings that librdkafka would only log: it starts without an error on a list that names no broker.
 func (o Options) check() error {
 	for _, broker := range o.brokers() {
 		if host, port, err := net.SplitHostPort(broker); err != nil || host == "" || port == "" || strings.Contains(host, "/") {

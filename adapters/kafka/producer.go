@@ -11,12 +11,12 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
-// producer is one librdkafka producer with the goroutine that reads its delivery reports. It promises one thing: every
-// delivery that send took is told its outcome once, at the latest by end.
+// producer is one librdkafka producer and the goroutine that reads its delivery reports. It calls delivered exactly
+// once for each delivery that send accepted, at the latest in end.
 type producer struct {
 	client    *kafka.Producer
-	delivered func(*delivery, error) // told the outcome, by the goroutine that reads reports or by end
-	broken    func(error)            // told that this producer will never send anything again
+	delivered func(*delivery, error) // called with the outcome, by readReports or by end
+	broken    func(error)            // called when this producer can send nothing more
 	read      chan struct{}          // closed when the last report has been read
 
 	sending sync.RWMutex // held for reading by every send: librdkafka must not be destroyed under one
@@ -25,7 +25,7 @@ type producer struct {
 	mu      sync.Mutex // guards what follows
 	pending map[*delivery]struct{}
 	ending  bool
-	drained chan struct{} // closed when it is ending and nothing is pending any more
+	drained chan struct{} // closed when ending is set and nothing is pending
 }
 
 var (
@@ -50,7 +50,7 @@ func newProducer(config kafka.ConfigMap, delivered func(*delivery, error), broke
 	return p, nil
 }
 
-// send hands a delivery to librdkafka. An error means that it was not taken, and nobody will be told.
+// send gives a delivery to librdkafka. After an error delivered is not called for it.
 func (p *producer) send(d *delivery) error {
 	p.sending.RLock()
 	defer p.sending.RUnlock()
@@ -62,16 +62,16 @@ func (p *producer) send(d *delivery) error {
 	p.mu.Unlock()
 	err := p.client.Produce(&d.message, nil)
 	if err != nil {
-		p.take(d)
+		p.remove(d)
 	}
-	if codeOf(err) == kafka.ErrFatal { // broken is told why by readReports
+	if codeOf(err) == kafka.ErrFatal { // readReports gets the reason and calls broken
 		return errEnding
 	}
 	return err
 }
 
-// take strikes a delivery off the list. Whoever gets true, and nobody else, tells its outcome.
-func (p *producer) take(d *delivery) bool {
+// remove takes a delivery out of pending. It returns true once for each delivery: that caller reports the outcome.
+func (p *producer) remove(d *delivery) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	_, was := p.pending[d]
@@ -87,7 +87,7 @@ func (p *producer) readReports() {
 	for event := range p.client.Events() {
 		switch event := event.(type) {
 		case *kafka.Message:
-			if d := event.Opaque.(*delivery); p.take(d) {
+			if d := event.Opaque.(*delivery); p.remove(d) {
 				p.delivered(d, event.TopicPartition.Error)
 			}
 		case kafka.Error:
@@ -98,13 +98,12 @@ func (p *producer) readReports() {
 	}
 }
 
-// end waits up to flush for what is pending, gives up the rest, and frees the producer. It returns how many deliveries
-// were given up.
+// end waits up to flush for pending deliveries, gives up the rest, and frees the producer. It returns how many it gave
+// up.
 //
-// It does not call librdkafka's own flush: a linger of a millisecond is over before that makes a difference, and the Go
-// binding's Flush leaves a goroutine inside the C library for a moment, in which the client must not be destroyed. Nor
-// does it purge and wait for the reports of that: they do not come for a request that is half written to a connection
-// on which nothing moves.
+// It does not call librdkafka's Flush: with a linger of 1 ms that gains nothing, and the Go binding's Flush leaves a
+// goroutine inside the C library for a moment, in which the client must not be destroyed. It does not purge either: a
+// request that is half written to a stalled connection gets no report.
 func (p *producer) end(flush time.Duration) (givenUp int) {
 	p.sending.Lock()
 	p.ended = true
@@ -123,8 +122,8 @@ func (p *producer) end(flush time.Duration) (givenUp int) {
 	case <-timer.C:
 	}
 
-	for _, d := range p.left() {
-		if p.take(d) {
+	for _, d := range p.unfinished() {
+		if p.remove(d) {
 			givenUp++
 			p.delivered(d, errGivenUp)
 		}
@@ -134,23 +133,14 @@ func (p *producer) end(flush time.Duration) (givenUp int) {
 	return givenUp
 }
 
-func (p *producer) left() []*delivery {
+func (p *producer) unfinished() []*delivery {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	left := make([]*delivery, 0, len(p.pending))
+	list := make([]*delivery, 0, len(p.pending))
 	for d := range p.pending {
-		left = append(left, d)
+		list = append(list, d)
 	}
-	return left
-}
-
-// codeOf is the librdkafka error code of an error, ErrNoError when it has none.
-func codeOf(err error) kafka.ErrorCode {
-	var kafkaErr kafka.Error
-	if errors.As(err, &kafkaErr) {
-		return kafkaErr.Code()
-	}
-	return kafka.ErrNoError
+	return list
 }
 
 func (o Options) config(logs chan kafka.LogEvent) kafka.ConfigMap {
@@ -161,41 +151,41 @@ func (o Options) config(logs chan kafka.LogEvent) kafka.ConfigMap {
 		// No acknowledged message is lost when a broker dies, and none is written twice when a connection breaks.
 		"enable.idempotence": true,
 		"acks":               "all",
-		// librdkafka keeps what it was given until the broker is back, and sends it again under the same sequence
-		// numbers, so that an outage makes no duplicates. With a timeout the caller would have to publish anew,
-		// and of a message that was written but not acknowledged that is a second copy.
+		// No timeout: librdkafka keeps messages until the broker is back and retries them with the same sequence
+		// numbers, so an outage makes no duplicates. After a timeout the caller would publish again, which duplicates
+		// a message that was written but not acknowledged.
 		"message.timeout.ms": 0,
 
-		// One request at a time to each broker. With more, an error of the first makes those behind it arrive out of
-		// sequence, for which librdkafka starts a new epoch, and what other partitions had in doubt just then is
-		// written twice (librdkafka issue 4953); and a broker that was restarted remembers a producer's last batch
-		// only. It costs nothing that could be measured: what comes in meanwhile makes the next batch larger.
+		// One request at a time to each broker. With more, an error of the first makes the later ones arrive out of
+		// sequence; librdkafka then starts a new epoch, and messages of other partitions whose outcome is unknown at
+		// that moment are written twice (librdkafka issue 4953). A restarted broker also remembers only a producer's
+		// last batch. No cost was measurable: messages that arrive meanwhile make the next batch larger.
 		"max.in.flight": 1,
 
 		"compression.type": "lz4",
-		"partitioner":      "murmur2_random", // what Java clients do, so that all agree where an order lives
+		"partitioner":      "murmur2_random", // as Java clients do, so that all clients map an order to the same partition
 		// Long enough to fill batches, short enough for a chain of one order's events, each of which waits for the
 		// acknowledgement of the one before.
 		"linger.ms": 1,
 
-		// A topic made by accident would have the broker's default of one partition.
+		// A topic that a broker creates automatically has the broker's default of one partition.
 		"allow.auto.create.topics": false,
-		// A producer is only made when the topic is there. A topic that is gone for so long was deleted; librdkafka
-		// would wait for it for half a minute before it says so.
+		// A producer is made only when the topic exists. A topic that is missing for 5 s was deleted; by default
+		// librdkafka reports that after half a minute.
 		"topic.metadata.propagation.max.ms": 5000,
-		// Bounds on memory for callers that do not bound what they have in flight. Beyond them Publish waits.
+		// Bounds on memory for callers that do not bound their messages in flight. Beyond them Publish waits.
 		"queue.buffering.max.messages": o.Queue,
 		"queue.buffering.max.kbytes":   128 << 10,
 
-		// Back within two seconds of the broker, also when it was away for an hour; and a connection that a firewall
-		// has forgotten is noticed.
+		// Reconnect within two seconds after the broker is back, also after an hour. Keepalive detects a connection
+		// that a firewall has dropped.
 		"reconnect.backoff.ms":               100,
 		"reconnect.backoff.max.ms":           2000,
 		"socket.keepalive.enable":            true,
 		"socket.connection.setup.timeout.ms": 10_000,
 
-		// Reports carry only the error and our own pointer. The channels are small, because the defaults reserve 24 MB
-		// for each producer, and one of them for an interface that nobody uses here.
+		// Reports carry only the error and our pointer. The channels are small because the defaults reserve 24 MB for
+		// each producer, part of it for an interface that this package does not use.
 		"go.delivery.report.fields": "none",
 		"go.events.channel.size":    1000,
 		"go.produce.channel.size":   0,
@@ -204,10 +194,10 @@ func (o Options) config(logs chan kafka.LogEvent) kafka.ConfigMap {
 	}
 }
 
-// limitedTo is the configuration for a topic that takes record batches of at most so many bytes.
+// limitedTo returns the configuration for a topic whose record batches may have at most maxBytes.
 func limitedTo(config kafka.ConfigMap, maxBytes int) kafka.ConfigMap {
-	// The topic's limit is for a batch with its header. librdkafka counts without the header, and with the largest
-	// possible overhead of each record, so that what passes here passes at the broker.
+	// The topic's limit includes the batch header. librdkafka counts without the header and with the largest overhead
+	// of each record, so the broker accepts the size of everything that librdkafka accepts.
 	const batchHeader = 61
 	limited := maps.Clone(config)
 	limited["message.max.bytes"] = min(max(maxBytes-batchHeader, 1000), 1_000_000_000) // librdkafka's own bounds

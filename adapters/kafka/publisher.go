@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
@@ -17,44 +16,44 @@ import (
 	"hexorders/ports"
 )
 
-// Publisher publishes to one topic. While there is no broker it makes Publish wait; when librdkafka's producer breaks
-// for good it makes a new one. A goroutine of its own (run) does both.
+// Publisher publishes to one topic. Publish waits while there is no broker. When librdkafka's producer breaks
+// permanently, the goroutine run replaces it.
 type Publisher struct {
-	options  Options
-	log      *slog.Logger
-	config   kafka.ConfigMap
-	envelope envelope
-	health   *health
+	options    Options
+	log        *slog.Logger
+	config     kafka.ConfigMap
+	envelope   envelope
+	connection *connectionLog
 
 	gate    sync.RWMutex
 	closed  bool           // guarded by gate
-	calls   sync.WaitGroup // of Publish; they begin under gate while it is not closed
-	closing chan struct{}  // closed by Close: calls of Publish that wait give up
+	calls   sync.WaitGroup // of Publish; each begins under gate, before closed is set
+	closing chan struct{}  // closed by Close: waiting calls of Publish return errClosed
 	close   func() error   // once
 
-	asking  sync.Mutex      // one question at a time whether the topic's limit was raised
-	control *kafka.Producer // asks about the topic
+	asking  sync.Mutex      // one request at a time for the topic's limit
+	control *kafka.Producer // its connection serves requests about the topic
 
 	mu      sync.Mutex
 	current *session      // nil while there is none
-	changed chan struct{} // closed when current is another
+	changed chan struct{} // closed when current changes
 }
 
 var errClosed = errors.New("kafka: the publisher is closed")
 
-// lastReports is how long a producer that is to be replaced may still report: what was under way when it broke is
-// acknowledged then, and not published again.
+// lastReports is how long a producer that is being replaced may still report, so that messages that the broker has
+// already stored are acknowledged and not published again.
 const lastReports = time.Second
 
-// whenFull is how long Publish waits before it offers a message again that librdkafka had no room for. librdkafka does
-// not tell when there is room.
+// whenFull is the interval at which Publish retries while librdkafka's queue is full. librdkafka does not report when
+// there is room again.
 const whenFull = 5 * time.Millisecond
 
-// Supported tells whether this program can talk to Kafka: nil when it was built with cgo.
+// Supported returns nil if this program can use Kafka, which it can when it was built with cgo.
 func Supported() error { return nil }
 
-// NewPublisher starts a publisher. It needs no broker: when Kafka is away, or the topic is not there yet, Publish waits.
-// An error means that the options cannot be used.
+// NewPublisher starts a publisher. It needs no broker: while Kafka is down, or the topic does not exist yet, Publish
+// waits. An error means that the options are invalid.
 func NewPublisher(options Options) (*Publisher, error) {
 	options = options.withDefaults()
 	if err := options.check(); err != nil {
@@ -62,15 +61,16 @@ func NewPublisher(options Options) (*Publisher, error) {
 	}
 	logs := make(chan kafka.LogEvent, 100)
 	p := &Publisher{
-		options:  options,
-		log:      options.Logger,
-		config:   options.config(logs),
-		envelope: envelope{topic: options.Topic, source: []byte(options.Source)},
-		health:   &health{log: options.Logger, brokers: options.Brokers},
-		closing:  make(chan struct{}),
-		changed:  make(chan struct{}),
+		options:    options,
+		log:        options.Logger,
+		config:     options.config(logs),
+		envelope:   envelope{topic: options.Topic, source: []byte(options.Source)},
+		connection: &connectionLog{log: options.Logger, brokers: options.Brokers},
+		closing:    make(chan struct{}),
+		changed:    make(chan struct{}),
 	}
-	// What asks about the topic lives as long as the publisher; making it now finds settings that librdkafka refuses.
+	// The producer for requests about the topic lives as long as the publisher. Making it here finds settings that
+	// librdkafka rejects.
 	control, err := newProducer(p.config, nil, func(error) {})
 	if err != nil {
 		return nil, fmt.Errorf("kafka: brokers %q: %w", options.Brokers, err)
@@ -81,7 +81,7 @@ func NewPublisher(options Options) (*Publisher, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	var running, logging sync.WaitGroup
 	var givenUp int
-	logging.Go(func() { readLogs(logs, p.log, p.health) })
+	logging.Go(func() { readLogs(logs, p.log, p.connection) })
 	running.Go(func() { givenUp = p.run(ctx, control) })
 	p.close = sync.OnceValue(func() error {
 		p.gate.Lock()
@@ -102,10 +102,10 @@ func NewPublisher(options Options) (*Publisher, error) {
 	return p, nil
 }
 
-// Publish implements ports.Publisher. It waits, as long as ctx lives, for the topic to exist and for room in
-// librdkafka's queue; once the message is in that queue, ctx has no say any more.
+// Publish implements ports.Publisher. Until ctx ends it waits for the topic to exist and for room in librdkafka's
+// queue. Once the message is in that queue, the end of ctx has no effect.
 //
-// done runs on the goroutine that serves all of them: it must not block, and it must not call Publish or Close.
+// done runs on the one goroutine that reads all delivery reports: it must not block and must not call Publish or Close.
 func (p *Publisher) Publish(ctx context.Context, m ports.Message, done func(error)) {
 	p.gate.RLock()
 	closed := p.closed
@@ -137,7 +137,7 @@ func (p *Publisher) publish(ctx context.Context, d *delivery) error {
 				return nil
 			case codeOf(err) == kafka.ErrQueueFull:
 				again = time.After(whenFull)
-			case errors.Is(err, errEnding): // the next session is on its way
+			case errors.Is(err, errEnding): // run is opening the next session
 			case judge(err) == stale:
 				s.fail(err)
 			case codeOf(err) == kafka.ErrMsgSizeTooLarge && p.limitWasRaised(ctx, s):
@@ -157,34 +157,34 @@ func (p *Publisher) publish(ctx context.Context, d *delivery) error {
 }
 
 // Close implements ports.Publisher. It waits up to Options.FlushTimeout, and then a second or two for librdkafka. The
-// error says how many messages it gave up; the same to every caller.
+// error says how many messages were not acknowledged. Every call returns the same error.
 func (p *Publisher) Close() error { return p.close() }
 
-// run keeps a session going until ctx ends. It returns how many messages the last one gave up.
+// run keeps a session open until ctx ends. It returns how many messages the last session gave up.
 func (p *Publisher) run(ctx context.Context, control *producer) (givenUp int) {
 	for {
-		s, err := p.open(ctx, control)
+		s, err := p.openSession(ctx, control)
 		if err != nil {
 			return 0
 		}
-		p.serve(s)
+		p.setSession(s)
 		select {
 		case <-ctx.Done():
 			return s.end(p.options.FlushTimeout)
 		case <-s.retired:
-			p.serve(nil)
-			p.log.Info("the topic takes larger messages now", "topic", p.options.Topic)
+			p.setSession(nil)
+			p.log.Info("the topic accepts larger messages now", "topic", p.options.Topic)
 			s.end(p.options.FlushTimeout)
 		case <-s.broken:
-			p.serve(nil)
+			p.setSession(nil)
 			p.log.Error("the Kafka producer is replaced by a new one", "messages", s.end(lastReports), "err", s.why)
 		}
 	}
 }
 
-// limitWasRaised asks whether the topic takes larger messages than when the session began: an operator who raises the
-// limit and sends a parked order again should not have to restart anything. It costs a question for each message that is
-// too large, and there are few of those.
+// limitWasRaised reports whether the topic accepts larger messages than when the session began, so that an operator
+// who raises the limit and retries a parked order need not restart the relay. It costs one request for each message
+// that is too large, and those are rare.
 func (p *Publisher) limitWasRaised(ctx context.Context, s *session) bool {
 	p.asking.Lock()
 	defer p.asking.Unlock()
@@ -196,8 +196,8 @@ func (p *Publisher) limitWasRaised(ctx context.Context, s *session) bool {
 	return admin.raised(ctx, s.maxBytes)
 }
 
-// open makes a session as soon as the topic is there. It tries until ctx ends, and the error is ctx's.
-func (p *Publisher) open(ctx context.Context, control *producer) (*session, error) {
+// openSession makes a session as soon as the topic exists. It retries until ctx ends; the error is ctx's.
+func (p *Publisher) openSession(ctx context.Context, control *producer) (*session, error) {
 	client, err := kafka.NewAdminClientFromProducer(control.client)
 	if err != nil {
 		return nil, err
@@ -212,13 +212,13 @@ func (p *Publisher) open(ctx context.Context, control *producer) (*session, erro
 		if err != nil {
 			return nil, err
 		}
-		p.health.works()
-		return newSession(limitedTo(p.config, maxBytes), maxBytes, p.log, p.health)
+		p.connection.reached()
+		return newSession(limitedTo(p.config, maxBytes), maxBytes, p.log, p.connection)
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		switch {
 		case errors.Is(err, errNotReady) && time.Since(started) < 5*time.Second:
 		case errors.Is(err, context.DeadlineExceeded), codeOf(err) == kafka.ErrTimedOut, codeOf(err) == kafka.ErrTransport:
-			p.health.lost(err.Error())
+			p.connection.lost(err.Error())
 		case err.Error() != lastLogged:
 			lastLogged = err.Error()
 			p.log.Error("the Kafka topic cannot be prepared: messages wait until it can", "topic", p.options.Topic, "err", err)
@@ -232,99 +232,10 @@ func (p *Publisher) session() (current *session, changed <-chan struct{}) {
 	return p.current, p.changed
 }
 
-func (p *Publisher) serve(s *session) {
+func (p *Publisher) setSession(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.current = s
 	close(p.changed)
 	p.changed = make(chan struct{})
-}
-
-// session is the time between two breakdowns: a producer that batches, and one that does not.
-//
-// The second exists because a broker refuses whole batches: one message that is too large, and everything that happened
-// to travel with it is refused too. So a message that the broker refuses goes once more, alone, and only what is
-// refused then is refused for good.
-type session struct {
-	config   kafka.ConfigMap
-	maxBytes int // the topic's limit when it began
-	log      *slog.Logger
-	health   *health
-
-	batching *producer
-	alone    *producer     // made on first need, by the goroutine that reads the reports of batching
-	broken   chan struct{} // closed by fail
-	why      error         // what fail was told; read it after broken
-	fail     func(error)
-	retired  chan struct{} // closed by retire: nothing is wrong, but a new session would do better
-	retire   func()
-}
-
-func newSession(config kafka.ConfigMap, maxBytes int, log *slog.Logger, h *health) (*session, error) {
-	s := &session{
-		config: config, maxBytes: maxBytes, log: log, health: h,
-		broken: make(chan struct{}), retired: make(chan struct{}),
-	}
-	s.retire = sync.OnceFunc(func() { close(s.retired) })
-	var once sync.Once
-	s.fail = func(err error) {
-		once.Do(func() {
-			s.why = err
-			close(s.broken)
-		})
-	}
-	var err error
-	s.batching, err = newProducer(config, s.delivered, s.fail)
-	return s, err
-}
-
-func (s *session) send(d *delivery) error { return s.batching.send(d) }
-
-func (s *session) delivered(d *delivery, err error) {
-	if err == nil {
-		s.health.works()
-		d.done(nil)
-		return
-	}
-	if verdict := judge(err); verdict == refused || verdict == innocent {
-		if err = s.sendAlone(d, err); err == nil {
-			return
-		}
-	}
-	s.deliveredAlone(d, err)
-}
-
-func (s *session) deliveredAlone(d *delivery, err error) {
-	if err == nil {
-		d.done(nil)
-		return
-	}
-	if judge(err) == stale {
-		s.fail(err)
-	}
-	d.done(explain(err))
-}
-
-func (s *session) sendAlone(d *delivery, because error) error {
-	if s.alone == nil {
-		config := maps.Clone(s.config)
-		config["batch.num.messages"] = 1
-		alone, err := newProducer(config, s.deliveredAlone, s.fail)
-		if err != nil {
-			return err
-		}
-		s.alone = alone
-		s.log.Warn("the broker refused a batch of messages: they are sent one by one", "err", because)
-	}
-	return s.alone.send(d)
-}
-
-// end gives what is pending until flush, gives up the rest and says how much that was.
-func (s *session) end(flush time.Duration) (givenUp int) {
-	deadline := time.Now().Add(flush)
-	givenUp = s.batching.end(flush) // from here on nothing comes in for the other
-	if s.alone != nil {
-		givenUp += s.alone.end(time.Until(deadline))
-	}
-	return givenUp
 }

@@ -86,7 +86,7 @@ func TestTheBrokerRefusesABatchAndTheInnocentsArrive(t *testing.T) {
 				switch {
 				case id != event(fmt.Sprint(guilty), 1).ID:
 					if err != nil {
-						t.Errorf("the innocent %s: %v", id, err)
+						t.Errorf("the collateral %s: %v", id, err)
 					}
 				case !errors.Is(err, ports.ErrRefused) || !strings.Contains(err.Error(), example.why):
 					t.Errorf("the guilty %s: %v, want ErrRefused and why", id, err)
@@ -353,7 +353,7 @@ func TestASessionEndsInTimeWhenTheBrokerHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	logs := make(chan kafka.LogEvent, 1000) // more than there are lines
-	s, err := newSession(options.config(logs), defaultMaxMessageBytes, options.Logger, &health{log: options.Logger})
+	s, err := newSession(options.config(logs), defaultMaxMessageBytes, options.Logger, &connectionLog{log: options.Logger})
 	if err != nil {
 		t.Fatal(err)
 	}

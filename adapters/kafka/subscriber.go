@@ -16,30 +16,31 @@ import (
 	"hexorders/ports"
 )
 
-// Subscriber implements ports.Subscriber: a Subscribe is a consumer of its own. It needs no broker to begin with: while
-// Kafka is away, or the topic is not there yet, it waits. When librdkafka's consumer breaks for good it makes a new one.
+// Subscriber implements ports.Subscriber: each Subscribe has its own consumer. It starts without a broker: while Kafka
+// is down, or the topic does not exist yet, it waits. When librdkafka's consumer breaks permanently it makes a new
+// one.
 //
-// A record that is not an event of ours is passed over, and the log says so.
+// A record that is not an order event is skipped and logged.
 type Subscriber struct {
 	options Options
 	log     *slog.Logger
-	// maxPoll is how long the other members of a group wait for one whose handler is not done with what is to be
-	// somebody else's. Then the broker throws it out.
+	// maxPoll is how long the other members of a group wait for a member whose handler still works on partitions that
+	// it must hand over. After that the broker removes it from the group.
 	maxPoll time.Duration
-	leaving sync.WaitGroup // consumers that have not ended yet; one may outlive its Subscribe
+	closing sync.WaitGroup // consumers that are not closed yet; one may outlive its Subscribe
 }
 
-// goodbyeFor is how long Subscribe waits, once its context has ended, for its consumer to leave the group. While Kafka is
-// away and the member's session is over, that was seen to take minutes. Nothing is lost without a goodbye: who reads on
-// asks resume, or is sent some messages again.
-const goodbyeFor = 1500 * time.Millisecond
+// closeTimeout is how long Subscribe waits, once its context has ended, for its consumer to leave the group. While
+// Kafka is down and the session has expired, leaving can take minutes. Nothing is lost without it: the next consumer
+// asks resume, or gets some messages again.
+const closeTimeout = 1500 * time.Millisecond
 
 var _ ports.Subscriber = (*Subscriber)(nil)
 
-// errReplace is in the error of a consumer that a new one may do better than.
-var errReplace = errors.New("the consumer is of no use any more")
+// errReplace marks an error after which a new consumer may succeed.
+var errReplace = errors.New("the consumer cannot continue")
 
-// NewSubscriber makes a subscriber. An error means that the options cannot be used.
+// NewSubscriber makes a subscriber. An error means that the options are invalid.
 func NewSubscriber(options Options) (*Subscriber, error) {
 	options = options.withDefaults()
 	if err := options.check(); err != nil {
@@ -48,16 +49,16 @@ func NewSubscriber(options Options) (*Subscriber, error) {
 	return &Subscriber{options: options, log: options.Logger, maxPoll: time.Minute}, nil
 }
 
-// Subscribe implements ports.Subscriber. A nil resume knows nothing.
+// Subscribe implements ports.Subscriber. A nil resume means that no position is stored.
 //
-// A handler may take as long as it likes: meanwhile nothing is fetched, and the member stays one. Only when its partitions
-// are to be shared out anew is there a minute for it; a handler that takes longer sees its context end, what it comes to does
-// not count, and the member joins again.
+// A handler may take any time: meanwhile the consumer fetches nothing and stays in its group. Only when its partitions
+// are assigned to another consumer must it finish within 45 seconds. After that its context ends, its result does not
+// count, and the consumer joins the group again.
 //
-// It returns within two seconds of the end of ctx and of the handler, whatever Kafka does.
+// It returns within two seconds after ctx and the handler have ended, even while Kafka is down.
 func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.Resume,
 	handle func(context.Context, ports.Batch) error) error {
-	read := map[int]int64{} // nobody else keeps the place of those who belong to no group
+	read := map[int]int64{} // without a group only this map knows how far reading has come
 	if group == "" {
 		first := resume
 		resume = func(ctx context.Context, partitions []int) (map[int]int64, error) {
@@ -71,7 +72,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 	pause.InitialInterval = 50 * time.Millisecond
 	pause.MaxInterval = 2 * time.Second
 	for {
-		m := &member{
+		l := &consumerLoop{
 			topic: s.options.Topic, group: group, resume: resume, log: s.log, waitFor: s.maxPoll * 3 / 4,
 			handle: func(ctx context.Context, b ports.Batch) error {
 				err := handle(ctx, b)
@@ -80,17 +81,17 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 				}
 				return err
 			},
-			health: &health{log: s.log, brokers: s.options.Brokers},
-			share:  make(map[int32]*place),
+			connection: &connectionLog{log: s.log, brokers: s.options.Brokers},
+			assigned:   make(map[int32]*partitionState),
 		}
-		err := s.work(ctx, m)
+		err := s.runConsumer(ctx, l)
 		if !errors.Is(err, errReplace) {
 			return err
 		}
-		if ctx.Err() != nil { // the share may still be the leaving consumer's
+		if ctx.Err() != nil { // the closing consumer may still change the assignment
 			return ctx.Err()
 		}
-		for partition, at := range m.share {
+		for partition, at := range l.assigned {
 			if group == "" && at.handled >= 0 {
 				read[int(partition)] = at.handled
 			}
@@ -104,61 +105,61 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 	}
 }
 
-// work is one consumer's life.
-func (s *Subscriber) work(ctx context.Context, m *member) error {
+// runConsumer runs one consumer until it ends or has to be replaced.
+func (s *Subscriber) runConsumer(ctx context.Context, l *consumerLoop) error {
 	logs := make(chan kafka.LogEvent, 100)
-	config := s.config(m.group, logs)
+	config := s.config(l.group, logs)
 	consumer, err := kafka.NewConsumer(&config)
 	if err != nil {
 		return fmt.Errorf("read topic %s: %w", s.options.Topic, err)
 	}
 	var logging sync.WaitGroup
-	logging.Go(func() { readLogs(logs, s.log, m.health) })
+	logging.Go(func() { readLogs(logs, s.log, l.connection) })
 	defer func() {
-		left := make(chan struct{})
-		s.leaving.Go(func() {
-			defer close(left)
-			// It leaves the group, and commits what was stored.
+		closed := make(chan struct{})
+		s.closing.Go(func() {
+			defer close(closed)
+			// Close leaves the group and commits the stored offsets.
 			if err := consumer.Close(); err != nil {
-				s.log.Warn("the Kafka consumer did not end in order", "topic", s.options.Topic, "group", m.group, "err", err)
+				s.log.Warn("the Kafka consumer did not close cleanly", "topic", s.options.Topic, "group", l.group, "err", err)
 			}
 			close(logs)
 			logging.Wait()
 		})
-		s.await(ctx, left, m.group)
+		s.awaitClose(ctx, closed, l.group)
 	}()
 	client, err := kafka.NewAdminClientFromConsumer(consumer)
 	if err != nil {
 		return fmt.Errorf("read topic %s: %w", s.options.Topic, err)
 	}
 	defer client.Close()
-	m.consumer, m.admin = consumer, &topicAdmin{client: client, options: s.options, log: s.log}
+	l.consumer, l.admin = consumer, &topicAdmin{client: client, options: s.options, log: s.log}
 
-	partitions, err := s.awaitTopic(ctx, m.admin, m.health)
+	partitions, err := s.awaitTopic(ctx, l.admin, l.connection)
 	if err != nil {
 		return err
 	}
-	return m.work(ctx, partitions)
+	return l.run(ctx, partitions)
 }
 
-// await waits until a consumer has left, but not much longer than ctx. Then it leaves without anybody waiting for it, and the
-// process may end before.
-func (s *Subscriber) await(ctx context.Context, left <-chan struct{}, group string) {
+// awaitClose waits for the consumer to leave its group, for at most closeTimeout after ctx ends. After that Close goes
+// on in the background, and the process may exit before it is done.
+func (s *Subscriber) awaitClose(ctx context.Context, closed <-chan struct{}, group string) {
 	select {
-	case <-left:
+	case <-closed:
 		return
 	case <-ctx.Done():
 	}
 	select {
-	case <-left:
-	case <-time.After(goodbyeFor):
-		s.log.Info("Kafka takes long to let a consumer go: nobody waits for it", "topic", s.options.Topic, "group", group,
-			"after", goodbyeFor)
+	case <-closed:
+	case <-time.After(closeTimeout):
+		s.log.Info("the Kafka consumer is slow to leave its group; shutdown does not wait for it",
+			"topic", s.options.Topic, "group", group, "after", closeTimeout)
 	}
 }
 
-// awaitTopic returns the topic's partitions once it is there. The error is ctx's.
-func (s *Subscriber) awaitTopic(ctx context.Context, admin *topicAdmin, h *health) ([]int32, error) {
+// awaitTopic waits until the topic exists and returns its partitions. The error is ctx's.
+func (s *Subscriber) awaitTopic(ctx context.Context, admin *topicAdmin, connection *connectionLog) ([]int32, error) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 50 * time.Millisecond
 	pause.MaxInterval = time.Second
@@ -168,21 +169,21 @@ func (s *Subscriber) awaitTopic(ctx context.Context, admin *topicAdmin, h *healt
 		if err != nil {
 			return nil, err
 		}
-		h.works()
+		connection.reached()
 		return partitionsOf(topic)
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		switch {
 		case errors.Is(err, errNotReady):
 		case !errors.Is(err, ErrNoTopic):
-			h.lost(err.Error())
+			connection.lost(err.Error())
 		case !waiting:
 			waiting = true
-			s.log.Info("the topic is not there yet: reading begins when it is", "topic", s.options.Topic)
+			s.log.Info("the topic does not exist yet; reading begins once it does", "topic", s.options.Topic)
 		}
 	}))
 }
 
-// partitionsOf are the partitions of a topic, or errNotReady while one of them has no leader.
+// partitionsOf returns the partitions of a topic, or errNotReady while one of them has no leader.
 func partitionsOf(topic kafka.TopicDescription) (partitions []int32, err error) {
 	for _, partition := range topic.Partitions {
 		if partition.Leader == nil || partition.Leader.ID < 0 {
@@ -193,20 +194,14 @@ func partitionsOf(topic kafka.TopicDescription) (partitions []int32, err error) 
 	return partitions, nil
 }
 
-// Ends implements ports.Subscriber. A topic that is not there yet has none.
+// Ends implements ports.Subscriber. A topic that does not exist yet has none.
 func (s *Subscriber) Ends(ctx context.Context) (map[int]int64, error) {
-	client, err := kafka.NewAdminClient(&kafka.ConfigMap{
-		"bootstrap.servers":        s.options.Brokers,
-		"client.id":                "hexorders",
-		"allow.auto.create.topics": false,
-		"log_level":                0, // what matters is in the error
-	})
+	admin, err := newAdmin(s.options)
 	if err != nil {
 		return nil, fmt.Errorf("the ends of topic %s: %w", s.options.Topic, err)
 	}
-	defer client.Close()
-	admin := topicAdmin{client: client, options: s.options, log: s.log}
-	// A moment after a topic was created not every partition has its leader.
+	defer admin.client.Close()
+	// For a moment after a topic is created some partitions have no leader.
 	return backoff.Retry(ctx, func() (map[int]int64, error) {
 		topic, err := admin.describe(ctx)
 		if errors.Is(err, ErrNoTopic) {
@@ -220,38 +215,40 @@ func (s *Subscriber) Ends(ctx context.Context) (map[int]int64, error) {
 			return nil, err
 		}
 		return admin.ends(ctx, partitions)
-	}, backoff.WithMaxElapsedTime(2*askFor))
+	}, backoff.WithMaxElapsedTime(2*requestTimeout))
 }
 
 func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.ConfigMap {
 	id := group
 	if id == "" {
-		id = "hexorders-reader" // librdkafka wants one; nobody joins it, and nothing is committed under it
+		id = "hexorders-reader" // librdkafka requires one; no consumer joins it, and nothing is committed under it
 	}
 	return kafka.ConfigMap{
 		"bootstrap.servers": s.options.Brokers,
 		"client.id":         "hexorders",
 		"group.id":          id,
 
-		// What is stored after the handler is committed every second, and at once when a partition is given away.
+		// The loop stores offsets after the handler. librdkafka commits them every second, and when a partition is
+		// revoked.
 		"enable.auto.offset.store": false,
 		"enable.auto.commit":       group != "",
 		"auto.commit.interval.ms":  1000,
 		"auto.offset.reset":        "earliest",
 
-		// A rebalance takes from a member only what another gets; it goes on with the rest.
+		// A rebalance revokes only the partitions that move; a consumer keeps reading the others.
 		"partition.assignment.strategy": "cooperative-sticky",
 		"session.timeout.ms":            int(s.options.SessionTimeout.Milliseconds()),
-		"heartbeat.interval.ms":         int(min(s.options.SessionTimeout/10, time.Second).Milliseconds()), // a rebalance is heard of with one
-		"max.poll.interval.ms":          int(max(s.maxPoll, s.options.SessionTimeout).Milliseconds()),
+		// A consumer hears of a rebalance in the response to a heartbeat.
+		"heartbeat.interval.ms": int(min(s.options.SessionTimeout/10, time.Second).Milliseconds()),
+		"max.poll.interval.ms":  int(max(s.maxPoll, s.options.SessionTimeout).Milliseconds()),
 
 		"enable.partition.eof":     true,
 		"allow.auto.create.topics": false,
 
-		// Who has nothing for us says so after this long, and so it is known that a partition has no more.
+		// A broker without new records responds after this time; the response shows that a partition is at its end.
 		"fetch.wait.max.ms": 100,
-		// What is read ahead: enough for a few batches, and no more memory than that. Once there is room, librdkafka looks
-		// again after this pause, by default a second, in which a fast handler would run dry.
+		// Prefetch a few batches and use no more memory than that. Once the queue has room, librdkafka fetches again
+		// after this pause; its default of a second would starve a fast handler.
 		"queued.max.messages.kbytes": 32 << 10,
 		"fetch.queue.backoff.ms":     10,
 

@@ -43,7 +43,7 @@ func TestATopicThatIsNotThereYetIsWaitedFor(t *testing.T) {
 			t.Errorf("ends of a topic that is not there: %v, %v; want none", ends, err)
 		}
 		r := startReader(t, s, group)
-		log.await(t, 1, "is not there yet", topic)
+		log.await(t, 1, "does not exist yet", topic)
 		if c.exists(t, topic) {
 			t.Errorf("topic %s was created by whoever wanted to read it", topic)
 		}
@@ -108,7 +108,7 @@ func TestRecordsThatAreNotOursArePassedOver(t *testing.T) {
 		r.awaitIdle(t)
 		r.awaitIdle(t) // a second later: what was passed over after the last message is stored by then
 		r.stop(t)
-		ids, passed := r.ids(), log.with("not events of ours")
+		ids, passed := r.ids(), log.with("not order events")
 		if first := len(ids) > 0; first != (len(passed) > 0) || len(ids) > 1 {
 			t.Errorf("delivered %v, and the log says %q", ids, passed)
 		}

@@ -165,7 +165,7 @@ func TestPingSaysInPlainWordsWhatToDo(t *testing.T) {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	start := time.Now()
-	if err := Ping(ended, Options{Brokers: mute.Addr().String()}); err == nil || time.Since(start) > askFor {
+	if err := Ping(ended, Options{Brokers: mute.Addr().String()}); err == nil || time.Since(start) > requestTimeout {
 		t.Errorf("with an ended context: %v after %v, want an error at once", err, time.Since(start))
 	}
 }
@@ -181,7 +181,7 @@ func TestNobodyIsAskedWhereNobodyListens(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := knock(ctx, []string{closed.Addr().String(), open.Addr().String()}); err != nil {
+	if err := connectAny(ctx, []string{closed.Addr().String(), open.Addr().String()}); err != nil {
 		t.Errorf("one of two addresses listens: %v", err)
 	}
 }

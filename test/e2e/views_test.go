@@ -8,7 +8,7 @@ import (
 )
 
 // hasShare is what a process with the role projections says when it gets something to do.
-const hasShare = "partitions were given to this member"
+const hasShare = "partitions were assigned to this consumer"
 
 // Each event takes effect once, whatever happens to those who project: the views are what the topic adds up to. How often a
 // buyer's orders were counted is where an effect that came twice, or not at all, would be seen for good.

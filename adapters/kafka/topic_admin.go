@@ -14,27 +14,41 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
-// askFor is how long one question to the broker may take. It is short, for a question that was asked while the broker
-// was away is asked again.
-const askFor = 2 * time.Second
+// requestTimeout bounds one request to the broker. It is short because callers retry.
+const requestTimeout = 2 * time.Second
 
-// defaultMaxMessageBytes is the limit of a Kafka broker on which nobody has set one.
+// defaultMaxMessageBytes is the default limit of a Kafka broker.
 const defaultMaxMessageBytes = 1048588
 
-// errNotReady passes a moment after a topic was created, when every broker knows of it.
+// errNotReady means that the topic was created a moment ago and some brokers do not know it yet.
 var errNotReady = errors.New("the topic cannot be written to yet")
 
-// topicAdmin looks after the topic. Before it asks anything again and again it knocks: while a question waits for a broker
-// that was there before, librdkafka tries to connect to it without a pause, and three consumers that asked once a second took
-// half a processor.
+// topicAdmin creates, checks and describes the topic. Before a request that is repeated it opens a plain connection
+// (connectAny): while an admin request waits for a broker that was up before, librdkafka reconnects without a pause,
+// and three consumers with one request a second used half a processor.
 type topicAdmin struct {
 	client  *kafka.AdminClient
 	options Options
 	log     *slog.Logger
 }
 
-// ensure creates the topic when it is not there, and returns its max.message.bytes once all partitions can be written
-// to. A topic that exists is left as it is, but what is wrong with it is logged. Errors are worth another try.
+// newAdmin makes an administrator with its own client. The caller closes that client. It connects only when it is asked
+// something.
+func newAdmin(options Options) (*topicAdmin, error) {
+	client, err := kafka.NewAdminClient(&kafka.ConfigMap{
+		"bootstrap.servers":        options.Brokers,
+		"client.id":                "hexorders",
+		"allow.auto.create.topics": false,
+		"log_level":                0, // librdkafka would write to stderr; the error has the reason
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &topicAdmin{client: client, options: options, log: options.Logger}, nil
+}
+
+// ensure creates the topic if it does not exist, and returns its max.message.bytes once all partitions can be written
+// to. It leaves an existing topic unchanged and logs settings that are wrong. The caller retries after an error.
 func (a *topicAdmin) ensure(ctx context.Context) (maxMessageBytes int, err error) {
 	topic, err := a.describe(ctx)
 	if errors.Is(err, ErrNoTopic) {
@@ -50,7 +64,7 @@ func (a *topicAdmin) ensure(ctx context.Context) (maxMessageBytes int, err error
 		return 0, err
 	}
 	if len(topic.Partitions) != a.options.Partitions {
-		a.log.Warn("the topic has another number of partitions than asked for: it is left as it is",
+		a.log.Warn("the number of partitions differs from the setting; the topic is left unchanged",
 			"topic", a.options.Topic, "partitions", len(topic.Partitions), "wanted", a.options.Partitions)
 	}
 	return a.check(ctx), nil
@@ -58,13 +72,13 @@ func (a *topicAdmin) ensure(ctx context.Context) (maxMessageBytes int, err error
 
 // describe returns the topic as the broker sees it, or ErrNoTopic.
 func (a *topicAdmin) describe(ctx context.Context) (kafka.TopicDescription, error) {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if err := knock(ctx, a.options.brokers()); err != nil {
+	if err := connectAny(ctx, a.options.brokers()); err != nil {
 		return kafka.TopicDescription{}, fmt.Errorf("describe topic %s: %w", a.options.Topic, err)
 	}
 	result, err := a.client.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames([]string{a.options.Topic}),
-		kafka.SetAdminRequestTimeout(askFor))
+		kafka.SetAdminRequestTimeout(requestTimeout))
 	if err != nil {
 		return kafka.TopicDescription{}, fmt.Errorf("describe topic %s: %w", a.options.Topic, err)
 	}
@@ -79,19 +93,19 @@ func (a *topicAdmin) describe(ctx context.Context) (kafka.TopicDescription, erro
 	}
 }
 
-// ends are the offsets behind the newest records.
+// ends returns the offset after the newest record of each partition.
 func (a *topicAdmin) ends(ctx context.Context, partitions []int32) (map[int]int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	topic := a.options.Topic
-	if err := knock(ctx, a.options.brokers()); err != nil {
+	if err := connectAny(ctx, a.options.brokers()); err != nil {
 		return nil, fmt.Errorf("the ends of topic %s: %w", topic, err)
 	}
 	asked := make(map[kafka.TopicPartition]kafka.OffsetSpec, len(partitions))
 	for _, partition := range partitions {
 		asked[kafka.TopicPartition{Topic: &topic, Partition: partition}] = kafka.LatestOffsetSpec
 	}
-	result, err := a.client.ListOffsets(ctx, asked, kafka.SetAdminRequestTimeout(askFor))
+	result, err := a.client.ListOffsets(ctx, asked, kafka.SetAdminRequestTimeout(requestTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("the ends of topic %s: %w", topic, err)
 	}
@@ -106,7 +120,7 @@ func (a *topicAdmin) ends(ctx context.Context, partitions []int32) (map[int]int6
 }
 
 func (a *topicAdmin) create(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	results, err := a.client.CreateTopics(ctx, []kafka.TopicSpecification{{
 		Topic:         a.options.Topic,
@@ -114,7 +128,7 @@ func (a *topicAdmin) create(ctx context.Context) error {
 		// ReplicationFactor 0 leaves it to the broker's default.replication.factor. The topic is also the audit log:
 		// nothing in it ever expires.
 		Config: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"},
-	}}, kafka.SetAdminRequestTimeout(askFor))
+	}}, kafka.SetAdminRequestTimeout(requestTimeout))
 	if err != nil {
 		return fmt.Errorf("create topic %s: %w", a.options.Topic, err)
 	}
@@ -128,8 +142,8 @@ func (a *topicAdmin) create(ctx context.Context) error {
 	return nil
 }
 
-// check logs the settings that would make the topic forget, and returns its max.message.bytes. Who may write to a topic
-// need not be allowed to see its settings: then the broker's default has to do.
+// check logs settings that delete messages, and returns the topic's max.message.bytes. Where reading the settings is
+// not permitted it returns the broker's default.
 func (a *topicAdmin) check(ctx context.Context) (maxMessageBytes int) {
 	settings, err := a.settings(ctx)
 	if err != nil {
@@ -138,7 +152,7 @@ func (a *topicAdmin) check(ctx context.Context) (maxMessageBytes int) {
 	}
 	for name, wanted := range map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"} {
 		if is := settings[name].Value; is != wanted {
-			a.log.Warn("the topic does not keep every message, though it is also the audit log: it is left as it is",
+			a.log.Warn("the topic does not keep every message, although it is the audit log; it is left unchanged",
 				"topic", a.options.Topic, "setting", name, "value", is, "wanted", wanted)
 		}
 	}
@@ -148,7 +162,8 @@ func (a *topicAdmin) check(ctx context.Context) (maxMessageBytes int) {
 	return maxMessageBytes
 }
 
-// raised asks whether the topic takes larger messages than so many bytes. No answer is a no.
+// raised reports whether the topic now accepts messages larger than maxMessageBytes; false when the broker does not
+// answer.
 func (a *topicAdmin) raised(ctx context.Context, maxMessageBytes int) bool {
 	settings, err := a.settings(ctx)
 	if err != nil {
@@ -159,10 +174,10 @@ func (a *topicAdmin) raised(ctx context.Context, maxMessageBytes int) bool {
 }
 
 func (a *topicAdmin) settings(ctx context.Context) (map[string]kafka.ConfigEntryResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	resource := kafka.ConfigResource{Type: kafka.ResourceTopic, Name: a.options.Topic}
-	results, err := a.client.DescribeConfigs(ctx, []kafka.ConfigResource{resource}, kafka.SetAdminRequestTimeout(askFor))
+	results, err := a.client.DescribeConfigs(ctx, []kafka.ConfigResource{resource}, kafka.SetAdminRequestTimeout(requestTimeout))
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +191,8 @@ func limitIn(settings map[string]kafka.ConfigEntryResult) (maxMessageBytes int, 
 	return strconv.Atoi(settings["max.message.bytes"].Value)
 }
 
-// Ping asks whether messages could be published: a broker answers, the topic exists, and the brokers that lead its
-// partitions can be reached from here. An error says in plain words what to do. It takes at most 5 s, or until ctx ends.
+// Ping checks that messages can be published: a broker answers, the topic exists, and the leaders of its partitions
+// can be reached from here. An error says what to do. Ping takes at most 5 s and ends with ctx.
 func Ping(ctx context.Context, options Options) error {
 	options = options.withDefaults()
 	if err := options.check(); err != nil {
@@ -185,17 +200,11 @@ func Ping(ctx context.Context, options Options) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	client, err := kafka.NewAdminClient(&kafka.ConfigMap{
-		"bootstrap.servers":        options.Brokers,
-		"client.id":                "hexorders",
-		"allow.auto.create.topics": false,
-		"log_level":                0, // it writes to stderr otherwise; what matters is in the error
-	})
+	admin, err := newAdmin(options)
 	if err != nil {
 		return fmt.Errorf("the Kafka brokers %q cannot be used: %w", options.Brokers, err)
 	}
-	defer client.Close()
-	admin := topicAdmin{client: client, options: options, log: options.Logger}
+	defer admin.client.Close()
 
 	topic, err := admin.describe(ctx)
 	switch {
@@ -203,8 +212,8 @@ func Ping(ctx context.Context, options Options) error {
 		return fmt.Errorf("a Kafka broker answers at %s, but %w: %s (`hexorders serve` creates it at start)",
 			options.Brokers, ErrNoTopic, options.Topic)
 	case err != nil:
-		// A plain connection has the better reason: librdkafka only knows that the time is over.
-		if reason := knock(ctx, options.brokers()); reason != nil {
+		// A plain connection gives a better reason: librdkafka only reports a timeout.
+		if reason := connectAny(ctx, options.brokers()); reason != nil {
 			return fmt.Errorf("no Kafka broker answers at %s (%w): start one with scripts/services up, or name "+
 				"another in HEXORDERS_KAFKA_BROKERS", options.Brokers, reason)
 		}
@@ -214,8 +223,8 @@ func Ping(ctx context.Context, options Options) error {
 	return reachable(ctx, options, topic.Partitions)
 }
 
-// reachable asks whether the leaders of the partitions can be connected to. Clients write to the leaders, at the
-// addresses that the brokers give out, and not to the address that they were told to start with.
+// reachable checks that the leaders of the partitions can be reached. Clients write to the leaders at the addresses
+// that the brokers advertise, not at the address in the settings.
 func reachable(ctx context.Context, options Options, partitions []kafka.TopicPartitionInfo) error {
 	checked := map[int]bool{}
 	for _, partition := range partitions {
@@ -229,7 +238,7 @@ func reachable(ctx context.Context, options Options, partitions []kafka.TopicPar
 		}
 		checked[leader.ID] = true
 		address := net.JoinHostPort(leader.Host, strconv.Itoa(leader.Port))
-		if reason := dial(ctx, address, askFor); reason != nil {
+		if reason := dial(ctx, address, requestTimeout); reason != nil {
 			return fmt.Errorf("the Kafka broker at %s sends its clients on to broker %d at %s, which cannot be reached from here "+
 				"(%w): set that broker's advertised.listeners to an address that this machine knows", options.Brokers,
 				leader.ID, address, reason)
@@ -238,9 +247,9 @@ func reachable(ctx context.Context, options Options, partitions []kafka.TopicPar
 	return nil
 }
 
-// knock returns nil when something listens at one of the addresses, else why not at the first. ctx has a deadline, of which
-// each address gets its share.
-func knock(ctx context.Context, addresses []string) (first error) {
+// connectAny returns nil when one of the addresses accepts a connection, otherwise the error of the first. The
+// addresses share the time until the deadline of ctx.
+func connectAny(ctx context.Context, addresses []string) (first error) {
 	deadline, _ := ctx.Deadline()
 	for i, address := range addresses {
 		err := dial(ctx, address, time.Until(deadline)/time.Duration(len(addresses)-i))

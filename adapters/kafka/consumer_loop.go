@@ -1,0 +1,460 @@
+//go:build cgo
+
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"hexorders/ports"
+)
+
+const (
+	// maxBatchBytes bounds a batch of large messages. The message that exceeds it is still part of the batch.
+	maxBatchBytes = 4 << 20
+	// idleAfter is how long the consumer waits for a message before it delivers a batch without any.
+	idleAfter = time.Second
+	// pollFor bounds how long the end of a context goes unnoticed.
+	pollFor = 100 * time.Millisecond
+	// pollEvery is the interval between two polls while the handler runs. librdkafka serves the group in a poll.
+	// Fetching is paused before the first of them.
+	pollEvery = time.Second
+)
+
+// errTooLong is the reason why a batch is delivered again although the handler may have finished it.
+var errTooLong = errors.New("the handler was still running when its partitions had to be handed over")
+
+// consumerLoop reads with one librdkafka consumer: it gathers batches and gives them to the handler. One goroutine at a
+// time uses it. librdkafka calls rebalance on that goroutine too, from within Poll and Close.
+type consumerLoop struct {
+	consumer   *kafka.Consumer
+	admin      *topicAdmin
+	topic      string
+	group      string
+	resume     ports.Resume
+	handle     func(context.Context, ports.Batch) error
+	log        *slog.Logger
+	connection *connectionLog
+	waitFor    time.Duration // how long the handler may take before its partitions are revoked
+
+	ctx          context.Context // Subscribe's
+	assigned     map[int32]*partitionState
+	gathered     []ports.Delivery
+	bytes        int // of the payloads in gathered
+	unrecognised unrecognisedRecords
+	call         *handlerCall // nil while the handler does not run
+	lastCallAt   time.Time    // when the last call ended; zero before the first
+	paused       bool
+	broken       error             // the reason why the loop ends
+	warned       map[string]string // the last error logged with each message
+}
+
+// partitionState is how far the loop has read one partition.
+type partitionState struct {
+	next    int64 // the offset to read next; -1 when only librdkafka knows it
+	handled int64 // the offset from which a new consumer continues; -1 when it is unknown
+	end     bool  // the partition has no more records
+}
+
+// handlerCall is a running call of the handler.
+type handlerCall struct {
+	result chan error
+	cancel context.CancelFunc
+	upTo   map[int32]int64 // the next offset of each partition once the call returns nil
+}
+
+type unrecognisedRecords struct {
+	count int
+	first error
+}
+
+func (l *consumerLoop) run(ctx context.Context, partitions []int32) error {
+	l.ctx = ctx
+	if l.group == "" {
+		if err := l.consumer.Assign(l.startPartitions(partitions)); err != nil {
+			return l.replaceBecause(err)
+		}
+	} else if err := l.consumer.Subscribe(l.topic, l.rebalance); err != nil {
+		return l.replaceBecause(err)
+	}
+	l.lastCallAt = time.Now()
+	for first := true; ; first = false {
+		if err := l.gather(first); err != nil {
+			return err
+		}
+		if err := l.deliver(); err != nil {
+			return err
+		}
+	}
+}
+
+// startPartitions adds partitions to the assignment and returns the offset at which each begins.
+func (l *consumerLoop) startPartitions(partitions []int32) []kafka.TopicPartition {
+	var resumeAt map[int]int64
+	// A consumer that is closing reads nothing more, and the store behind resume may be closed already.
+	if l.resume != nil && len(partitions) > 0 && l.ctx.Err() == nil {
+		asked := make([]int, len(partitions))
+		for i, partition := range partitions {
+			asked[i] = int(partition)
+		}
+		var err error
+		if resumeAt, err = l.resume(l.ctx, asked); err != nil && l.broken == nil {
+			l.broken = fmt.Errorf("load the positions in topic %s: %w", l.topic, err)
+		}
+	}
+	list := make([]kafka.TopicPartition, len(partitions))
+	for i, partition := range partitions {
+		list[i] = kafka.TopicPartition{Topic: &l.topic, Partition: partition}
+		next, ok := resumeAt[int(partition)]
+		switch {
+		case ok:
+			list[i].Offset = kafka.Offset(next)
+		case l.group == "":
+			list[i].Offset, next = kafka.OffsetBeginning, -1
+		default:
+			list[i].Offset, next = kafka.OffsetStored, -1
+		}
+		l.assigned[partition] = &partitionState{next: next, handled: next}
+	}
+	return list
+}
+
+// gather polls until there is a batch to deliver: up to a full batch of messages, or none once the consumer is idle or
+// at the end.
+func (l *consumerLoop) gather(first bool) error {
+	for {
+		if err := l.ctx.Err(); err != nil {
+			return err
+		}
+		if l.broken != nil {
+			return l.broken
+		}
+		if len(l.gathered) >= ports.MaxBatch || l.bytes >= maxBatchBytes {
+			return nil
+		}
+		timeout := pollFor
+		if len(l.gathered) > 0 {
+			timeout = 0
+		}
+		event := l.consumer.Poll(int(timeout.Milliseconds()))
+		if event != nil {
+			l.handleEvent(event)
+		}
+		switch {
+		case l.broken != nil:
+		case event == nil && len(l.gathered) > 0:
+			return nil
+		case len(l.gathered) > 0:
+		case first && len(l.assigned) > 0 && l.atEnd():
+			return nil
+		case time.Since(l.lastCallAt) >= idleAfter:
+			l.lastCallAt = time.Now()
+			l.unrecognised.report(l.log, l.topic)
+			l.storeOffsets(l.nextOffsets()) // moves the group past unrecognised records
+			l.checkEnds()
+			if l.broken == nil && len(l.caughtUp()) > 0 {
+				return nil
+			}
+		}
+	}
+}
+
+// handleEvent updates the loop after an event of librdkafka.
+func (l *consumerLoop) handleEvent(event kafka.Event) {
+	switch e := event.(type) {
+	case *kafka.Message:
+		l.collect(e)
+	case kafka.PartitionEOF:
+		l.connection.reached()
+		if at := l.assigned[e.Partition]; at != nil {
+			at.next, at.end = int64(e.Offset), true
+		}
+	case kafka.OffsetsCommitted:
+		switch {
+		case e.Error == nil, codeOf(e.Error) == kafka.ErrNoOffset:
+		case judge(e.Error) == stale:
+			l.broken = l.replaceBecause(e.Error)
+		default:
+			l.warnOnce("the group's position could not be committed; the next commit includes it", e.Error)
+		}
+	case kafka.Error:
+		switch {
+		case e.IsFatal(), e.Code() == kafka.ErrMaxPollExceeded, judge(e) == stale:
+			l.broken = l.replaceBecause(e)
+		default:
+			for _, at := range l.assigned { // only checkEnds can tell now whether there is more
+				at.end = false
+			}
+			switch e.Code() {
+			case kafka.ErrAllBrokersDown, kafka.ErrTransport, kafka.ErrTimedOut, kafka.ErrResolve: // see readLogs
+			default:
+				l.warnOnce("the topic could not be read; librdkafka tries again", e)
+			}
+		}
+	}
+}
+
+func (l *consumerLoop) collect(record *kafka.Message) {
+	at := l.assigned[record.TopicPartition.Partition]
+	if at == nil || record.TopicPartition.Error != nil {
+		return
+	}
+	at.next, at.end = int64(record.TopicPartition.Offset)+1, false
+	message, err := unwrap(record)
+	if err != nil {
+		l.unrecognised.add(err)
+		return
+	}
+	l.bytes += len(message.Payload)
+	l.gathered = append(l.gathered, ports.Delivery{
+		Message: message, Partition: int(record.TopicPartition.Partition), Next: at.next,
+	})
+}
+
+// deliver calls the handler with the gathered batch and waits for it. Meanwhile keepAlive serves the group.
+func (l *consumerLoop) deliver() error {
+	if len(l.gathered) > 0 {
+		l.connection.reached()
+	}
+	l.unrecognised.report(l.log, l.topic)
+	batch := ports.Batch{Messages: l.gathered, CaughtUp: l.caughtUp()}
+	l.gathered, l.bytes = nil, 0
+	ctx, cancel := context.WithCancel(l.ctx)
+	defer cancel()
+	l.call = &handlerCall{result: make(chan error, 1), cancel: cancel, upTo: l.nextOffsets()}
+	result := l.call.result
+	go func() { result <- l.handle(ctx, batch) }()
+
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for l.call != nil {
+		select {
+		case err := <-result:
+			l.callEnded(err)
+		case <-tick.C:
+			l.keepAlive()
+		}
+	}
+	l.lastCallAt = time.Now()
+	if l.paused {
+		l.paused = false
+		if err := l.consumer.Resume(l.partitions()); err != nil && l.broken == nil {
+			l.broken = l.replaceBecause(err)
+		}
+	}
+	return l.broken
+}
+
+// callEnded records the result of a call: the offsets that it handled, or the error that ends the loop.
+func (l *consumerLoop) callEnded(err error) {
+	upTo := l.call.upTo
+	l.call = nil
+	if err != nil {
+		l.broken = err
+		return
+	}
+	for partition, next := range upTo {
+		if at := l.assigned[partition]; at != nil {
+			at.handled = next
+		}
+	}
+	l.storeOffsets(upTo)
+}
+
+// storeOffsets sets the group's position. librdkafka commits it.
+func (l *consumerLoop) storeOffsets(upTo map[int32]int64) {
+	if l.group == "" {
+		return
+	}
+	var list []kafka.TopicPartition
+	for partition, next := range upTo {
+		if l.assigned[partition] != nil {
+			list = append(list, kafka.TopicPartition{Topic: &l.topic, Partition: partition, Offset: kafka.Offset(next)})
+		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	// ErrState: the partition was revoked a moment ago, and its next consumer commits it.
+	if _, err := l.consumer.StoreOffsets(list); err != nil && codeOf(err) != kafka.ErrState {
+		l.warnOnce("the group's position could not be stored; the next batch includes it", err)
+	}
+}
+
+// keepAlive polls while the handler runs, so that this consumer stays in the group and hears of rebalances.
+func (l *consumerLoop) keepAlive() {
+	if !l.paused {
+		l.paused = true
+		if err := l.consumer.Pause(l.partitions()); err != nil {
+			l.warnOnce("fetching could not be paused", err)
+		}
+	}
+	for l.call != nil {
+		event := l.consumer.Poll(0)
+		if event == nil {
+			return
+		}
+		l.handleEvent(event)
+	}
+}
+
+// rebalance changes the assignment. librdkafka calls it from within Poll and Close.
+func (l *consumerLoop) rebalance(_ *kafka.Consumer, event kafka.Event) error {
+	switch e := event.(type) {
+	case kafka.AssignedPartitions:
+		list := l.startPartitions(partitionNumbers(e.Partitions))
+		if err := l.consumer.IncrementalAssign(list); err != nil && l.broken == nil {
+			l.broken = l.replaceBecause(err)
+		}
+		if l.paused {
+			_ = l.consumer.Pause(list) // if that fails, gather takes what arrives
+		}
+		l.logPartitions("partitions were assigned to this consumer", e.Partitions)
+	case kafka.RevokedPartitions:
+		l.awaitHandler()
+		for _, partition := range partitionNumbers(e.Partitions) {
+			delete(l.assigned, partition)
+		}
+		l.gathered = slices.DeleteFunc(l.gathered, func(d ports.Delivery) bool {
+			return l.assigned[int32(d.Partition)] == nil
+		})
+		if err := l.consumer.IncrementalUnassign(e.Partitions); err != nil && l.broken == nil {
+			l.broken = l.replaceBecause(err)
+		}
+		l.logPartitions("partitions were revoked from this consumer", e.Partitions)
+	}
+	return nil
+}
+
+func (l *consumerLoop) logPartitions(message string, partitions []kafka.TopicPartition) {
+	if len(partitions) > 0 {
+		l.log.Info(message, "topic", l.topic, "group", l.group, "partitions", partitionNumbers(partitions))
+	}
+}
+
+// awaitHandler waits for the handler before partitions are revoked, so that their next consumer continues after it.
+// When the partitions are lost already, or the handler takes longer than waitFor, its result does not count.
+func (l *consumerLoop) awaitHandler() {
+	if l.call == nil {
+		return
+	}
+	tooLong := time.After(l.waitFor)
+	tick := time.NewTicker(pollFor)
+	defer tick.Stop()
+	for waits := true; waits && !l.consumer.AssignmentLost(); {
+		select {
+		case err := <-l.call.result:
+			l.callEnded(err)
+			return
+		case <-tooLong:
+			waits = false
+		case <-tick.C:
+		}
+	}
+	l.call.cancel()
+	l.broken = l.replaceBecause(errors.Join(errTooLong, <-l.call.result))
+	l.call = nil
+}
+
+// checkEnds asks the broker which partitions have more records. Without an assignment it asks whether the topic still
+// exists.
+func (l *consumerLoop) checkEnds() {
+	var partitions []int32
+	for partition := range l.assigned {
+		partitions = append(partitions, partition)
+	}
+	var ends map[int]int64
+	var err error
+	if len(partitions) > 0 {
+		ends, err = l.admin.ends(l.ctx, partitions)
+	} else {
+		_, err = l.admin.describe(l.ctx) // librdkafka does not always report a deleted topic
+	}
+	if judge(err) == stale || errors.Is(err, ErrNoTopic) {
+		l.broken = l.replaceBecause(err)
+		return
+	}
+	for partition, at := range l.assigned {
+		end, found := ends[int(partition)]
+		at.end = err == nil && found && at.next >= 0 && at.next >= end
+	}
+	if err == nil {
+		l.connection.reached()
+	}
+}
+
+func (l *consumerLoop) atEnd() bool {
+	for _, at := range l.assigned {
+		if !at.end {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *consumerLoop) caughtUp() (partitions []int) {
+	for partition, at := range l.assigned {
+		if at.end {
+			partitions = append(partitions, int(partition))
+		}
+	}
+	slices.Sort(partitions)
+	return partitions
+}
+
+// nextOffsets returns the offset up to which each partition was gathered.
+func (l *consumerLoop) nextOffsets() map[int32]int64 {
+	offsets := make(map[int32]int64, len(l.assigned))
+	for partition, at := range l.assigned {
+		if at.next >= 0 {
+			offsets[partition] = at.next
+		}
+	}
+	return offsets
+}
+
+func (l *consumerLoop) partitions() (list []kafka.TopicPartition) {
+	for partition := range l.assigned {
+		list = append(list, kafka.TopicPartition{Topic: &l.topic, Partition: partition})
+	}
+	return list
+}
+
+func partitionNumbers(list []kafka.TopicPartition) (partitions []int32) {
+	for _, p := range list {
+		partitions = append(partitions, p.Partition)
+	}
+	return partitions
+}
+
+func (l *consumerLoop) replaceBecause(err error) error { return fmt.Errorf("%w: %w", errReplace, err) }
+
+// warnOnce logs an error that does not end the loop, once until the error changes.
+func (l *consumerLoop) warnOnce(message string, err error) {
+	if l.warned[message] != err.Error() {
+		if l.warned == nil {
+			l.warned = make(map[string]string)
+		}
+		l.warned[message] = err.Error()
+		l.log.Warn(message, "topic", l.topic, "group", l.group, "err", err)
+	}
+}
+
+func (f *unrecognisedRecords) add(err error) {
+	if f.count++; f.count == 1 {
+		f.first = err
+	}
+}
+
+func (f *unrecognisedRecords) report(log *slog.Logger, topic string) {
+	if f.count > 0 {
+		log.Warn("records that are not order events were skipped", "topic", topic, "records", f.count, "err", f.first)
+		*f = unrecognisedRecords{}
+	}
+}
