@@ -3,8 +3,8 @@
 TOOL      := go tool -modfile=tools/go.mod
 # 20 minutes: one hanging test must not use up the time of a whole CI run. Add your own with `make test TESTFLAGS=...`,
 # for example TESTFLAGS='-run TestOrderStore -v'.
-# Three packages at a time: most of them wait for servers, not for a processor. And always anew: Go's test cache does not
-# know that a test has built the program, or what a server answered.
+# Three packages at a time: most of them wait for servers, not for a processor. And -count=1, because Go's test
+# cache does not know that a test has built the program, or what a server answered.
 # SQLite itself is left out of the race detector: it is C that was translated to Go and works in memory that is not Go's,
 # which the detector does not know, so that it would find nothing at a third of the speed. What calls it is watched.
 RACE      := -race -gcflags=modernc.org/sqlite/lib=-race=false
@@ -14,6 +14,10 @@ TESTFLAGS ?=
 PACKAGES  ?= ./...
 # What takes longest begins first, or it would be all that still runs at the end.
 FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb)
+# These need a MongoDB or a Kafka, and so do the subtests of adapters/httpapi that are called mongodb; make quick runs all
+# the rest. Nothing listens at NOSERVER: a test that belongs here and is not on the list is red. test/arch reads the list.
+SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% test/bench% test/docs% test/e2e% test/peers%)
+NOSERVER  := HEXORDERS_TEST_MONGODB_URI='mongodb://127.0.0.1:1/?directConnection=true' HEXORDERS_TEST_KAFKA_BROKERS=127.0.0.1:1
 # A broker that lives for a minute or two never earns back what its JVM's second compiler costs.
 FASTJAVA  := JAVA_TOOL_OPTIONS="$$JAVA_TOOL_OPTIONS -XX:TieredStopAtLevel=1"
 BENCH     ?= .
@@ -21,7 +25,7 @@ BENCHFLAGS ?=
 FUZZTIME  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fuzz lint vet bench bench-peers test-peers microbench docs-in-chromium fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lint vet bench bench-peers test-peers microbench docs-in-chromium fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +35,9 @@ run: ## start hexorders in the foreground
 
 build: ## build bin/hexorders
 	go build -o bin/hexorders ./cmd/hexorders
+
+quick: ## run the tests that need no server (less than a minute once compiled; no race detector)
+	$(NOSERVER) go test -vet=off -count=1 -timeout 5m -skip '/^mongodb' $(TESTFLAGS) $(filter-out $(SERVERS),$(shell go list ./...))
 
 test: ## run all tests, on a MongoDB and a Kafka of their own that are stopped afterwards
 	@# Everything is compiled before the first test begins: the compiler takes all that there is of processors, for minutes
