@@ -28,20 +28,22 @@ func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
 		{"serve --roles api,projection", "unknown role \"projection\": known are api, relay, projections"},
 		{"serve --roles=", "no role: give --roles one or more of api, relay, projections"},
 		{"--roles nonsense", "unknown role \"nonsense\": known are api, relay, projections"},
-		{"outbox status", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
-		{"events tail", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
+		{"outbox status", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
+		{"events tail", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
 		{"events tail --from yesterday", "--from is start or now, not \"yesterday\""},
-		{"outbox parked", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
+		{"events tail --count 0", "--count is a whole number from 1 on, not 0"},
+		{"events tail --count -1", "--count is a whole number from 1 on, not -1"},
+		{"outbox parked", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
 		{"consumers statsu", "unknown command \"statsu\" for \"hexorders consumers\": did you mean status?"},
 		{"consumers retry order-summary", "`hexorders consumers retry` takes a view and the id of one order, got 1 arguments"},
 		{"consumers retry summary o", "no view is called \"summary\": there are order-summary, buyer-activity, timeline"},
 		{"replay", "`hexorders replay` takes one view, got 0 arguments"},
 		{"replay all", "no view is called \"all\": there are order-summary, buyer-activity, timeline"},
-		{"consumers status", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
-		{"consumers parked", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
-		{"consumers retry timeline o", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
-		{"replay timeline", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
-		{"outbox retry o", "the memory store lives inside the process that serves, and no other can look into it: use HEXORDERS_STORE=sqlite or mongodb, here and there"},
+		{"consumers status", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
+		{"consumers parked", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
+		{"consumers retry timeline o", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
+		{"replay timeline", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
+		{"outbox retry o", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
 	} {
 		out, errOut, code := runCommand(t, strings.Fields(x.args)...)
 		if want := "hexorders: " + x.want + "\n"; errOut != want || out != "" || code != exitUsage {
@@ -54,7 +56,7 @@ func TestAnUnknownStoreIsAMistake(t *testing.T) {
 	cleanEnvironment(t)
 	t.Setenv("HEXORDERS_STORE", "mongo")
 	_, errOut, code := runCommand(t)
-	if want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be sqlite, memory, mongodb or mongodb-events\n"; errOut != want || code != exitUsage {
+	if want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be " + alternatives(strings.Split(names(stores), ", ")) + "\n"; errOut != want || code != exitUsage {
 		t.Errorf("exit code %d\n%swant\n%s", code, errOut, want)
 	}
 }
@@ -174,7 +176,7 @@ func (p brokenParking) Retry(context.Context, string) error                 { re
 
 func memoryStorage(t *testing.T) *storage {
 	t.Helper()
-	s, err := openStorage(t.Context(), &Config{Store: "memory"}, slog.New(slog.DiscardHandler), nil)
+	s, err := storeNamed(t, "memory").open(t.Context(), &Config{}, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,4 +184,13 @@ func memoryStorage(t *testing.T) *storage {
 		t.Fatalf("the memory store is %T", s.orders)
 	}
 	return s
+}
+
+func storeNamed(t *testing.T, name string) storeKind {
+	t.Helper()
+	kind, err := kindOf(stores)(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kind
 }

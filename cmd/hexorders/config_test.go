@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // cleanEnvironment takes away what the shell that runs the tests has set; the test's end brings it back.
@@ -26,10 +28,11 @@ func cleanEnvironment(t *testing.T) {
 
 func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 	cleanEnvironment(t)
-	c, warnings, err := loadConfig()
+	_, warnings, err := loadConfig()
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("error %v, warnings %v", err, warnings)
 	}
+	settings := readSettings(t)
 	for name, want := range map[string]string{
 		"HEXORDERS_STORE": "sqlite", "HEXORDERS_BROKER": "inproc", "HEXORDERS_HTTP_ADDR": "127.0.0.1:8080",
 		"HEXORDERS_HTTP_REQUIRE_IF_MATCH": "false", "HEXORDERS_HTTP_RATE": "0", "HEXORDERS_HTTP_BURST": "20", "HEXORDERS_HTTP_CORS_ORIGINS": "none",
@@ -38,7 +41,7 @@ func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 		"HEXORDERS_MONGODB_DATABASE": "hexorders", "HEXORDERS_MONGODB_MAX_BATCH": "256", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
 		"HEXORDERS_KAFKA_TOPIC": "orders.events", "HEXORDERS_OUTBOX_RETENTION": "720h", "HEXORDERS_LOG_LEVEL": "info", "HEXORDERS_LOG_FORMAT": "auto",
 	} {
-		if got := valueOf(&c, name); got != want {
+		if got := textOf(settings, name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
@@ -47,38 +50,67 @@ func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 // envconfig makes the names of the fields; the table of variables repeats them. Every field must be in the table.
 func TestEveryFieldIsReadFromTheVariableOfItsName(t *testing.T) {
 	cleanEnvironment(t)
-	variables := (&Config{}).variables()
-	for _, v := range variables {
+	for _, v := range readSettings(t) {
 		t.Setenv(v.name, "value of "+v.name)
 	}
-	c, warnings, _ := loadConfig()
-	if len(warnings) > 0 {
+	if _, warnings, _ := loadConfig(); len(warnings) > 0 {
 		t.Errorf("unknown to itself: %v", warnings)
 	}
-	for _, v := range c.variables() {
-		if want := "value of " + v.name; *v.value != want {
-			t.Errorf("%s is %q, want %q", v.name, *v.value, want)
+	settings := readSettings(t)
+	for _, v := range settings {
+		if want := "value of " + v.name; v.text != want {
+			t.Errorf("%s is %q, want %q", v.name, v.text, want)
 		}
 	}
-	if fields := countStrings(reflect.TypeFor[Config]()); fields != len(variables) {
-		t.Errorf("Config has %d settings, the table of variables %d", fields, len(variables))
+	if fields := countFields(reflect.TypeFor[environment]()); fields != len(settings) {
+		t.Errorf("environment has %d settings, the table of variables %d", fields, len(settings))
+	}
+}
+
+// Each variable is parsed once, into its own field of Config.
+func TestEverySettingIsParsedIntoItsField(t *testing.T) {
+	cleanEnvironment(t)
+	for name, value := range map[string]string{
+		"HEXORDERS_STORE": "mongodb", "HEXORDERS_BROKER": "kafka", "HEXORDERS_HTTP_ADDR": ":1", "HEXORDERS_HTTP_REQUIRE_IF_MATCH": "true",
+		"HEXORDERS_HTTP_RATE": "0.5", "HEXORDERS_HTTP_BURST": "7", "HEXORDERS_HTTP_CORS_ORIGINS": "https://a.example, https://b.example",
+		"HEXORDERS_SQLITE_PATH": "a.db", "HEXORDERS_MONGODB_URI": "mongodb://a", "HEXORDERS_MONGODB_DATABASE": "shop", "HEXORDERS_MONGODB_MAX_BATCH": "9",
+		"HEXORDERS_KAFKA_BROKERS": "a:1,b:2", "HEXORDERS_KAFKA_TOPIC": "events", "HEXORDERS_OUTBOX_RETENTION": "90m", "HEXORDERS_VIEWS_WAIT": "2s",
+		"HEXORDERS_LOG_LEVEL": "warn", "HEXORDERS_LOG_FORMAT": "json",
+	} {
+		t.Setenv(name, value)
+	}
+	got, _, err := loadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Store.name != "mongodb" || got.Broker.name != "kafka" {
+		t.Errorf("store %q, broker %q", got.Store.name, got.Broker.name)
+	}
+	got.Store, got.Broker = storeKind{}, brokerKind{} // rows hold functions, which do not compare
+	var want Config
+	want.HTTP.Addr, want.HTTP.RequireIfMatch, want.HTTP.Rate, want.HTTP.Burst = ":1", true, 0.5, 7
+	want.HTTP.CORSOrigins = []string{"https://a.example", "https://b.example"}
+	want.SQLite.Path = "a.db"
+	want.MongoDB.URI, want.MongoDB.Database, want.MongoDB.MaxBatch = "mongodb://a", "shop", 9
+	want.Kafka.Brokers, want.Kafka.Topic = "a:1,b:2", "events"
+	want.Outbox.Retention, want.Views.Wait = 90*time.Minute, 2*time.Second
+	want.Log.Level, want.Log.Format = slog.LevelWarn, "json"
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("parsed\n%+v\nwant\n%+v", got, want)
 	}
 }
 
 func TestTheReadmeHasEverySettingWithItsDefault(t *testing.T) {
 	cleanEnvironment(t)
-	c, _, err := loadConfig()
-	if err != nil {
-		t.Fatal(err)
-	}
+	settings := readSettings(t)
 	readme := readFile(t, "../../README.md")
-	for _, v := range c.variables() {
-		if row := fmt.Sprintf("| `%s` | `%s` | %s |\n", v.name, *v.value, v.about); !strings.Contains(readme, row) {
+	for _, v := range settings {
+		if row := fmt.Sprintf("| `%s` | `%s` | %s |\n", v.name, v.text, v.about); !strings.Contains(readme, row) {
 			t.Errorf("README.md lacks the row\n%s", row)
 		}
 	}
-	if rows := strings.Count(readme, "| `HEXORDERS_"); rows != len(c.variables()) {
-		t.Errorf("README.md has %d settings, the program %d", rows, len(c.variables()))
+	if rows := strings.Count(readme, "| `HEXORDERS_"); rows != len(settings) {
+		t.Errorf("README.md has %d settings, the program %d", rows, len(settings))
 	}
 }
 
@@ -95,7 +127,7 @@ func TestAVariableWithoutThePrefixIsNotOurs(t *testing.T) {
 func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 	cleanEnvironment(t)
 	settings := map[string][2]string{
-		"HEXORDERS_STORE":                 {"mongo", "must be sqlite, memory, mongodb or mongodb-events"},
+		"HEXORDERS_STORE":                 {"mongo", "must be " + alternatives(strings.Split(names(stores), ", "))},
 		"HEXORDERS_BROKER":                {"memory", "must be inproc or kafka"},
 		"HEXORDERS_SQLITE_PATH":           {"data/", "must be the path of a file"},
 		"HEXORDERS_HTTP_ADDR":             {"8080", "must be host:port"},
@@ -152,13 +184,12 @@ func TestValues(t *testing.T) {
 		"HEXORDERS_KAFKA_TOPIC":      {"orders.events_v2-x": true, ".": false, "..": false, "a/b": false, strings.Repeat("t", 250): false, "": false},
 	} {
 		for value, good := range values {
-			var c Config
-			for _, v := range c.variables() {
+			for _, v := range variables(&environment{}, &Config{}) {
 				if v.name != name {
 					continue
 				}
-				if problem := v.must(value); (problem == "") != good {
-					t.Errorf("%s=%q: %q, want good=%v", name, value, problem, good)
+				if err := v.parse(value); (err == nil) != good {
+					t.Errorf("%s=%q: %v, want good=%v", name, value, err, good)
 				}
 			}
 		}
@@ -191,8 +222,7 @@ func TestNoErrorShowsAPassword(t *testing.T) {
 }
 
 func TestVariablesThatNothingReadsAreWarnedOf(t *testing.T) {
-	var c Config
-	got := unknownVariables(c.variables(), []string{
+	got := unknownVariables(variables(&environment{}, &Config{}), []string{
 		"HEXORDERS_STORE=memory", "HEXORDERS_MONGO_URI=x", "HEXORDERS_KAFKA_BROKER=x", "HEXORDERS_FAVOURITE_COLOUR=blue", "PATH=/bin",
 		"HEXORDERS_TEST_MONGODB_URI=x", "HEXORDERS_PORT=tcp://10.0.0.1:80", "HEXORDERS_PORT_8080_TCP_ADDR=10.0.0.1", "HEXORDERS_SERVICE_HOST=10.0.0.1",
 	})
@@ -237,7 +267,7 @@ func TestTheConfigCommandShowsEverySettingAndItsSource(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, lines[name], want)
 		}
 	}
-	if want := len((&Config{}).variables()) + 1; len(lines) != want {
+	if want := len(variables(&environment{}, &Config{})) + 1; len(lines) != want {
 		t.Errorf("%d lines, want %d", len(lines), want)
 	}
 	if code != exitUsage || !strings.Contains(errOut, "HEXORDERS_LOG_LEVEL=loud: must be") || !strings.Contains(errOut, "did you mean HEXORDERS_LOG_LEVEL?") {
@@ -247,23 +277,22 @@ func TestTheConfigCommandShowsEverySettingAndItsSource(t *testing.T) {
 
 func TestTheConfigCommandNamesTheSourceOfEverySetting(t *testing.T) {
 	cleanEnvironment(t)
-	variables := (&Config{}).variables()
+	settings := readSettings(t)
 	for _, from := range []string{"default", "environment"} {
 		out, errOut, code := runCommand(t, "config")
 		if code != exitOK || errOut != "" {
 			t.Errorf("exit code %d, errors %s", code, errOut)
 		}
 		lines := strings.Split(out, "\n")
-		for i, v := range variables {
-			c, _, _ := loadConfig()
+		for i, v := range settings {
 			fields := strings.Fields(lines[i+1])
-			if want := []string{v.name, valueOf(&c, v.name), from}; !slices.Equal(fields[:3], want) {
+			if want := []string{v.name, v.text, from}; !slices.Equal(fields[:3], want) {
 				t.Errorf("line %q, want it to begin with %q", lines[i+1], want)
 			}
 			if about := strings.Join(fields[3:], " "); about != v.about {
 				t.Errorf("%s is about %q, want %q", v.name, about, v.about)
 			}
-			t.Setenv(v.name, valueOf(&c, v.name)) // the same value, and set
+			t.Setenv(v.name, v.text) // the same value, and set
 		}
 	}
 }
@@ -275,19 +304,29 @@ func runCommand(t *testing.T, args ...string) (out, errOut string, exitCode int)
 	return stdout.String(), stderr.String(), exitCode
 }
 
-func valueOf(c *Config, name string) string {
-	for _, v := range c.variables() {
+// readSettings is the table of variables with what the environment says.
+func readSettings(t *testing.T) []variable {
+	t.Helper()
+	settings, err := readEnvironment(&Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return settings
+}
+
+func textOf(settings []variable, name string) string {
+	for _, v := range settings {
 		if v.name == name {
-			return *v.value
+			return v.text
 		}
 	}
 	return "no such variable"
 }
 
-func countStrings(t reflect.Type) (n int) {
+func countFields(t reflect.Type) (n int) {
 	for i := range t.NumField() {
 		if field := t.Field(i).Type; field.Kind() == reflect.Struct {
-			n += countStrings(field)
+			n += countFields(field)
 		} else {
 			n++
 		}

@@ -32,7 +32,7 @@ topic; the time up to which it knows everything; how many events it keeps back.`
 			Example: "  hexorders consumers status",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return withTopic(cmd, func(ctx context.Context, s *storage, subscriber ports.Subscriber) error {
+				return withTopic(cmd, func(ctx context.Context, _ *Config, s *storage, subscriber ports.Subscriber) error {
 					return consumersStatus(ctx, s, subscriber, cmd.OutOrStdout())
 				})
 			},
@@ -92,21 +92,6 @@ func viewNamed(name string) (ports.View, error) {
 		}
 	}
 	return "", usagef("no view is called %q: there are %s", name, strings.Join(viewNames(), ", "))
-}
-
-// withTopic is withStorage with the broker's topic beside it.
-func withTopic(cmd *cobra.Command, do func(context.Context, *storage, ports.Subscriber) error) error {
-	c, _, err := loadConfig()
-	if err != nil {
-		return err
-	}
-	return withStorage(cmd, func(ctx context.Context, s *storage) error {
-		subscriber, err := openSubscriber(&c, s, slog.New(slog.DiscardHandler)) // what goes wrong comes back as an error
-		if err != nil {
-			return err
-		}
-		return do(ctx, s, subscriber)
-	})
 }
 
 func consumersStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, out io.Writer) error {

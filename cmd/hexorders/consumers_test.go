@@ -26,7 +26,7 @@ func published(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openStorage(t.Context(), &c, slog.New(slog.DiscardHandler), nil)
+	s, err := c.Store.open(t.Context(), &c, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func published(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	messages, err := s.history.Messages(t.Context(), "order-1", 0, 10)
+	messages, err := s.orders.(ports.History).Messages(t.Context(), "order-1", 0, 10)
 	if err != nil || len(messages) != 2 {
 		t.Fatalf("%d messages, error %v", len(messages), err)
 	}
@@ -152,7 +152,7 @@ func TestProgressInLines(t *testing.T) {
 // Members of a consumer group share the events out, so whoever has views of its own needs a group of its own.
 func TestTheGroupIsTheViewsOwn(t *testing.T) {
 	group := func(change func(*Config)) string {
-		c := Config{Store: "mongodb"}
+		c := Config{Store: storeNamed(t, "mongodb")}
 		c.Kafka.Topic, c.MongoDB.Database, c.SQLite.Path = "events", "shop", "orders.db"
 		change(&c)
 		return c.group()
@@ -161,7 +161,7 @@ func TestTheGroupIsTheViewsOwn(t *testing.T) {
 	if got := group(same); got != "hexorders.events.shop" {
 		t.Errorf("the group of a database is %q", got)
 	}
-	sqlite := func(c *Config) { c.Store = "sqlite" }
+	sqlite := func(c *Config) { c.Store = storeNamed(t, "sqlite") }
 	if first, second := group(sqlite), group(sqlite); first != second {
 		t.Error("two processes on one file have different groups")
 	}
@@ -174,10 +174,10 @@ func TestTheGroupIsTheViewsOwn(t *testing.T) {
 			t.Errorf("another %s has the same group", name)
 		}
 	}
-	if group(sqlite) == group(func(c *Config) { c.Store, c.SQLite.Path = "sqlite", "other.db" }) {
+	if group(sqlite) == group(func(c *Config) { c.Store, c.SQLite.Path = storeNamed(t, "sqlite"), "other.db" }) {
 		t.Error("two files have the same group")
 	}
-	memory := func(c *Config) { c.Store = "memory" }
+	memory := func(c *Config) { c.Store = storeNamed(t, "memory") }
 	if first, second := group(memory), group(memory); first == second {
 		t.Error("two processes with views in their memory share a group")
 	}

@@ -13,8 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hexorders/adapters/kafka"
-	"hexorders/adapters/mongodb"
 	"hexorders/ports"
 )
 
@@ -65,16 +63,22 @@ func examine(ctx context.Context, out io.Writer) (wrong int) {
 		return wrong // nothing else can be asked with these
 	}
 	report(checkAddress(ctx, &c))
-	before := wrong
-	for _, f := range checkStore(ctx, &c) {
+	store, found := checkStore(ctx, &c)
+	for _, f := range found {
 		report(f)
 	}
-	views := wrong == before // they are in the store
-	report(checkBroker(ctx, &c))
-	if views {
-		report(checkViews(ctx, &c))
+	report(c.Broker.examine(ctx, &c))
+	if store != nil {
+		report(checkViews(ctx, &c, store))
+		_ = store.close(context.WithoutCancel(ctx)) // it was only read
 	}
-	report(finding{what: "cgo", good: "this binary can talk to Kafka", err: kafka.Supported(), note: c.Broker != "kafka"})
+	for _, broker := range brokers {
+		if broker.built != nil {
+			f := broker.built()
+			f.note = broker.name != c.Broker.name
+			report(f)
+		}
+	}
 	return wrong
 }
 
@@ -108,88 +112,69 @@ func checkAddress(ctx context.Context, c *Config) finding {
 // that point: order is by version, and leases go by the server's clock.
 const clockSkew = 2 * time.Second
 
-func checkStore(ctx context.Context, c *Config) []finding {
+// checkStore opens the store. The caller closes it, unless it is nil.
+func checkStore(ctx context.Context, c *Config) (*storage, []finding) {
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	f := finding{what: "store", good: whereOrdersAre(c)}
-	if c.inMongoDB() {
-		db, err := mongodb.Connect(connecting, c.MongoDB.URI, c.MongoDB.Database)
-		if err != nil {
-			f.err = err
-			return []finding{f}
-		}
-		defer func() { _ = db.Client().Disconnect(context.WithoutCancel(ctx)) }()
-		clock := finding{what: "clock"}
-		asked := time.Now()
-		server, err := mongodb.ServerTime(connecting, db)
-		skew := (server.Sub(asked) - time.Since(asked)/2).Round(time.Millisecond)
-		clock.good = fmt.Sprintf("%s ahead of this machine's", skew)
-		switch {
-		case err != nil:
-			clock.err = err
-		case skew.Abs() > clockSkew:
-			clock.err, clock.note = fmt.Errorf("the server's clock is %s ahead of this machine's: times of orders will look "+
-				"odd; let both follow the same time server", skew), true
-		}
-		return []finding{f, {what: "replicas", good: "a replica set, as transactions and change streams need it"}, clock}
+	f := finding{what: "store", good: c.Store.where(c)}
+	s, err := c.Store.open(connecting, c, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		f.err = err
+		return nil, []finding{f}
 	}
-	s, err := openStorage(connecting, c, slog.New(slog.DiscardHandler), nil)
-	if err == nil {
-		err = errors.Join(s.ready(connecting), s.close(connecting))
+	f.err = s.ready(connecting)
+	findings := []finding{f}
+	if f.err == nil && s.examine != nil {
+		findings = append(findings, s.examine(connecting)...)
 	}
-	f.err = err
-	return []finding{f}
+	return s, findings
 }
 
-func checkBroker(ctx context.Context, c *Config) finding {
-	if c.Broker == "inproc" {
-		if c.Store == "sqlite" || c.inMongoDB() {
-			return finding{what: "broker", good: "in this process; its events are kept beside the orders"}
-		}
-		return finding{what: "broker", note: true, err: errors.New("in this process, and its events in memory only: " +
-			"HEXORDERS_BROKER=kafka keeps them")}
+// checkClock compares this machine's clock with the server's.
+func checkClock(ctx context.Context, serverTime func(context.Context) (time.Time, error)) finding {
+	asked := time.Now()
+	server, err := serverTime(ctx)
+	if err != nil {
+		return finding{what: "clock", err: err}
 	}
-	f := finding{what: "broker", good: "Kafka answers at " + c.Kafka.Brokers + ", topic " + c.Kafka.Topic + " is there"}
-	f.err = kafka.Ping(ctx, kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic})
-	f.note = errors.Is(f.err, kafka.ErrNoTopic)
+	skew := (server.Sub(asked) - time.Since(asked)/2).Round(time.Millisecond)
+	f := finding{what: "clock", good: fmt.Sprintf("the server's is %s ahead of this machine's", skew)}
+	if skew.Abs() > clockSkew {
+		f.note, f.err = true, fmt.Errorf("the server's clock is %s ahead of this machine's: times of orders will look odd; "+
+			"let both follow the same time server", skew)
+	}
 	return f
 }
 
-// checkViews tells whether somebody fills the views and whether they keep something back. Serving works all the same.
-func checkViews(ctx context.Context, c *Config) finding {
+// checkViews reports whether the views are up to date and whether orders are parked. Serving works in any case.
+func checkViews(ctx context.Context, c *Config, s *storage) finding {
 	f := finding{what: "views", note: true, good: "kept up to date by the process that serves"}
-	if c.Store == "memory" {
+	if !c.Store.shared {
 		return f
 	}
-	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+	reading, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	s, err := openStorage(connecting, c, slog.New(slog.DiscardHandler), nil)
-	if err != nil {
-		f.err = err
-		return f
-	}
-	defer func() { _ = s.close(connecting) }()
 	parked := 0
 	for _, view := range ports.AllViews {
-		kept, err := keeper(s, view).Parked(connecting)
+		orders, err := keeper(s, view).Parked(reading)
 		if err != nil {
 			f.err = err
 			return f
 		}
-		parked += len(kept)
+		parked += len(orders)
 	}
-	asOf, err := oldestView(connecting, s.views)
+	asOf, err := oldestView(reading, s.views)
 	switch age := time.Since(asOf).Round(time.Second); {
 	case err != nil:
 		f.err = err
 	case asOf.IsZero():
-		f.err = errors.New("nobody has filled them yet: a process with the role projections does")
+		f.err = errors.New("no process has filled them yet: start one with the role projections")
 	case age > viewsStaleAfter:
-		f.err = fmt.Errorf("nobody has kept them up to date for %s: start a process with the role projections", age)
+		f.err = fmt.Errorf("no process has updated them for %s: start one with the role projections", age)
 	case parked > 0:
-		f.err = fmt.Errorf("they keep events of %d orders back: see `hexorders consumers parked`", parked)
+		f.err = fmt.Errorf("%d orders are parked in them: see `hexorders consumers parked`", parked)
 	default:
-		f.good = fmt.Sprintf("they know everything up to %s ago", max(0, age))
+		f.good = fmt.Sprintf("up to date as of %s ago", max(0, age))
 	}
 	return f
 }

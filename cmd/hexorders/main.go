@@ -1,7 +1,8 @@
 // Command hexorders is the order service and the tools around it.
 //
-// It is the only package that knows every adapter: config.go reads what is wanted, wire.go puts it together by hand,
-// serve.go runs it. Start reading at wire.go.
+// It is the only package that knows every adapter. Start reading at stores.go and brokers.go, the tables of adapters;
+// wire.go puts the application between them, serve.go runs it, config.go reads the settings. Every other command has a
+// file of its name.
 package main
 
 import (

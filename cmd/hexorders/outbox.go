@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"text/tabwriter"
 	"time"
 
@@ -66,35 +65,6 @@ again; ` + "`hexorders outbox parked`" + ` shows whether it worked.`,
 		},
 	)
 	return group
-}
-
-var errMemoryStore = usagef("the memory store lives inside the process that serves, and no other can look into it: " +
-	"use HEXORDERS_STORE=sqlite or mongodb, here and there")
-
-// withStorage connects to the store that the service uses.
-func withStorage(cmd *cobra.Command, do func(context.Context, *storage) error) (err error) {
-	c, warnings, err := loadConfig()
-	if err != nil {
-		return err
-	}
-	for _, warning := range warnings {
-		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
-	}
-	if c.Store == "memory" {
-		return errMemoryStore
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), connectTimeout)
-	defer cancel()
-	s, err := openStorage(ctx, &c, slog.New(slog.DiscardHandler), nil) // what goes wrong comes back as an error
-	if err != nil {
-		return err
-	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		_ = s.close(closing) // whatever was to be done is done
-	}()
-	return do(ctx, s)
 }
 
 func outboxStatus(ctx context.Context, s *storage, out io.Writer) error {

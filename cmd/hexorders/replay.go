@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -52,11 +53,7 @@ standard error: a bar on a terminal, else a line now and then.`,
 }
 
 func replay(ctx context.Context, cmd *cobra.Command, view ports.View, restart bool) error {
-	c, _, err := loadConfig()
-	if err != nil {
-		return err
-	}
-	return withTopic(cmd, func(connecting context.Context, s *storage, subscriber ports.Subscriber) error {
+	return withTopic(cmd, func(connecting context.Context, c *Config, s *storage, subscriber ports.Subscriber) error {
 		if _, err := subscriber.Ends(connecting); err != nil {
 			return err // it would wait for the broker for ever; whoever looks on wants to know
 		}
@@ -65,9 +62,9 @@ func replay(ctx context.Context, cmd *cobra.Command, view ports.View, restart bo
 				return err
 			}
 		}
-		c.Log.Level = "warn" // what goes well is said here
+		c.Log.Level = slog.LevelWarn // what goes well is said here
 		progress := newProgress(cmd.ErrOrStderr(), string(view))
-		err := app.Replay(ctx, projection(&c, s, subscriber, view, newLogger(cmd.ErrOrStderr(), &c)), progress.report)
+		err := app.Replay(ctx, projection(c, s, subscriber, view, newLogger(cmd.ErrOrStderr(), c)), progress.report)
 		progress.end()
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return fmt.Errorf("stopped at %s; `hexorders replay %s` goes on from there, with --restart it begins anew", progress.where(), view)

@@ -9,18 +9,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"runtime/debug"
-	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"github.com/lmittmann/tint"
-	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -50,14 +42,6 @@ const gcPercent = 400
 
 // connectTimeout is for the store at start, with the time to find out why it does not answer.
 const connectTimeout = 15 * time.Second
-
-const (
-	roleAPI         = "api"
-	roleRelay       = "relay"
-	roleProjections = "projections"
-)
-
-var knownRoles = []string{roleAPI, roleRelay, roleProjections}
 
 func serveCommand() *cobra.Command {
 	var roles []string
@@ -112,49 +96,6 @@ func serve(ctx context.Context, roles []string, logTo io.Writer) error {
 	return service.Run(ctx)
 }
 
-// untilSignal is ctx until SIGINT or SIGTERM comes. From then on a second signal ends the process at once, and so does
-// a stop that takes too long, until ended is called.
-func untilSignal(ctx context.Context, log *slog.Logger) (_ context.Context, ended func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	signals := make(chan os.Signal, 2) // the two that count
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-signals:
-			cancel()
-		case <-done:
-			return
-		}
-		select {
-		case second := <-signals:
-			log.Error("a second signal: ending at once")
-			os.Exit(128 + int(second.(syscall.Signal)))
-		case <-time.After(stopWithin):
-			log.Error("the stop takes too long: ending as it is", "after", stopWithin)
-			os.Exit(exitFailed)
-		case <-done:
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(done)
-		cancel()
-	}
-}
-
-func checkRoles(roles []string) error {
-	if len(roles) == 0 {
-		return usagef("no role: give --roles one or more of %s", strings.Join(knownRoles, ", "))
-	}
-	for _, role := range roles {
-		if !slices.Contains(knownRoles, role) {
-			return usagef("unknown role %q: known are %s", role, strings.Join(knownRoles, ", "))
-		}
-	}
-	return nil
-}
-
 // Service is the running program. Tests start it the way the command does: newService, Open, Run.
 type Service struct {
 	config Config
@@ -165,8 +106,7 @@ type Service struct {
 	server      *http.Server
 	silent      silentConnections
 	storage     *storage
-	publisher   ports.Publisher             // nil without the role relay, and so are the next two
-	checkBroker func(context.Context) error // says what is wrong with the broker
+	publisher   ports.Publisher // nil without the role relay, and so is the next
 	relay       *relay.Relay
 	projections []*app.Projection // none without the role projections
 	metrics     *prometheus.Metrics
@@ -195,12 +135,12 @@ func (s *Service) Open(ctx context.Context) (err error) {
 	}()
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	s.storage, err = openStorage(connecting, &s.config, s.log, s.metrics.Committed)
+	s.storage, err = s.config.Store.open(connecting, &s.config, s.log, s.metrics.Committed)
 	if err != nil {
 		return err
 	}
 	if s.has(roleRelay) {
-		s.publisher, s.checkBroker, err = openBroker(&s.config, s.storage, s.log)
+		s.publisher, err = s.config.Broker.publisher(&s.config, s.storage, s.log)
 		if err != nil {
 			s.closeStorage()
 			return err
@@ -223,7 +163,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 }
 
 func (s *Service) openProjections() error {
-	subscriber, err := openSubscriber(&s.config, s.storage, s.log)
+	subscriber, err := s.config.Broker.subscriber(&s.config, s.storage, s.log)
 	if err != nil {
 		return err
 	}
@@ -254,9 +194,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.relay != nil {
 		work.Go(func() error { return s.relay.Run(background) })
 		work.Go(func() error {
-			if err := s.checkBroker(alive); err != nil && alive.Err() == nil {
-				s.log.Warn("the broker is not there; orders are taken all the same, and events wait for it", "err", err)
-			}
+			s.checkBroker(alive)
 			return nil
 		})
 	}
@@ -279,6 +217,14 @@ func (s *Service) Run(ctx context.Context) error {
 	s.close()
 	s.log.Info("stopped")
 	return err
+}
+
+// checkBroker warns when the broker does not answer. A missing topic is no fault: the publisher creates it.
+func (s *Service) checkBroker(ctx context.Context) {
+	err := s.config.Broker.check(ctx, &s.config)
+	if err != nil && !errors.Is(err, errNoTopic) && ctx.Err() == nil {
+		s.log.Warn("the broker does not answer; orders are accepted all the same, and their events wait for it", "err", err)
+	}
 }
 
 func (s *Service) stopHTTP() {
@@ -333,129 +279,4 @@ func (s *Service) ready(ctx context.Context) error {
 		return errors.New("the process is stopping")
 	}
 	return s.storage.ready(ctx)
-}
-
-func (s *Service) has(role string) bool { return slices.Contains(s.roles, role) }
-
-// greet says what runs here and what to type next, and what a newcomer would be sorry to find out later.
-func (s *Service) greet() {
-	c := &s.config
-	s.log.Info("hexorders listens on "+s.URL(), "roles", strings.Join(s.roles, ","), "store", c.Store, "broker", c.Broker)
-	s.log.Info(whereOrdersAre(c) + ", " + whereEventsGo(c))
-	switch {
-	case s.has(roleAPI):
-		s.log.Info(`try: curl ` + s.URL() + `/orders -H 'content-type: application/json' -d '{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}'`)
-	case c.Store == "memory":
-		s.log.Warn("there is nothing to publish: the memory store of this process is empty and stays so; add the role api")
-	}
-	if !s.has(roleRelay) && c.Store == "memory" {
-		s.log.Warn("nothing publishes events: the memory store can be relayed only by the process that it lives in; add the role relay")
-	}
-	if s.has(roleAPI) && !s.has(roleProjections) && c.Store == "memory" {
-		s.log.Warn("lists stay empty: the views are in the memory of this process, which does not fill them; add the role projections")
-	}
-}
-
-func whereOrdersAre(c *Config) string {
-	switch c.Store {
-	case "memory":
-		return "orders are kept in memory and are lost when the process stops (HEXORDERS_STORE=sqlite keeps them)"
-	case "mongodb":
-		return "orders are kept in database " + c.MongoDB.Database + " at " + masked(c.MongoDB.URI)
-	case "mongodb-events":
-		return "orders are kept as events in database " + c.MongoDB.Database + " at " + masked(c.MongoDB.URI)
-	}
-	return "orders are kept in " + absolute(c.SQLite.Path)
-}
-
-func absolute(path string) string {
-	if whole, err := filepath.Abs(path); err == nil {
-		return whole
-	}
-	return path
-}
-
-func whereEventsGo(c *Config) string {
-	switch {
-	case c.Broker == "kafka":
-		return "events go to topic " + c.Kafka.Topic + " at " + c.Kafka.Brokers
-	case c.Store == "sqlite", c.inMongoDB():
-		return "events beside them; `hexorders events tail` shows them"
-	default:
-		return "events go to a broker in this process that forgets them when it stops"
-	}
-}
-
-// silentConnections are those on which no request has come yet, as browsers and load balancers open them in advance.
-// http.Server.Shutdown waits five seconds for them; nobody would get an answer from that.
-type silentConnections struct {
-	mu     sync.Mutex
-	open   map[net.Conn]struct{}
-	closed bool
-}
-
-func (s *silentConnections) track(c net.Conn, state http.ConnState) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case state != http.StateNew:
-		delete(s.open, c)
-	case s.closed:
-		_ = c.Close()
-	default:
-		if s.open == nil {
-			s.open = make(map[net.Conn]struct{})
-		}
-		s.open[c] = struct{}{}
-	}
-}
-
-// close closes them, and those that still come.
-func (s *silentConnections) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	for c := range s.open {
-		_ = c.Close()
-	}
-}
-
-// newServer bounds what a client may do to the service by being slow or endless.
-func newServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      30 * time.Second, // from the end of the header on, so the body and the work count too
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
-}
-
-func listen(ctx context.Context, address string) (net.Listener, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("cannot listen on %s, the port is taken: stop what runs there, or choose another with HEXORDERS_HTTP_ADDR", address)
-	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("cannot listen on %s, permission denied: choose a port from 1024 on with HEXORDERS_HTTP_ADDR", address)
-	case err != nil:
-		return nil, fmt.Errorf("cannot listen on %s: %w: correct HEXORDERS_HTTP_ADDR", address, err)
-	}
-	return listener, nil
-}
-
-// newLogger writes text for people and JSON for programs; auto finds out who reads.
-func newLogger(to io.Writer, c *Config) *slog.Logger {
-	file, isFile := to.(*os.File)
-	terminal := isFile && isatty.IsTerminal(file.Fd())
-	if c.Log.Format == "json" || c.Log.Format == "auto" && !terminal {
-		return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: c.logLevel()}))
-	}
-	return slog.New(tint.NewTextHandler(to, &tint.Options{
-		Level:      c.logLevel(),
-		TimeFormat: "15:04:05.000",
-		NoColor:    !terminal || os.Getenv("NO_COLOR") != "", // no-color.org
-	}))
 }

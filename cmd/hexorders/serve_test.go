@@ -140,10 +140,12 @@ func TestAStartThatFailsGivesThePortBack(t *testing.T) {
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
-	config := Config{Store: "nonsense"}
+	config := Config{Store: storeKind{open: func(context.Context, *Config, *slog.Logger, func(int)) (*storage, error) {
+		return nil, errors.New("no store")
+	}}}
 	config.HTTP.Addr = address
 	if err := newService(config, knownRoles, slog.New(slog.DiscardHandler)).Open(t.Context()); err == nil {
-		t.Fatal("a service with a store that does not exist was opened")
+		t.Fatal("a service with a store that does not open was opened")
 	}
 	again, err := net.Listen("tcp", address)
 	if err != nil {
@@ -318,12 +320,16 @@ func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
-	for _, x := range []struct{ format, level, want string }{
-		{"json", "info", `"level":"INFO","msg":"a line","key":"value"}` + "\n"},
-		{"auto", "info", `"level":"INFO","msg":"a line","key":"value"}` + "\n"}, // no terminal reads this
-		{"text", "info", "INF a line key=value\n"},
-		{"text", "warn", ""},
-		{"json", "error", ""},
+	for _, x := range []struct {
+		format string
+		level  slog.Level
+		want   string
+	}{
+		{"json", slog.LevelInfo, `"level":"INFO","msg":"a line","key":"value"}` + "\n"},
+		{"auto", slog.LevelInfo, `"level":"INFO","msg":"a line","key":"value"}` + "\n"}, // no terminal reads this
+		{"text", slog.LevelInfo, "INF a line key=value\n"},
+		{"text", slog.LevelWarn, ""},
+		{"json", slog.LevelError, ""},
 	} {
 		var c Config
 		c.Log.Format, c.Log.Level = x.format, x.level

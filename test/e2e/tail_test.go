@@ -137,8 +137,12 @@ func testEventsTail(t *testing.T, env environment, serve func(), early ...*proce
 		}
 	}
 
-	// `| head -n 2`: with nothing more to print, and with more than the pipe can hold.
-	endsWithItsReader(t, env, 2)
+	counted := launch(t, "tail --count 2", env, "events", "tail", "--from", "start", "--count", "2")
+	if code := counted.wait(patience); code != 0 || len(tailed(counted)) != 2 {
+		t.Errorf("`events tail --count 2` ends with %d after %d lines, want 0 and 2", code, len(tailed(counted)))
+	}
+
+	// `| head -n 2`, with more to print than the pipe can hold.
 	l := &load{orders: 100, clients: 8, client: c, strict: true}
 	l.start(t.Context())
 	if err := l.wait(); err != nil {

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -88,40 +86,16 @@ func message(typeName, fields string) ports.Message {
 	return ports.Message{ID: someOrder + "/12", OrderID: someOrder, Version: 12, Type: typeName, Payload: []byte(payload + "}"), OccurredAt: at}
 }
 
-func TestATailEndsWithItsReader(t *testing.T) {
-	reader, pipe, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = pipe.Close() }()
-	ctx, unwatch := untilReaderLeaves(t.Context(), pipe)
-	defer unwatch()
-	if err := ctx.Err(); err != nil {
-		t.Errorf("the reader is there: %v", err)
-	}
-	if err := reader.Close(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(2 * time.Minute):
-		t.Error("the reader has left, and after 10 s nobody has noticed")
-	}
-}
-
-// A file has nobody who could leave; its watch ends when it is told to.
-func TestTheWatchOfAReaderEnds(t *testing.T) {
-	file, err := os.Create(filepath.Join(t.TempDir(), "events"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	ctx, unwatch := untilReaderLeaves(t.Context(), file)
-	if err := ctx.Err(); err != nil {
-		t.Errorf("the context has ended before: %v", err)
-	}
-	unwatch() // and goleak looks whether anything is left
-	if ctx.Err() == nil {
-		t.Error("the context goes on after unwatch")
+func TestATailEndsAfterCountEvents(t *testing.T) {
+	published(t)
+	for _, x := range []struct {
+		args string
+		want int
+	}{
+		{"--count 1", 1}, {"--count 2", 2}, {"--count 3 --json", 3},
+	} {
+		if lines := strings.Count(prints(t, "events tail --from start "+x.args), "\n"); lines != x.want {
+			t.Errorf("%s prints %d lines, want %d", x.args, lines, x.want)
+		}
 	}
 }

@@ -30,19 +30,27 @@ func eventsCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var from string
+	var count int
 	var asJSON bool
 	tail := &cobra.Command{
 		Use:   "tail",
 		Short: "Print events as they are published",
-		Long: `Prints events as they are published, a line each, until SIGINT: those that come from now on, or with --from start all
-that there ever were. An order's events come in order. It leaves no trace: nobody else gets fewer.
+		Long: `Prints events as they are published, a line each, until SIGINT or until --count events are printed: those that are
+published from now on, or with --from start all events of the topic. An order's events come in order. It reads outside
+of every consumer group: no consumer gets fewer events.
 
 With --json a line is a CloudEvent in the JSON format of CloudEvents 1.0.`,
-		Example: "  hexorders events tail\n  hexorders events tail --from start --json\n  HEXORDERS_BROKER=kafka hexorders events tail",
-		Args:    noArgs,
+		Example: `  hexorders events tail
+  hexorders events tail --from start --count 4
+  hexorders events tail --from start --json
+  HEXORDERS_BROKER=kafka hexorders events tail`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if from != "start" && from != "now" {
 				return usagef("--from is start or now, not %q", from)
+			}
+			if cmd.Flags().Changed("count") && count < 1 {
+				return usagef("--count is a whole number from 1 on, not %d", count)
 			}
 			print := printLine
 			if asJSON {
@@ -50,22 +58,31 @@ With --json a line is a CloudEvent in the JSON format of CloudEvents 1.0.`,
 			}
 			ctx, ended := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer ended()
-			out := cmd.OutOrStdout()
-			signal.Ignore(syscall.SIGPIPE) // the end of whoever reads is an error of the next print, not ours
-			ctx, unwatch := untilReaderLeaves(ctx, out)
-			defer unwatch()
-			err := tailEvents(ctx, cmd.ErrOrStderr(), from == "start", func(m ports.Message) error { return print(out, m) })
-			if ctx.Err() != nil || errors.Is(err, syscall.EPIPE) {
-				return nil // that is how it is meant to end
+			signal.Ignore(syscall.SIGPIPE) // a reader that has left is an error of the next print
+			out, printed := cmd.OutOrStdout(), 0
+			err := tailEvents(ctx, cmd.ErrOrStderr(), from == "start", func(m ports.Message) error {
+				if err := print(out, m); err != nil {
+					return err
+				}
+				if printed++; printed == count {
+					return errPrintedAll
+				}
+				return nil
+			})
+			if ctx.Err() != nil || errors.Is(err, errPrintedAll) || errors.Is(err, syscall.EPIPE) {
+				return nil // these are the normal ends
 			}
 			return err
 		},
 	}
 	tail.Flags().StringVar(&from, "from", "now", "the first event to print: start or now")
+	tail.Flags().IntVar(&count, "count", 0, "end after so many events (default: print until SIGINT)")
 	tail.Flags().BoolVar(&asJSON, "json", false, "print JSON lines")
 	group.AddCommand(tail)
 	return group
 }
+
+var errPrintedAll = errors.New("as many events are printed as --count says")
 
 // tailEvents reads the topic of the broker that the service publishes to.
 func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle func(ports.Message) error) error {
@@ -73,28 +90,24 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 	if err != nil {
 		return err
 	}
-	for _, warning := range warnings {
-		_, _ = fmt.Fprintln(errOut, "warning:", warning)
-	}
-	c.Log.Level = "warn"
-	s := &storage{close: func(context.Context) error { return nil }} // Kafka has its topic itself
-	switch {
-	case c.Broker == "kafka":
-		err = kafka.Ping(ctx, kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic})
-		if errors.Is(err, kafka.ErrNoTopic) { // the first serve creates it while it serves already
-			_, _ = fmt.Fprintln(errOut, "waiting:", err)
-			fromStart, err = true, nil // whatever will be in it comes from now on
+	printWarnings(errOut, warnings)
+	c.Log.Level = slog.LevelWarn
+
+	s := &storage{} // a broker with a topic of its own needs no store
+	if !c.Broker.ownTopic {
+		if s, err = openShared(ctx, &c); err != nil {
+			return err
 		}
-	case c.Store == "memory":
-		err = errMemoryStore
-	default:
-		s, err = openStorage(ctx, &c, slog.New(slog.DiscardHandler), nil)
+		defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // it was only read
 	}
-	if err != nil {
+	switch err := c.Broker.check(ctx, &c); {
+	case errors.Is(err, errNoTopic):
+		_, _ = fmt.Fprintln(errOut, "waiting:", err)
+		fromStart = true // every event in it will be a new one
+	case err != nil:
 		return err
 	}
-	defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // it was only read
-	topic, err := openSubscriber(&c, s, newLogger(errOut, &c))
+	topic, err := c.Broker.subscriber(&c, s, newLogger(errOut, &c))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A parser turns the text of a setting into its value. Its error says what the text must look like.
+
+// kindOf finds a row of stores or of brokers by its name.
+func kindOf[K fmt.Stringer](kinds []K) func(text string) (K, error) {
+	return func(text string) (kind K, err error) {
+		for _, k := range kinds {
+			if k.String() == text {
+				return k, nil
+			}
+		}
+		return kind, errors.New("must be " + alternatives(strings.Split(names(kinds), ", ")))
+	}
+}
+
+// names lists the names of stores or of brokers.
+func names[K fmt.Stringer](kinds []K) string {
+	all := make([]string, len(kinds))
+	for i, k := range kinds {
+		all[i] = k.String()
+	}
+	return strings.Join(all, ", ")
+}
+
+// alternatives writes "a", "a or b", "a, b or c".
+func alternatives(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+func oneOf(words ...string) func(text string) (string, error) {
+	return func(text string) (string, error) {
+		if slices.Contains(words, text) {
+			return text, nil
+		}
+		return "", errors.New("must be " + alternatives(words))
+	}
+}
+
+func parseBool(text string) (bool, error) {
+	word, err := oneOf("false", "true")(text)
+	return word == "true", err
+}
+
+func parseLevel(text string) (level slog.Level, err error) {
+	if _, err := oneOf("debug", "info", "warn", "error")(text); err != nil {
+		return level, err
+	}
+	return level, level.UnmarshalText([]byte(text))
+}
+
+func wholeNumber(least, most int) func(text string) (int, error) {
+	return func(text string) (int, error) {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < least || n > most {
+			return 0, fmt.Errorf("must be a whole number from %d to %d", least, most)
+		}
+		return n, nil
+	}
+}
+
+func parseRate(text string) (float64, error) {
+	rate, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(rate >= 0 && rate <= 1e6) { // NaN is neither
+		return 0, errors.New("must be a number of requests a second, such as 50 or 0.5, or 0 for no limit")
+	}
+	return rate, nil
+}
+
+func parseRetention(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, errors.New("must be a duration such as 720h or 90m, or 0 to keep everything for ever")
+	}
+	return d, nil
+}
+
+// parseWait keeps the wait below the 10 s that a request may take.
+func parseWait(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Millisecond || d > 9*time.Second {
+		return 0, errors.New("must be a duration from 1ms to 9s")
+	}
+	return d, nil
+}
+
+func parseAddress(text string) (string, error) {
+	if _, port, err := net.SplitHostPort(text); err != nil || !isPort(port, 0) {
+		return "", errors.New(
+			"must be host:port with a port from 0 to 65535, such as 127.0.0.1:8080, or :8080 for every interface")
+	}
+	return text, nil
+}
+
+// An origin as browsers write it (RFC 6454, 6.2): no path, no default port, nothing in upper case.
+var originPattern = regexp.MustCompile(`^https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?$`)
+
+func parseOrigins(text string) (origins []string, err error) {
+	if text == "none" {
+		return nil, nil
+	}
+	for origin := range strings.SplitSeq(text, ",") {
+		origin = strings.TrimSpace(origin)
+		if origin != "*" && !originPattern.MatchString(origin) {
+			return nil, errors.New("must be origins such as https://shop.example.com, several with commas, * for all, or none")
+		}
+		origins = append(origins, origin)
+	}
+	return origins, nil
+}
+
+func parsePath(text string) (string, error) {
+	if text == "" || strings.ContainsRune(text, 0) || strings.HasSuffix(text, "/") {
+		return "", errors.New("must be the path of a file, such as hexorders.db")
+	}
+	return text, nil
+}
+
+func parseMongoURI(text string) (string, error) {
+	rest, found := strings.CutPrefix(text, "mongodb://")
+	if !found {
+		rest, found = strings.CutPrefix(text, "mongodb+srv://")
+	}
+	if !found || rest == "" || rest[0] == '/' || strings.ContainsAny(text, " \t\r\n") {
+		return "", errors.New("must look like mongodb://host:port/?replicaSet=name")
+	}
+	return text, nil
+}
+
+func parseDatabase(text string) (string, error) {
+	if text == "" || len(text) > 63 || strings.ContainsAny(text, "/\\. \"$*<>:|?\x00") {
+		return "", errors.New(`must be a name of 1 to 63 bytes without any of / \ . " $ * < > : | ? and space`)
+	}
+	return text, nil
+}
+
+func parseBrokers(text string) (string, error) {
+	for broker := range strings.SplitSeq(text, ",") {
+		host, port, err := net.SplitHostPort(strings.TrimSpace(broker))
+		if err != nil || host == "" || strings.Contains(host, "/") || !isPort(port, 1) {
+			return "", errors.New("must be host:port, several with commas, such as kafka1:9092,kafka2:9092")
+		}
+	}
+	return text, nil
+}
+
+var topicPattern = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+
+func parseTopic(text string) (string, error) {
+	if !topicPattern.MatchString(text) || text == "." || text == ".." {
+		return "", errors.New("must have 1 to 249 of the characters a-z A-Z 0-9 . _ -")
+	}
+	return text, nil
+}
+
+func isPort(s string, lowest int) bool {
+	port, err := strconv.Atoi(s)
+	return err == nil && port >= lowest && port <= 65535
+}

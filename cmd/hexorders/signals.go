@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// untilSignal is ctx until SIGINT or SIGTERM comes. From then on a second signal ends the process at once, and so does
+// a stop that takes too long, until ended is called.
+func untilSignal(ctx context.Context, log *slog.Logger) (_ context.Context, ended func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2) // the two that count
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-signals:
+			cancel()
+		case <-done:
+			return
+		}
+		select {
+		case second := <-signals:
+			log.Error("a second signal: ending at once")
+			os.Exit(128 + int(second.(syscall.Signal)))
+		case <-time.After(stopWithin):
+			log.Error("the stop takes too long: ending as it is", "after", stopWithin)
+			os.Exit(exitFailed)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}
