@@ -22,7 +22,7 @@ const applicationID = 0x6865786f
 // writes even when there is nothing to do: that nothing can be written here is better known now than at the first
 // order.
 func (o options) migrate(ctx context.Context, conn *sql.Conn) error {
-	if err := o.patiently(ctx, func() error { _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); return err }); err != nil {
+	if err := o.retryBusy(ctx, func() error { _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); return err }); err != nil {
 		return err
 	}
 	// After an error the connection is closed, and the transaction with it.

@@ -18,7 +18,7 @@ import (
 )
 
 // impatient is for tests of what happens when a lock is not given up.
-var impatient = options{patience: 50 * time.Millisecond}
+var impatient = options{lockTimeout: 50 * time.Millisecond}
 
 // raw is a connection of somebody else's.
 func raw(t testing.TB, path string) *sql.Conn {
@@ -334,8 +334,8 @@ func damage(t *testing.T, path string) {
 
 func TestOpenWaitsForALockAsLongAsAPersonWould(t *testing.T) {
 	db := openNew(t)
-	if db.writer.patience != 5*time.Second {
-		t.Errorf("patience: got %v, want 5s", db.writer.patience)
+	if db.writer.lockTimeout != 5*time.Second {
+		t.Errorf("lockTimeout: got %v, want 5s", db.writer.lockTimeout)
 	}
 }
 

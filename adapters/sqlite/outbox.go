@@ -135,10 +135,8 @@ func (b *Outbox) Trim(ctx context.Context, before time.Time) (deleted int, err e
 		if n == 0 {
 			return deleted, nil
 		}
-		select {
-		case <-time.After(trimPause):
-		case <-ctx.Done():
-			return deleted, fmt.Errorf("trim outbox: %w", ctx.Err())
+		if err := pause(ctx, trimPause); err != nil {
+			return deleted, fmt.Errorf("trim outbox: %w", err)
 		}
 	}
 }

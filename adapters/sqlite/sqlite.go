@@ -46,8 +46,8 @@ func Open(ctx context.Context, path string) (*DB, error) { return open(ctx, path
 
 // options are what tests and measurements change. Zero values mean the defaults.
 type options struct {
-	maxBatch int           // jobs in one transaction
-	patience time.Duration // how long to wait for another process that holds the file's lock
+	maxBatch    int           // jobs in one transaction
+	lockTimeout time.Duration // how long to wait for another process that holds the file's lock
 }
 
 func open(ctx context.Context, path string, o options) (*DB, error) {
@@ -62,7 +62,7 @@ func open(ctx context.Context, path string, o options) (*DB, error) {
 	}
 	db.writer = w
 	// Only opened now: a database that is not in WAL mode yet, or not migrated, has nothing to read.
-	if db.read, err = connect(path, fmt.Sprintf("busy_timeout(%d)", w.patience.Milliseconds()), "query_only(1)"); err != nil {
+	if db.read, err = connect(path, fmt.Sprintf("busy_timeout(%d)", w.lockTimeout.Milliseconds()), "query_only(1)"); err != nil {
 		_ = w.close()
 		return nil, fmt.Errorf("database %q: %w", path, err)
 	}
@@ -243,6 +243,16 @@ func (b *bell) ring() {
 	if b.rung != nil {
 		close(b.rung)
 		b.rung = nil
+	}
+}
+
+// pause is the time between two transactions that delete old rows.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"hexorders/ports"
 )
 
@@ -40,8 +42,8 @@ const (
 	defaultMaxBatch = 256
 	maxBatchBytes   = 4 << 20
 
-	defaultPatience = 5 * time.Second
-	lockPoll        = time.Millisecond // how often to look whether the lock is free meanwhile
+	defaultLockTimeout = 5 * time.Second
+	lockPoll           = time.Millisecond // how often to look whether the lock is free meanwhile
 )
 
 // job is a piece of work for one transaction, and the caller who waits for it.
@@ -256,7 +258,7 @@ func (t *tx) queryRow(query string, args []any, dest ...any) error {
 func (w *writer) begin() (*tx, error) {
 	statement, err := w.prepared("BEGIN IMMEDIATE")
 	if err == nil {
-		err = w.patiently(context.Background(), func() error { _, err := statement.Exec(); return err })
+		err = w.retryBusy(context.Background(), func() error { _, err := statement.Exec(); return err })
 	}
 	if err != nil {
 		w.rollback()
@@ -297,37 +299,25 @@ func (w *writer) prepared(query string) (*sql.Stmt, error) {
 	return statement, err
 }
 
-// patiently tries again while another process holds the lock. SQLite could wait by itself, but it looks less and less
-// often, every 100 ms in the end: beside a process that writes all the time it would find no gap.
-func (o options) patiently(ctx context.Context, try func() error) error {
-	for deadline := time.Now().Add(o.patience); ; {
+// retryBusy runs try again while another process holds the file's lock, for at most lockTimeout. SQLite's own busy_timeout
+// polls less and less often, every 100 ms in the end: beside a process that writes all the time it finds no gap.
+func (o options) retryBusy(ctx context.Context, try func() error) error {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := try()
-		if !isBusy(err) || time.Now().After(deadline) {
-			return err
+		if err != nil && !isBusy(err) {
+			err = backoff.Permanent(err)
 		}
-		if err := pause(ctx, lockPoll); err != nil {
-			return err
-		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+		return struct{}{}, err
+	}, backoff.WithBackOff(backoff.NewConstantBackOff(lockPoll)), backoff.WithMaxElapsedTime(o.lockTimeout))
+	return err
 }
 
 func openWriter(ctx context.Context, path string, o options, committed func()) (*writer, error) {
 	if o.maxBatch <= 0 {
 		o.maxBatch = defaultMaxBatch
 	}
-	if o.patience <= 0 {
-		o.patience = defaultPatience
+	if o.lockTimeout <= 0 {
+		o.lockTimeout = defaultLockTimeout
 	}
 	// FULL flushes the log at every commit: what a caller was told is kept survives a power cut as well as a kill.
 	// Whoever waits for locks here is patiently, not SQLite.
@@ -353,11 +343,11 @@ func openWriter(ctx context.Context, path string, o options, committed func()) (
 // prepareFile opens the file, in WAL mode and with today's tables. A file that is not ours is left as it is.
 func (o options) prepareFile(ctx context.Context, pool *sql.DB) (*sql.Conn, error) {
 	var conn *sql.Conn
-	err := o.patiently(ctx, func() (err error) { conn, err = pool.Conn(ctx); return err }) // the pragmas need the lock
+	err := o.retryBusy(ctx, func() (err error) { conn, err = pool.Conn(ctx); return err }) // the pragmas need the lock
 	if err != nil {
 		return nil, err
 	}
-	err = o.patiently(ctx, func() error { _, err := inspect(ctx, conn); return err })
+	err = o.retryBusy(ctx, func() error { _, err := inspect(ctx, conn); return err })
 	if err == nil {
 		err = o.useWAL(ctx, conn)
 	}
@@ -373,7 +363,7 @@ func (o options) prepareFile(ctx context.Context, pool *sql.DB) (*sql.Conn, erro
 
 func (o options) useWAL(ctx context.Context, conn *sql.Conn) error {
 	var mode string
-	if err := o.patiently(ctx, func() error {
+	if err := o.retryBusy(ctx, func() error {
 		return conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode)
 	}); err != nil {
 		return err
