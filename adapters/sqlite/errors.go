@@ -13,7 +13,7 @@ import (
 	"hexorders/ports"
 )
 
-// What can be wrong with the file, and what to do about it.
+// These errors say what is wrong with the file and what to do.
 var (
 	ErrNoPath      = errors.New("there must be a file to keep the data in: give its path, or choose the memory store")
 	ErrNoFolder    = errors.New("the folder does not exist: create it, or choose another path")
@@ -28,7 +28,7 @@ var (
 	ErrClosed      = errors.New("the database is closed")
 )
 
-// explain says in our words what SQLite says in its own. Other errors stay as they are.
+// explain replaces SQLite's error by one that says what to do. It returns other errors unchanged.
 func explain(err error) error {
 	if code(err) == codes.SQLITE_IOERR_SHMSIZE { // no room for the write-ahead log's index
 		return ErrDiskFull
@@ -60,8 +60,8 @@ func code(err error) int {
 
 func isBusy(err error) bool { return code(err)&0xff == codes.SQLITE_BUSY }
 
-// explainOpen knows more: a file that is there and cannot be opened is a matter of permissions, and so is a folder
-// that nothing can be put into: the write-ahead log is another file beside the database.
+// explainOpen explains an error of Open. If an existing file cannot be opened, or no file can be created in its
+// folder, the permissions are wrong; the folder matters because the write-ahead log is a file beside the database.
 func explainOpen(path string, err error) error {
 	explained := explain(err)
 	if code(err)&0xff != codes.SQLITE_CANTOPEN && !errors.Is(explained, ErrReadOnly) {
@@ -74,20 +74,20 @@ func explainOpen(path string, err error) error {
 	}
 	_ = probe.Close()
 	_ = os.Remove(probe.Name())
-	// The database itself must not be opened to try: closing it again would drop the locks that SQLite holds for
-	// other connections of this process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+	// The database itself must not be opened as a test: closing it would drop the locks of other connections of this
+	// process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 	if _, err := os.Stat(path); err == nil {
 		return ErrReadOnly
 	}
 	return explained
 }
 
-// unavailable is what the ports promise for whatever SQLite or database/sql may say.
+// unavailable wraps an error of SQLite or database/sql as the error that the ports promise.
 func unavailable(err error) error { return fmt.Errorf("%w: %w", ports.ErrUnavailable, explain(err)) }
 
 func closedError() error { return unavailable(ErrClosed) }
 
-// readError is the error of a read, which changes nothing, so that a caller who left needs to know no more than that.
+// readError is the error of a read. A read changes nothing, so after a cancelled context that error is enough.
 func (db *DB) readError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
@@ -97,7 +97,7 @@ func (db *DB) readError(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return unavailable(ctx.Err())
 	case db.writer.isClosing():
-		return closedError() // whatever a pool says that is being closed
+		return closedError() // a pool that is being closed returns other errors
 	}
 	return unavailable(err)
 }

@@ -43,8 +43,8 @@ func (v *Views) Shadow(ctx context.Context, view ports.View) (ports.Generation, 
 	return g, nil
 }
 
-// Swap turns the pointer in one transaction. The rows that nobody can read any more are deleted after that; whatever
-// keeps it from deleting them is no error of Swap, for the next Shadow deletes them too.
+// Swap makes the shadow live in one transaction and then deletes the rows of the old generation. A failure to delete
+// is not an error of Swap, because the next Shadow deletes them too.
 func (v *Views) Swap(ctx context.Context, shadow ports.Generation) error {
 	err := v.db.writer.do(ctx, 0, func(t *tx) error {
 		var found int
@@ -82,23 +82,24 @@ func (v *Views) Discard(ctx context.Context, view ports.View) error {
 	return nil
 }
 
-// sweeps delete some rows of a generation, a statement a table.
+// sweeps delete some rows of a generation, one statement for each table.
 var sweeps = []string{
 	sweepOf("positions", "partition"), sweepOf("inbox", "message_id"), sweepOf("marks", "order_id"), sweepOf("held", "message_id"),
 	sweepOf("summaries", "order_id"), sweepOf("activity", "buyer_id"), sweepOf("timeline", "order_id, version"),
 }
 
 func sweepOf(table, key string) string {
-	return fmt.Sprintf(`DELETE FROM %[1]s WHERE (generation, %[2]s) IN (SELECT generation, %[2]s FROM %[1]s WHERE generation = ? LIMIT ?)`, table, key)
+	return fmt.Sprintf(`DELETE FROM %[1]s WHERE (generation, %[2]s) IN
+		(SELECT generation, %[2]s FROM %[1]s WHERE generation = ? LIMIT ?)`, table, key)
 }
 
 const (
-	// sweepPage is how many rows one transaction deletes, and sweepPause the time that other processes have between two.
+	// sweepPage is how many rows one transaction deletes. sweepPause leaves time for other processes between two.
 	sweepPage  = 1000
 	sweepPause = 5 * time.Millisecond
 )
 
-// sweep deletes the rows of all generations that are leaving.
+// sweep deletes the rows of all generations in the state leaving.
 func (v *Views) sweep(ctx context.Context) error {
 	var leaving []int64
 	err := v.db.query(ctx, `SELECT id FROM generations WHERE state = 'leaving'`, nil, func(rows *sql.Rows) error {

@@ -25,8 +25,8 @@ func (s *Store) StoredResult(ctx context.Context, key string) (ports.StoredResul
 	return result, nil
 }
 
-// checkKey asks before anything is written: a job that is refused then hurts no other. Nobody can take the key in
-// between, for there is one write lock.
+// checkKey runs before anything is written, so that a rejected job does not roll back the others of its transaction.
+// The write lock excludes other writers until the commit.
 func checkKey(t *tx, key string) error {
 	if key == "" {
 		return nil
@@ -42,8 +42,8 @@ func checkKey(t *tx, key string) error {
 	return err
 }
 
-// storeResult copies the order that has just been written, and deletes up to four results that are too old: more than
-// one, so that they become fewer, and not all, so that no save has to pay for a busy day.
+// storeResult copies the order that has just been written, and deletes up to four expired results: more than one, so
+// that the table shrinks, and not all, so that no save is slow after a busy day.
 func storeResult(t *tx, key ports.IdempotencyKey, orderID string) error {
 	if key.Value == "" {
 		return nil
@@ -59,5 +59,5 @@ func storeResult(t *tx, key ports.IdempotencyKey, orderID string) error {
 	return err
 }
 
-// oldestResult is when a result that still counts was stored at the earliest.
+// oldestResult is the time before which a stored result has expired.
 func oldestResult() string { return formatTime(time.Now().Add(-ports.ResultsKept)) }

@@ -12,7 +12,7 @@ import (
 	"hexorders/ports"
 )
 
-// generation is the id of a copy of a view, for reading and for writing: one that is leaving is not there any more.
+// generation selects the id of a generation that may be read and written: live or shadow.
 const generation = `(SELECT id FROM generations WHERE view = ? AND number = ? AND state IN ('live', 'shadow'))`
 
 const (
@@ -45,7 +45,7 @@ func (v *Views) Positions(ctx context.Context, g ports.Generation) (map[int]int6
 	return positions, nil
 }
 
-// Load reads the marks first. A commit between the two reads is then noticed: its mark is not the one that was read.
+// Load reads the marks first. Commit then detects a change between the two reads, because the mark differs.
 func (v *Views) Load(ctx context.Context, g ports.Generation, orderIDs []string) (map[string]ports.Mark, map[string]ports.Summary, error) {
 	marks, summaries := map[string]ports.Mark{}, map[string]ports.Summary{}
 	args := []any{string(g.View), g.Number, jsonOf(orderIDs)}
@@ -116,10 +116,10 @@ func (v *Views) Parked(ctx context.Context, g ports.Generation) ([]ports.ParkedO
 	return list, nil
 }
 
-// Commit asks whether everything still is as the change says before it writes anything: a change that is refused then
-// hurts no other. Nobody can come in between, for there is one write lock.
+// Commit checks what the change was computed from before it writes anything, so that a rejected change does not roll
+// back the others of its transaction. The write lock excludes other writers between check and write.
 func (v *Views) Commit(ctx context.Context, g ports.Generation, c ports.Change) error {
-	// Everything is made ready here, on the caller's goroutine. There is only one writer.
+	// Encode here, on the caller's goroutine: there is only one writer.
 	ready := readyChange{Change: c, generation: g, received: jsonOf(c.Received), summaries: make([][]any, len(c.Summaries))}
 	for i, s := range c.Summaries {
 		var err error
@@ -133,7 +133,7 @@ func (v *Views) Commit(ctx context.Context, g ports.Generation, c ports.Change) 
 	return nil
 }
 
-// readyChange is a change with what can be worked out before its transaction.
+// readyChange is a change with everything that can be encoded before its transaction.
 type readyChange struct {
 	ports.Change
 	generation ports.Generation
@@ -142,7 +142,7 @@ type readyChange struct {
 }
 
 func (c readyChange) size() int {
-	const row = 200 // about, with its place in an index
+	const row = 200 // approximately, with its index entry
 	size := len(c.received) + row*(len(c.Positions)+len(c.Received)+len(c.Marks)+2*len(c.Summaries)+len(c.Activity)+len(c.Timeline))
 	for _, m := range c.Hold {
 		size += row + len(m.Payload)
@@ -182,13 +182,13 @@ func (c readyChange) check(t *tx, id int64) error {
 			return err
 		}
 	}
-	var repeated int
+	var duplicates int
 	err := t.queryRow(`SELECT count(*) FROM inbox WHERE generation = ?
-		AND message_id IN (SELECT value FROM json_each(?)) AND received_at > ?`, []any{id, c.received, oldestInInbox()}, &repeated)
-	return conflict(err, repeated > 0)
+		AND message_id IN (SELECT value FROM json_each(?)) AND received_at > ?`, []any{id, c.received, oldestInInbox()}, &duplicates)
+	return conflict(err, duplicates > 0)
 }
 
-// conflict is what a question says of a change. That there is no row is an answer too: everything in it is zero.
+// conflict turns the result of a check into an error. A missing row (ErrNotFound) counts as a row of zeros.
 func conflict(err error, differs bool) error {
 	if err != nil && !errors.Is(err, ports.ErrNotFound) {
 		return err
@@ -199,8 +199,8 @@ func conflict(err error, differs bool) error {
 	return nil
 }
 
-// writeInbox also drops two of the messages that are too old for each that comes, whatever view has received them: then
-// they become fewer, and no commit has to pay for a busy day.
+// writeInbox also deletes two expired messages, of any view, for each new one: the table shrinks after a busy day
+// without one slow commit.
 func (c readyChange) writeInbox(t *tx, id int64) error {
 	for _, p := range c.Positions {
 		if _, err := t.exec(`REPLACE INTO positions (generation, partition, next, as_of) VALUES (?, ?, ?, ?)`,
@@ -209,7 +209,8 @@ func (c readyChange) writeInbox(t *tx, id int64) error {
 		}
 	}
 	for _, m := range c.Marks {
-		if _, err := t.exec(`REPLACE INTO marks (generation, order_id, version, held, parked, buyer_id, status) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		if _, err := t.exec(`REPLACE INTO marks (generation, order_id, version, held, parked, buyer_id, status)
+			VALUES (?, ?, ?, ?, ?, ?, ?)`,
 			id, m.OrderID, m.Version, m.Held, m.Parked, m.Buyer, string(m.Status)); err != nil {
 			return err
 		}
@@ -235,7 +236,8 @@ func (c readyChange) writeHeld(t *tx, id int64) error {
 				(generation, message_id, order_id, version, type, payload, occurred_at, traceparent, reason, held_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (generation, message_id) DO UPDATE SET reason = excluded.reason`,
-			id, m.ID, m.OrderID, m.Version, m.Type, payload, formatTimeIfAny(m.OccurredAt), m.TraceParent, m.Reason, formatTime(time.Now())); err != nil {
+			id, m.ID, m.OrderID, m.Version, m.Type, payload, formatTimeIfAny(m.OccurredAt), m.TraceParent, m.Reason,
+			formatTime(time.Now())); err != nil {
 			return err
 		}
 	}
@@ -254,9 +256,10 @@ func (c readyChange) writeViews(t *tx, id int64) error {
 		}
 	}
 	for _, a := range c.Activity {
-		if _, err := t.exec(`INSERT INTO activity (generation, buyer_id, pending, submitted, paid, cancelled, last_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (generation, buyer_id) DO UPDATE SET pending = pending + excluded.pending, submitted = submitted + excluded.submitted,
-				paid = paid + excluded.paid, cancelled = cancelled + excluded.cancelled, last_at = max(last_at, excluded.last_at)`,
+		if _, err := t.exec(`INSERT INTO activity (generation, buyer_id, pending, submitted, paid, cancelled, last_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (generation, buyer_id) DO UPDATE SET pending = pending + excluded.pending,
+				submitted = submitted + excluded.submitted, paid = paid + excluded.paid, cancelled = cancelled + excluded.cancelled, last_at = max(last_at, excluded.last_at)`,
 			id, a.Buyer, a.Pending, a.Submitted, a.Paid, a.Cancelled, formatTimeIfAny(a.LastAt)); err != nil {
 			return err
 		}
@@ -270,11 +273,11 @@ func (c readyChange) writeViews(t *tx, id int64) error {
 	return nil
 }
 
-// oldestInInbox is since when a message must have been received to count.
+// oldestInInbox is the time before which a received message has expired.
 func oldestInInbox() string { return formatTime(time.Now().Add(-ports.InboxKept)) }
 
-// jsonOf is a list as json_each takes it.
+// jsonOf encodes a list for json_each.
 func jsonOf(list []string) string {
-	text, _ := json.Marshal(list) // strings always can be
+	text, _ := json.Marshal(list) // strings can always be encoded
 	return string(text)
 }

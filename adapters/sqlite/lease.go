@@ -9,8 +9,8 @@ import (
 	"hexorders/ports"
 )
 
-// Lease is a ports.Lease between the processes that use one file. They are on one machine, so its clock is the
-// keeper's.
+// Lease implements ports.Lease for the processes that use one file. They are on one machine, so its clock decides when
+// a lease expires.
 type Lease struct {
 	db   *DB
 	name string
@@ -30,7 +30,7 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (t
 		now := l.now()
 		if held.owner != owner || held.term == 0 {
 			if held.live(now) {
-				return fmt.Errorf("%s has it: %w", held.owner, ports.ErrLeaseHeld)
+				return fmt.Errorf("%s holds it: %w", held.owner, ports.ErrLeaseHeld)
 			}
 			held.term++
 		}
@@ -58,15 +58,15 @@ func (l *Lease) Release(ctx context.Context, owner string) error {
 	return nil
 }
 
-// holding is who has or had the lease; term 0 means nobody ever.
+// holding is the row of the lease. Term 0 means that no process has ever held it.
 type holding struct {
 	owner            string
 	term             int64
 	renewed, expires time.Time
 }
 
-// live tells whether the lease still runs. One that was renewed far in the future does not: the clock was set back,
-// and nobody should have to wait until it comes there again.
+// live reports whether the lease is held at now. A lease that was renewed in the far future is not: the clock was set
+// back, and waiting until it reaches that time again could take for ever.
 func (h holding) live(now time.Time) bool {
 	ttl := h.expires.Sub(h.renewed)
 	return now.Before(h.expires) && !now.Before(h.renewed.Add(-ttl))

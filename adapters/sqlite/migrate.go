@@ -11,21 +11,21 @@ import (
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
 
-// migrations are the steps from an empty file to today's tables: the n-th leads to schema version n, which the file
-// keeps as its user_version. A step that was released is never changed; what comes later is another step.
+// migrations are the steps from an empty file to the current tables. Step n leads to schema version n, which the file
+// stores as its user_version. A released step never changes; a later change is another step.
 var migrations = readMigrations()
 
 // applicationID marks a file as ours ("hexo"), so that another program's database is not taken for an empty one.
 const applicationID = 0x6865786f
 
-// migrate brings the file up to date in one transaction, also when several processes open a new file at once. It
-// writes even when there is nothing to do: that nothing can be written here is better known now than at the first
-// order.
+// migrate runs the missing steps in one transaction. Several processes may open a new file at once. It writes even
+// when no step is missing, so that a file that cannot be written to fails now and not at the first order.
 func (o options) migrate(ctx context.Context, conn *sql.Conn) error {
-	if err := o.retryBusy(ctx, func() error { _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); return err }); err != nil {
+	begin := func() error { _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); return err }
+	if err := o.retryBusy(ctx, begin); err != nil {
 		return err
 	}
-	// After an error the connection is closed, and the transaction with it.
+	// After an error the caller closes the connection, which ends the transaction.
 	version, err := inspect(ctx, conn)
 	if err != nil {
 		return err
@@ -35,12 +35,13 @@ func (o options) migrate(ctx context.Context, conn *sql.Conn) error {
 			return fmt.Errorf("migration %d: %w", version+i+1, err)
 		}
 	}
-	// Also when nothing has changed: on a read-only file BEGIN IMMEDIATE succeeds, and only a write fails.
-	_, err = conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d; PRAGMA application_id = %d; COMMIT", len(migrations), applicationID))
+	// This write is unconditional: on a read-only file BEGIN IMMEDIATE succeeds, and only a write fails.
+	_, err = conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d; PRAGMA application_id = %d; COMMIT",
+		len(migrations), applicationID))
 	return err
 }
 
-// inspect tells which of the migrations the file has behind it. Errors: ErrForeign, ErrNewer.
+// inspect returns the schema version of the file. Errors: ErrForeign, ErrNewer.
 func inspect(ctx context.Context, conn *sql.Conn) (version int, err error) {
 	var owner, tables int
 	err = conn.QueryRowContext(ctx, `SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)
@@ -51,7 +52,7 @@ func inspect(ctx context.Context, conn *sql.Conn) (version int, err error) {
 	case owner != applicationID && (owner != 0 || version != 0 || tables > 0):
 		return 0, ErrForeign
 	case version > len(migrations):
-		return 0, fmt.Errorf("schema %d, this program knows up to %d: %w", version, len(migrations), ErrNewer)
+		return 0, fmt.Errorf("schema %d, this program supports up to %d: %w", version, len(migrations), ErrNewer)
 	}
 	return version, nil
 }

@@ -12,15 +12,16 @@ import (
 	"hexorders/ports"
 )
 
-// Outbox is a ports.Outbox and its ports.Trimmer: a table in the order of its seq, which is a position. All outboxes of one file share the
-// checkpoint.
+// Outbox implements ports.Outbox and ports.Trimmer with one table. A position is a seq, the table's key. All outboxes
+// of one file share the checkpoint.
 //
-// The order of seq is the order of commits, also when several processes write: BEGIN IMMEDIATE takes the only write
-// lock a file has, the seqs are drawn under it, and it is held until they are committed or given back. So whoever sees
-// a seq sees all that will ever stand before it, and a reader that goes on after the last seq it saw misses nothing.
+// The order of seq is the order of commits, also when several processes write: BEGIN IMMEDIATE takes the file's only
+// write lock, the seqs are drawn under it, and it is held until the commit or the rollback. A reader that sees a seq
+// therefore sees every smaller seq that will ever exist, so a reader that continues after the last seq that it saw
+// misses nothing.
 type Outbox struct {
-	db     *DB
-	handed atomic.Int64 // the last seq that Tail has handed out
+	db      *DB
+	emitted atomic.Int64 // the last seq that Tail has emitted
 }
 
 var (
@@ -58,8 +59,8 @@ func (b *Outbox) Checkpoint(ctx context.Context, term int64, p ports.Position) e
 	return nil
 }
 
-// tailPage is how many messages Tail reads at once. No transaction stays open while they are emitted, however long
-// that takes: the write-ahead log could not be emptied meanwhile.
+// tailPage is how many messages Tail reads at once. No transaction is open while they are emitted, because an open one
+// keeps SQLite from emptying the write-ahead log.
 const tailPage = 256
 
 func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports.Message, ports.Position) error) error {
@@ -67,9 +68,9 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 	if err != nil {
 		return fmt.Errorf("tail outbox: %w", err)
 	}
-	b.handed.Store(seq)
+	b.emitted.Store(seq)
 	for {
-		rung := b.db.commits.next()
+		committed := b.db.commits.next()
 		page, err := b.db.messagesAfter(ctx, selectFromOutbox, seq, tailPage)
 		if err != nil {
 			return fmt.Errorf("tail outbox: %w", err)
@@ -82,24 +83,24 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 				return err
 			}
 			seq = m.seq
-			b.handed.Store(seq)
+			b.emitted.Store(seq)
 		}
 		if len(page) > 0 {
 			continue
 		}
-		if err := b.db.awaitCommit(ctx, rung); err != nil {
+		if err := b.db.awaitCommit(ctx, committed); err != nil {
 			return fmt.Errorf("tail outbox: %w", err)
 		}
 	}
 }
 
-// Unread counts the messages that Tail has not handed out yet, and says when the first of them occurred.
+// Unread returns how many messages Tail has not emitted yet, and when the first of them occurred.
 func (b *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, err error) {
 	var newest int64
 	var occurredAt string
-	handed := b.handed.Load()
+	emitted := b.emitted.Load()
 	err = b.db.queryRow(ctx, `SELECT seq, (SELECT occurred_at FROM outbox WHERE seq > ? ORDER BY seq LIMIT 1)
-		FROM outbox WHERE seq > ? ORDER BY seq DESC LIMIT 1`, []any{handed, handed}, &newest, &occurredAt)
+		FROM outbox WHERE seq > ? ORDER BY seq DESC LIMIT 1`, []any{emitted, emitted}, &newest, &occurredAt)
 	if err == nil {
 		oldest, err = parseTime(occurredAt)
 	}
@@ -109,17 +110,17 @@ func (b *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, er
 	case err != nil:
 		return 0, time.Time{}, fmt.Errorf("count unread messages: %w", err)
 	}
-	return int(newest - handed), oldest, nil // seqs have no gaps: one that was given back is drawn again
+	return int(newest - emitted), oldest, nil // seqs have no gaps: after a rollback a seq is drawn again
 }
 
 const (
-	// trimPage is how many messages one transaction deletes, and trimPause the time that savers have between two of them.
+	// trimPage is how many messages one transaction deletes. trimPause leaves time for saves between two transactions.
 	trimPage  = 1000
 	trimPause = 50 * time.Millisecond
 )
 
-// Trim looks at the head of the table only, where the oldest stand: it costs the same however long the table is. The
-// file keeps its size, and what comes next goes where the deleted ones were.
+// Trim reads only the oldest rows, so its cost does not depend on the size of the table. The file keeps its size; new
+// rows reuse the space of deleted ones.
 func (b *Outbox) Trim(ctx context.Context, before time.Time) (deleted int, err error) {
 	for {
 		var n int64
@@ -166,13 +167,13 @@ const (
 		WHERE seq > ? ORDER BY seq LIMIT ?`
 )
 
-// messageColumns are a message as outbox, topic and parked keep it, in the order in which they name the columns. Its
-// id follows from order and version.
+// messageColumns returns the values of a message for the tables outbox, topic and parked, in the order of their
+// columns. The message's id is not stored: it follows from order and version.
 func messageColumns(m ports.Message) []any {
 	return []any{m.OrderID, m.Version, m.Type, string(m.Payload), formatTime(m.OccurredAt), m.TraceParent}
 }
 
-// logged is a message and its place in a table.
+// logged is a message and its seq.
 type logged struct {
 	seq int64
 	ports.Message

@@ -9,8 +9,8 @@ import (
 	"hexorders/ports"
 )
 
-// Parking is a ports.Parking: a row a message. That an order is to be sent again stands in each of its rows, so that
-// it is forgotten with the last of them and not before.
+// Parking implements ports.Parking with one row for each message. A requested retry is stored in every row of the
+// order, so it lasts until the last of them is deleted.
 type Parking struct{ db *DB }
 
 var _ ports.Parking = (*Parking)(nil)
@@ -106,7 +106,7 @@ func (p *Parking) Refused(ctx context.Context, orderID, reason string) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("keep order %q parked: %w", orderID, err)
+		return fmt.Errorf("record that order %q stays parked: %w", orderID, err)
 	}
 	return nil
 }

@@ -1,9 +1,3 @@
-// Package sqlite keeps everything in one file: orders and outbox, the relay's checkpoint and lease, parked messages, the
-// topic of the in-process broker, and the views that are made of it. It is pure Go, so that the first `go run` needs nothing but Go.
-//
-// Read migrations/0001_schema.sql for what is kept, writer.go for how it is written, then store.go and outbox.go.
-// Several processes may use one file; they must be on one machine, because SQLite's write-ahead log lives in shared
-// memory (https://www.sqlite.org/wal.html).
 package sqlite
 
 import (
@@ -25,26 +19,27 @@ import (
 	"hexorders/ports"
 )
 
-// DB is an open database file: one connection that writes, owned by the writer, and a few that read. In a write-ahead
-// log readers and the writer do not wait for each other.
+// DB is an open database file. It has one connection for writing, which the writer owns, and a few for reading. With a
+// write-ahead log readers and the writer do not wait for each other.
 type DB struct {
 	path    string
 	read    *sql.DB
 	writer  *writer
-	commits bell
+	commits signal
 	queries sync.Map // by their text, *sql.Stmt
 
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// Open opens a database file, creates it when it is not there, and brings its tables up to date.
+// Open opens a database file, creates it if it does not exist, and migrates its tables. It creates the file with mode
+// 0600.
 //
 // Errors, each a sentence that says what to do: ErrNoPath, ErrNoFolder, ErrReadOnly, ErrNotDatabase, ErrForeign,
 // ErrNewer, ErrNoWAL, ErrLocked, ErrDiskFull, ErrDamaged.
 func Open(ctx context.Context, path string) (*DB, error) { return open(ctx, path, options{}) }
 
-// options are what tests and measurements change. Zero values mean the defaults.
+// options are changed by tests and measurements only. Zero values mean the defaults.
 type options struct {
 	maxBatch    int           // jobs in one transaction
 	lockTimeout time.Duration // how long to wait for another process that holds the file's lock
@@ -56,28 +51,28 @@ func open(ctx context.Context, path string, o options) (*DB, error) {
 	}
 	_ = createPrivate(path) // where it fails SQLite fails too, and explainOpen knows why
 	db := &DB{path: path}
-	w, err := openWriter(ctx, path, o, db.commits.ring)
+	w, err := openWriter(ctx, path, o, db.commits.broadcast)
 	if err != nil {
 		return nil, fmt.Errorf("database %q: %w", path, explainOpen(path, err))
 	}
 	db.writer = w
-	// Only opened now: a database that is not in WAL mode yet, or not migrated, has nothing to read.
+	// The readers open last: the writer has set WAL mode and migrated the tables.
 	if db.read, err = connect(path, fmt.Sprintf("busy_timeout(%d)", w.lockTimeout.Milliseconds()), "query_only(1)"); err != nil {
 		_ = w.close()
 		return nil, fmt.Errorf("database %q: %w", path, err)
 	}
-	readers := max(4, runtime.GOMAXPROCS(0)) // a reader that waits for the disk should not keep the others waiting
+	readers := max(4, runtime.GOMAXPROCS(0)) // so that a reader that waits for the disk does not block the others
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(readers)
 	return db, nil
 }
 
-// Close waits for the writes that were accepted, then closes the file. Whatever is called later gets ErrClosed, and
-// what was waiting for messages ends. Closing again does nothing.
+// Close waits for the accepted writes, then closes the file. Later calls return ErrClosed, and calls that wait for
+// messages end. A second Close does nothing.
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
-		// The writer comes last: the last connection to leave folds the write-ahead log into the file, and one that
-		// only reads could not.
+		// The writer closes last: the last connection copies the write-ahead log into the file, which a read-only
+		// connection cannot.
 		db.writer.stop()
 		if err := errors.Join(db.read.Close(), db.writer.close()); err != nil {
 			db.closeErr = fmt.Errorf("close database %q: %w", db.path, err)
@@ -86,7 +81,7 @@ func (db *DB) Close() error {
 	return db.closeErr
 }
 
-// Ping tells whether the file can be read. Error: ports.ErrUnavailable.
+// Ping checks that the file can be read. Error: ports.ErrUnavailable.
 func (db *DB) Ping(ctx context.Context) error {
 	var version int
 	if err := db.queryRow(ctx, "PRAGMA user_version", nil, &version); err != nil {
@@ -95,7 +90,7 @@ func (db *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-// checkPath finds out what SQLite would only call "unable to open".
+// checkPath finds mistakes for which SQLite only reports "unable to open".
 func checkPath(path string) error {
 	if path == "" || strings.HasPrefix(path, ":memory:") {
 		return ErrNoPath
@@ -113,9 +108,9 @@ func checkPath(path string) error {
 // locks that SQLite holds on it (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 var creating sync.Mutex
 
-// createPrivate creates an empty file that only its owner may read and write, less what the umask takes away. SQLite would
-// create it with mode 0644. It gives the write-ahead log and its index the mode of the database. A file that is there
-// already stays as it is.
+// createPrivate creates an empty file that only its owner may read and write, less what the umask takes away. SQLite
+// would create it with mode 0644. It gives the write-ahead log and its index the mode of the database. A file that is
+// there already stays as it is.
 func createPrivate(path string) error {
 	creating.Lock()
 	defer creating.Unlock()
@@ -140,7 +135,7 @@ func createPrivate(path string) error {
 	return nil // SQLite says what is wrong with it
 }
 
-// connect makes a pool without opening anything yet. The path may hold what means something in a URI.
+// connect makes a pool; the first use opens the file. The path may contain characters that a URI reserves.
 func connect(path string, pragmas ...string) (*sql.DB, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
@@ -151,8 +146,8 @@ func connect(path string, pragmas ...string) (*sql.DB, error) {
 	return sql.Open("sqlite", name.String())
 }
 
-// query runs one of the package's constant queries on a reader's connection, and scans row by row. Errors:
-// ports.ErrUnavailable, or what scan returns.
+// query runs one of the package's constant queries on a read connection and calls scan for each row. Errors:
+// ports.ErrUnavailable, or the error of scan.
 func (db *DB) query(ctx context.Context, query string, args []any, scan func(*sql.Rows) error) error {
 	if db.writer.isClosing() {
 		return closedError()
@@ -187,10 +182,10 @@ func (db *DB) queryRow(ctx context.Context, query string, args []any, dest ...an
 	return err
 }
 
-// prepared spares SQLite from parsing a query more than once a connection.
+// prepared caches statements, so that SQLite parses a query once for each connection.
 func (db *DB) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
-	if known, ok := db.queries.Load(query); ok {
-		return known.(*sql.Stmt), nil
+	if cached, ok := db.queries.Load(query); ok {
+		return cached.(*sql.Stmt), nil
 	}
 	statement, err := db.read.PrepareContext(ctx, query)
 	if err != nil {
@@ -203,17 +198,17 @@ func (db *DB) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	return statement, nil
 }
 
-// pollEvery is how soon the commits of another process are seen. Whoever waits just looks again, for some 30 µs:
-// PRAGMA data_version would tell for 10 whether that is worth it, but only to one who always asks the same connection.
+// pollEvery is how late the commits of another process are seen. A waiting caller repeats its query, which takes about
+// 30 µs. PRAGMA data_version takes 10 µs, but its answer is valid only on one and the same connection.
 const pollEvery = 50 * time.Millisecond
 
-// awaitCommit waits until there may be something new, or the next look would fail: rung was taken from the bell before
-// the last look.
-func (db *DB) awaitCommit(ctx context.Context, rung <-chan struct{}) error {
+// awaitCommit waits until there may be something new. The caller takes committed from db.commits before its last
+// query, so that no commit between the query and the wait is missed.
+func (db *DB) awaitCommit(ctx context.Context, committed <-chan struct{}) error {
 	poll := time.NewTimer(pollEvery)
 	defer poll.Stop()
 	select {
-	case <-rung:
+	case <-committed:
 	case <-poll.C:
 	case <-ctx.Done():
 		return ctx.Err()
@@ -221,28 +216,28 @@ func (db *DB) awaitCommit(ctx context.Context, rung <-chan struct{}) error {
 	return nil
 }
 
-// bell tells everyone who waits that this process has committed something.
-type bell struct {
-	mu   sync.Mutex
-	rung chan struct{}
+// signal wakes all waiting goroutines after each commit of this process.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{}
 }
 
-// next is closed by the next ring.
-func (b *bell) next() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.rung == nil {
-		b.rung = make(chan struct{})
+// next returns a channel that the next broadcast closes.
+func (s *signal) next() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
 	}
-	return b.rung
+	return s.ch
 }
 
-func (b *bell) ring() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.rung != nil {
-		close(b.rung)
-		b.rung = nil
+func (s *signal) broadcast() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
 	}
 }
 

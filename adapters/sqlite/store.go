@@ -14,7 +14,7 @@ import (
 	"hexorders/ports"
 )
 
-// Store is a ports.OrderStore, a row an order, with its items as JSON, and its ports.IdempotencyStore.
+// Store implements ports.OrderStore, with one row for each order and its items as JSON, and ports.IdempotencyStore.
 type Store struct{ db *DB }
 
 var (
@@ -36,8 +36,8 @@ func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
 	return nil, fmt.Errorf("get order %.80q: %w", id, err)
 }
 
-// Save writes the order where it still has the version it was loaded with, a row in the outbox for each change, and
-// the result under the idempotency key, if there is one.
+// Save writes the order if its stored version is the one that was loaded, one outbox row for each change, and the
+// result under the idempotency key, if there is one.
 func (s *Store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("save order %q: %w", o.ID(), err)
@@ -46,7 +46,7 @@ func (s *Store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyK
 	if err != nil || len(messages) == 0 {
 		return err
 	}
-	// Everything is made ready here, on the caller's goroutine. There is only one writer.
+	// Encode here, on the caller's goroutine: there is only one writer.
 	state, loaded := o.Snapshot(), o.Version()-len(messages)
 	items, err := encodeItems(state.Items)
 	if err != nil {
@@ -124,7 +124,7 @@ const (
 	selectOrder = `SELECT id, buyer_id, status, version, items, created_at, updated_at FROM orders `
 )
 
-// row is an order as it stands in the table.
+// row is a row of the table orders.
 type row struct {
 	id, buyer, status    string
 	version              int

@@ -42,7 +42,7 @@ func (s *Topic) Append(ctx context.Context, messages []ports.Message) error {
 
 func (s *Topic) Read(ctx context.Context, after int64, limit int) (messages []ports.Message, last int64, err error) {
 	for {
-		rung := s.db.commits.next()
+		committed := s.db.commits.next()
 		page, err := s.db.messagesAfter(ctx, `SELECT seq, order_id, version, type, payload, occurred_at, traceparent
 			FROM topic WHERE seq > ? ORDER BY seq LIMIT ?`, after, max(limit, 1))
 		if err != nil {
@@ -55,7 +55,7 @@ func (s *Topic) Read(ctx context.Context, after int64, limit int) (messages []po
 			}
 			return messages, last, nil
 		}
-		if err := s.db.awaitCommit(ctx, rung); err != nil {
+		if err := s.db.awaitCommit(ctx, committed); err != nil {
 			return nil, 0, fmt.Errorf("read topic: %w", err)
 		}
 	}
@@ -71,7 +71,7 @@ func (s *Topic) End(ctx context.Context) (end int64, err error) {
 func (s *Topic) Committed(ctx context.Context, subscriber string) (offset int64, err error) {
 	err = s.db.queryRow(ctx, `SELECT position FROM subscribers WHERE name = ?`, []any{subscriber}, &offset)
 	if err != nil && !errors.Is(err, ports.ErrNotFound) {
-		return 0, fmt.Errorf("read how far subscriber %q has come: %w", subscriber, err)
+		return 0, fmt.Errorf("read the position of subscriber %q: %w", subscriber, err)
 	}
 	return offset, nil
 }
@@ -83,7 +83,7 @@ func (s *Topic) Commit(ctx context.Context, subscriber string, offset int64) err
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("remember how far subscriber %q has come: %w", subscriber, err)
+		return fmt.Errorf("store the position of subscriber %q: %w", subscriber, err)
 	}
 	return nil
 }

@@ -16,8 +16,8 @@ import (
 	"hexorders/ports"
 )
 
-// Views are the ports.OrderViews, with the ports.Inbox that fills them and their ports.Generations: see inbox.go and
-// generations.go. Each question is one statement, so that its answer is of one generation and one moment.
+// Views implements ports.OrderViews, ports.Inbox (inbox.go) and ports.Generations (generations.go). Each query is one
+// statement, so that its result belongs to one generation and one moment.
 type Views struct{ db *DB }
 
 var (
@@ -28,9 +28,9 @@ var (
 
 func NewViews(db *DB) *Views { return &Views{db} }
 
-// listing is a way to sort a list, for which there is an index. A cursor holds the columns that it goes by.
+// listing is an order of a list for which there is an index. A cursor holds the values of the sorted columns.
 type listing struct {
-	comparison string // with the place where the page before ended
+	comparison string // with the last row of the page before
 	order      string
 	place      func(ports.Summary) []string
 }
@@ -77,7 +77,8 @@ func listName(q ports.SummaryQuery) []string {
 	return []string{string(ports.OrderSummary), q.Buyer, string(q.Status), string(cmp.Or(q.Sort, ports.OldestFirst))}
 }
 
-// summariesQuery is one of sixteen statements: four ways to sort, of any status or one, from the beginning or a cursor on.
+// summariesQuery makes one of sixteen statements: four orders, with or without a status, from the start or from a
+// cursor.
 func summariesQuery(q ports.SummaryQuery) (query string, args []any, err error) {
 	l := listingOf(q)
 	place, err := parseViewCursor(q.Page.Cursor, listName(q), len(l.place(ports.Summary{})))
@@ -205,14 +206,13 @@ func scanSummary(rows *sql.Rows) (s ports.Summary, err error) {
 	return s, nil
 }
 
-// viewCursor names a list and the place where its page ended. It is good for no other list: there the place would mean
-// something else.
+// viewCursor names a list and the last row of a page. It is valid for that list only.
 func viewCursor(list, place []string) string {
-	text, _ := json.Marshal(slices.Concat(list, place)) // strings always can be
+	text, _ := json.Marshal(slices.Concat(list, place)) // strings can always be encoded
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// parseViewCursor returns the parts of the place, nil for the first page.
+// parseViewCursor returns the values of the sorted columns, nil for the first page.
 func parseViewCursor(cursor string, list []string, parts int) (place []string, err error) {
 	if cursor == "" {
 		return nil, nil
@@ -221,7 +221,7 @@ func parseViewCursor(cursor string, list []string, parts int) (place []string, e
 	var all []string
 	_ = json.Unmarshal(text, &all)
 	if len(all) == len(list)+parts {
-		// As with the other cursors, only what encodes to the same text was given out.
+		// Decoding accepts more than encoding produces; only a cursor that encodes to the same text is ours.
 		if place = all[len(list):]; viewCursor(list, place) == cursor {
 			return place, nil
 		}
@@ -229,7 +229,7 @@ func parseViewCursor(cursor string, list []string, parts int) (place []string, e
 	return nil, fmt.Errorf("cursor %.80q: %w", cursor, ports.ErrBadCursor)
 }
 
-// A time that is not there is the empty text, which comes before every other.
+// The zero time is stored as empty text, which sorts before every other time.
 
 func formatTimeIfAny(t time.Time) string {
 	if t.IsZero() {

@@ -15,59 +15,59 @@ import (
 	"hexorders/ports"
 )
 
-// The writer is the only one of this process who writes to the file, and it commits in groups: it takes the jobs that
-// are waiting at that moment, never waiting for more, runs them in one transaction, and answers all once that is
-// committed. A commit costs a flush to disk however much is in it, so 32 clients share one where each would have paid
-// for its own. A lone client waits no longer than it would have anyway.
+// writer is the only goroutine of this process that writes to the file. It commits in groups: it takes the jobs that
+// are queued at that moment, without waiting for more, runs them in one transaction, and reports the results once that
+// is committed. A commit costs one flush to disk regardless of its size, so 32 clients share one flush instead of
+// paying for 32. A single client waits no longer than without groups.
 //
-// Jobs do not hurt each other. One that finds out that it is too late (a stale version, a lease that is held) does so
-// before it writes, and is simply told. One that fails after it has written something takes the transaction down,
-// and each job of it is run again in a transaction of its own. A savepoint around every job would do too, but costs
-// two more statements a job for what hardly ever happens.
+// Jobs do not affect each other. A job that must be rejected (a stale version, a lease that is held) finds that before
+// it writes, and only its own caller gets the error. When a job fails after it has written, the transaction is rolled
+// back and each of its jobs runs again in a transaction of its own. A savepoint around each job would work too, but
+// costs two more statements for each job, and such failures are rare.
 type writer struct {
 	pool       *sql.DB
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
 	jobs       chan *job
 	closing    chan struct{} // closed: takes no more jobs
-	stopped    chan struct{} // closed: has run every job it took
+	stopped    chan struct{} // closed: has run every job that it took
 	once       sync.Once
 	committed  func() // called after each commit that changed something
 	options
 }
 
 const (
-	// defaultMaxBatch and maxBatchBytes bound a transaction: what a failed one throws away, how long another process
-	// waits for the lock, and what the write-ahead log grows by at once.
+	// defaultMaxBatch and maxBatchBytes bound a transaction: the work that a failure repeats, the time that another
+	// process waits for the lock, and the growth of the write-ahead log.
 	defaultMaxBatch = 256
 	maxBatchBytes   = 4 << 20
 
 	defaultLockTimeout = 5 * time.Second
-	lockPoll           = time.Millisecond // how often to look whether the lock is free meanwhile
+	lockPoll           = time.Millisecond // the interval at which a locked file is tried again
 )
 
-// job is a piece of work for one transaction, and the caller who waits for it.
+// job is one caller's part of a transaction.
 type job struct {
-	size    int // about how many bytes it writes
-	work    func(*tx) error
-	claimed atomic.Bool // by the writer, who runs it, or by the caller, who left before that
-	verdict error       // what work returned
-	answer  chan error  // holds one, so that the writer never waits for a caller who has left
+	size    int // the approximate number of bytes that it writes
+	apply   func(*tx) error
+	claimed atomic.Bool // by the writer, which runs it, or by the caller, which gave up before that
+	result  error       // of apply
+	done    chan error  // has room for one, so that the writer never waits for a caller that gave up
 }
 
-// claim reports whether the job was still to be had.
+// claim returns true to its first caller only.
 func (j *job) claim() bool { return !j.claimed.Swap(true) }
 
-// do runs work in a transaction and returns once that is committed. work may be run again, on a state in which it was
-// never run before.
+// do runs apply in a transaction and returns once that is committed. apply may run a second time, after the effect of
+// the first was rolled back.
 //
-// Errors: what work returned; ports.ErrUnavailable when the commit failed or its outcome is not known; the context's
-// own when the caller leaves, alone if work was not begun.
-func (w *writer) do(ctx context.Context, size int, work func(*tx) error) error {
+// Errors: the error of apply; ports.ErrUnavailable when the commit failed or its outcome is unknown; the context's
+// error when ctx ends before apply has begun. When ctx ends after that, both.
+func (w *writer) do(ctx context.Context, size int, apply func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{size: size, work: work, answer: make(chan error, 1)}
+	j := &job{size: size, apply: apply, done: make(chan error, 1)}
 	select {
 	case w.jobs <- j:
 	case <-ctx.Done():
@@ -76,7 +76,7 @@ func (w *writer) do(ctx context.Context, size int, work func(*tx) error) error {
 		return closedError()
 	}
 	select {
-	case err := <-j.answer:
+	case err := <-j.done:
 		return err
 	case <-ctx.Done():
 		if j.claim() {
@@ -85,9 +85,9 @@ func (w *writer) do(ctx context.Context, size int, work func(*tx) error) error {
 		return unavailable(ctx.Err())
 	case <-w.stopped:
 		if j.claim() {
-			return closedError() // it came too late to be taken
+			return closedError() // it was queued too late
 		}
-		return <-j.answer
+		return <-j.done
 	}
 }
 
@@ -101,7 +101,7 @@ func (w *writer) run() {
 				w.commitGroup(first)
 			}
 		case <-w.closing:
-			for first := w.waiting(); first != nil; first = w.waiting() {
+			for first := w.nextJob(); first != nil; first = w.nextJob() {
 				w.commitGroup(first)
 			}
 			return
@@ -109,8 +109,8 @@ func (w *writer) run() {
 	}
 }
 
-// waiting is a job that is waiting now, or nil.
-func (w *writer) waiting() *job {
+// nextJob returns a queued job, or nil.
+func (w *writer) nextJob() *job {
 	for {
 		select {
 		case j := <-w.jobs:
@@ -123,26 +123,26 @@ func (w *writer) waiting() *job {
 	}
 }
 
-// commitGroup runs a job, and those that arrive while it does, in one transaction.
+// commitGroup runs a job, and the jobs that arrive meanwhile, in one transaction.
 func (w *writer) commitGroup(first *job) {
 	group := []*job{first}
 	t, err := w.begin()
 	if err != nil {
-		for len(group) < w.maxBatch { // they would meet the same lock, one after the other
-			j := w.waiting()
+		for len(group) < w.maxBatch { // the lock would fail each of them in turn
+			j := w.nextJob()
 			if j == nil {
 				break
 			}
 			group = append(group, j)
 		}
-		answer(group, err)
+		report(group, err)
 		return
 	}
 	for j, size := first, 0; j != nil; {
 		if !j.run(t) {
 			w.rollback()
-			if len(group) == 1 { // there was nobody else to blame
-				answer(group, nil)
+			if len(group) == 1 { // its own failure
+				report(group, nil)
 				return
 			}
 			for _, j := range group {
@@ -153,17 +153,18 @@ func (w *writer) commitGroup(first *job) {
 		if size += j.size; len(group) == w.maxBatch || size > maxBatchBytes {
 			break
 		}
-		if j = w.waiting(); j == nil {
-			// Those who were answered by the last commit may be about to come back. Letting them run once makes the
-			// groups half as large again; it is no wait, for where nobody is about to run it ends at once.
+		if j = w.nextJob(); j == nil {
+			// Callers whose jobs were in the last commit may be about to queue the next. Letting them run once makes
+			// groups half as large again. It does not delay: Gosched returns at once when no goroutine is ready to
+			// run.
 			runtime.Gosched()
-			j = w.waiting()
+			j = w.nextJob()
 		}
 		if j != nil {
 			group = append(group, j)
 		}
 	}
-	answer(group, w.commit(t))
+	report(group, w.commit(t))
 }
 
 func (w *writer) commitAlone(j *job) {
@@ -175,24 +176,24 @@ func (w *writer) commitAlone(j *job) {
 			w.rollback()
 		}
 	}
-	answer([]*job{j}, err)
+	report([]*job{j}, err)
 }
 
-// run reports whether the transaction may be committed with this job in it: all of it, or nothing.
+// run reports whether the transaction may be committed: the job has succeeded, or has written nothing.
 func (j *job) run(t *tx) bool {
 	t.touched = false
-	j.verdict = j.work(t)
-	return j.verdict == nil || !t.touched
+	j.result = j.apply(t)
+	return j.result == nil || !t.touched
 }
 
-// answer tells every caller what became of its job. When the commit failed, a verdict is worth nothing: it may have
-// come from what was not committed.
-func answer(group []*job, err error) {
+// report sends each caller the result of its job. When the commit failed every job gets that error: a result may
+// depend on data that was not committed.
+func report(group []*job, err error) {
 	for _, j := range group {
 		if err != nil {
-			j.verdict = err
+			j.result = err
 		}
-		j.answer <- j.verdict
+		j.done <- j.result
 	}
 }
 
@@ -205,17 +206,17 @@ func (w *writer) isClosing() bool {
 	}
 }
 
-// stop ends the writer once it has run the jobs that it was given.
+// stop waits until the writer has run the queued jobs and ends it.
 func (w *writer) stop() {
 	w.once.Do(func() { close(w.closing) })
 	<-w.stopped
 }
 
-// tx is the transaction that a job runs in.
+// tx is the transaction in which jobs run.
 type tx struct {
 	*writer
 	wrote   bool // there is something to commit
-	touched bool // the job that runs has written, or failed in a way that leaves the transaction in doubt
+	touched bool // the running job has written, or an error has left the state of the transaction unknown
 }
 
 // exec runs one of the package's constant statements and returns how many rows it changed. Error:
@@ -254,7 +255,7 @@ func (t *tx) queryRow(query string, args []any, dest ...any) error {
 	return unavailable(err)
 }
 
-// begin takes the only write lock that the file has, before anything is read or drawn from a sequence.
+// begin takes the file's only write lock before anything is read or a sequence number is drawn.
 func (w *writer) begin() (*tx, error) {
 	statement, err := w.prepared("BEGIN IMMEDIATE")
 	if err == nil {
@@ -282,8 +283,8 @@ func (w *writer) commit(t *tx) error {
 	return nil
 }
 
-// rollback ignores that there may be nothing to roll back, for SQLite has done so itself after some errors; and where
-// it fails otherwise, the next begin fails too and comes here again.
+// rollback ignores errors: after some errors SQLite has rolled back already, and after any other failure the next
+// begin fails too and calls rollback again.
 func (w *writer) rollback() {
 	_, _ = w.conn.ExecContext(context.Background(), "ROLLBACK")
 }
@@ -299,8 +300,9 @@ func (w *writer) prepared(query string) (*sql.Stmt, error) {
 	return statement, err
 }
 
-// retryBusy runs try again while another process holds the file's lock, for at most lockTimeout. SQLite's own busy_timeout
-// polls less and less often, every 100 ms in the end: beside a process that writes all the time it finds no gap.
+// retryBusy runs try again while another process holds the file's lock, for at most lockTimeout. SQLite's own
+// busy_timeout polls less and less often, every 100 ms in the end: beside a process that writes all the time it finds
+// no gap.
 func (o options) retryBusy(ctx context.Context, try func() error) error {
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := try()
@@ -319,8 +321,8 @@ func openWriter(ctx context.Context, path string, o options, committed func()) (
 	if o.lockTimeout <= 0 {
 		o.lockTimeout = defaultLockTimeout
 	}
-	// FULL flushes the log at every commit: what a caller was told is kept survives a power cut as well as a kill.
-	// Whoever waits for locks here is patiently, not SQLite.
+	// FULL flushes the log at every commit, so a reported commit survives a power cut as well as a kill. busy_timeout
+	// is 0 because retryBusy waits for locks.
 	pool, err := connect(path, "synchronous(FULL)", "busy_timeout(0)")
 	if err != nil {
 		return nil, err
@@ -332,7 +334,7 @@ func openWriter(ctx context.Context, path string, o options, committed func()) (
 	}
 	w := &writer{
 		pool: pool, conn: conn, statements: map[string]*sql.Stmt{}, options: o, committed: committed,
-		// As many as go into the next transaction may wait here while one is committed.
+		// The queue has room for the jobs of the next transaction.
 		jobs:    make(chan *job, o.maxBatch),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -340,7 +342,7 @@ func openWriter(ctx context.Context, path string, o options, committed func()) (
 	return w, nil
 }
 
-// prepareFile opens the file, in WAL mode and with today's tables. A file that is not ours is left as it is.
+// prepareFile opens the file, sets WAL mode and migrates the tables. It leaves a file of another program unchanged.
 func (o options) prepareFile(ctx context.Context, pool *sql.DB) (*sql.Conn, error) {
 	var conn *sql.Conn
 	err := o.retryBusy(ctx, func() (err error) { conn, err = pool.Conn(ctx); return err }) // the pragmas need the lock

@@ -514,7 +514,7 @@ func TestAReaderDoesNotWaitForTheWriter(t *testing.T) {
 
 func TestOnlyWhatWasCommittedWakesThoseWhoWait(t *testing.T) {
 	db := openNew(t)
-	isRung := func(c <-chan struct{}) bool {
+	isClosed := func(c <-chan struct{}) bool {
 		select {
 		case <-c:
 			return true
@@ -522,12 +522,12 @@ func TestOnlyWhatWasCommittedWakesThoseWhoWait(t *testing.T) {
 			return false
 		}
 	}
-	rung := db.commits.next()
+	committed := db.commits.next()
 	save(t, db, newOrder(t, "order-1"))
-	if !isRung(rung) {
+	if !isClosed(committed) {
 		t.Error("a commit did not ring")
 	}
-	rung = db.commits.next()
+	committed = db.commits.next()
 	if err := NewStore(db).Save(t.Context(), newOrder(t, "order-1"), ports.IdempotencyKey{}); !errors.Is(err, ports.ErrConflict) {
 		t.Errorf("save of an order that is there: got error %v, want %v", err, ports.ErrConflict)
 	}
@@ -535,12 +535,12 @@ func TestOnlyWhatWasCommittedWakesThoseWhoWait(t *testing.T) {
 	if err := NewStore(db).Save(t.Context(), newOrder(t, "order-2"), ports.IdempotencyKey{}); err == nil {
 		t.Error("a failed commit was no error")
 	}
-	if isRung(rung) {
+	if isClosed(committed) {
 		t.Error("what was not committed rang")
 	}
 	heal()
 	save(t, db, newOrder(t, "order-2"))
-	if !isRung(rung) {
+	if !isClosed(committed) {
 		t.Error("a later commit did not ring")
 	}
 }
@@ -551,7 +551,7 @@ func TestAnAnswerIsNotLostInAStop(t *testing.T) {
 		ctx := &eventful{Context: t.Context(), then: func() {
 			j := <-w.jobs
 			if j.claim() {
-				j.answer <- nil
+				j.done <- nil
 			}
 			close(w.stopped)
 		}}
