@@ -125,29 +125,6 @@ func TestEveryBreachIsFound(t *testing.T) {
 	}
 }
 
-// People read this to learn. The sizes are aims: the log tells how far they are kept.
-func TestSizes(t *testing.T) {
-	for _, x := range []struct {
-		what  string
-		files []string
-		aim   int
-	}{
-		{"the aggregate", []string{"core/order/*.go"}, 300},
-		{"ports.go", []string{"ports/ports.go"}, 120},
-		{"the path of one order", []string{"core/order/*.go", "ports/*.go", "app/*.go", "app/relay/*.go", "adapters/eventjson/*.go", "adapters/httpapi/*.go", "adapters/mongodb/*.go", "adapters/kafka/*.go", "cmd/hexorders/*.go"}, 4000},
-	} {
-		lines := 0
-		for _, pattern := range x.files {
-			n := countLines(t, "../../"+pattern)
-			if n == 0 {
-				t.Errorf("%s: no file fits %s", x.what, pattern)
-			}
-			lines += n
-		}
-		t.Logf("%s: %d lines, aimed at less than %d", x.what, lines, x.aim)
-	}
-}
-
 func violations(packages []goPackage) (found []string) {
 	for _, p := range packages {
 		name := p.path()
