@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-
-	"hexorders/core/order"
 )
 
 // orderLocks make the commands on one order wait for each other in this process, in the order in which they came. A hot
@@ -15,75 +13,60 @@ import (
 // An order that no command is working on has no entry. The zero value is ready to use.
 type orderLocks struct {
 	mu     sync.Mutex
-	queues map[string][]chan turn // by order: the commands that wait while one has its turn, oldest first
+	queues map[string][]chan struct{} // by order: the commands that wait while one holds the lock, oldest first
 }
 
-// turn is the time in which a command has an order to itself.
-type turn struct {
-	locks *orderLocks
-	id    string
-	// left is the order as the command before has committed it, or nil. Another process may have changed it since.
-	left *order.Snapshot
-}
-
-// lock waits for the caller's turn. The caller must end it. The error is the context's.
-func (l *orderLocks) lock(ctx context.Context, id string) (turn, error) {
+// lock waits until the caller is the only command on the order. The caller must call unlock. The error is the context's.
+func (l *orderLocks) lock(ctx context.Context, id string) (unlock func(), err error) {
 	if err := ctx.Err(); err != nil {
-		return turn{}, err
+		return nil, err
+	}
+	unlock = func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.pass(id)
 	}
 	l.mu.Lock()
-	queue, busy := l.queues[id]
-	if !busy {
+	queue, held := l.queues[id]
+	if !held {
 		if l.queues == nil {
-			l.queues = make(map[string][]chan turn)
+			l.queues = make(map[string][]chan struct{})
 		}
 		l.queues[id] = nil
 		l.mu.Unlock()
-		return turn{locks: l, id: id}, nil
+		return unlock, nil
 	}
-	mine := make(chan turn, 1) // one place, so that the command before never waits for a caller that has given up
-	l.queues[id] = append(queue, mine)
+	turn := make(chan struct{}, 1) // one place, so that pass never waits for a caller that has given up
+	l.queues[id] = append(queue, turn)
 	l.mu.Unlock()
 	select {
-	case t := <-mine:
-		return t, nil
+	case <-turn:
+		return unlock, nil
 	case <-ctx.Done():
-		l.leave(id, mine)
-		return turn{}, ctx.Err()
+		l.leave(id, turn)
+		return nil, ctx.Err()
 	}
 }
 
-// end gives the order to the next command, with the state that was committed in this turn, if any.
-func (t turn) end(committed *order.Order) {
-	t.locks.mu.Lock()
-	defer t.locks.mu.Unlock()
-	t.left = nil
-	if committed != nil && len(t.locks.queues[t.id]) > 0 {
-		snapshot := committed.Snapshot()
-		t.left = &snapshot
-	}
-	t.pass()
-}
-
-// pass needs the mutex.
-func (t turn) pass() {
-	queue := t.locks.queues[t.id]
+// pass gives the lock to the next command, or drops the entry when there is none. The caller holds mu.
+func (l *orderLocks) pass(id string) {
+	queue := l.queues[id]
 	if len(queue) == 0 {
-		delete(t.locks.queues, t.id)
+		delete(l.queues, id)
 		return
 	}
-	t.locks.queues[t.id] = queue[1:]
-	queue[0] <- t
+	l.queues[id] = queue[1:]
+	queue[0] <- struct{}{}
 }
 
 // leave takes a caller that gave up out of the queue. If its turn came at the same moment, the next caller gets it.
-func (l *orderLocks) leave(id string, mine chan turn) {
+func (l *orderLocks) leave(id string, turn chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
-	case t := <-mine:
-		t.pass()
+	case <-turn:
+		l.pass(id)
 	default:
-		l.queues[id] = slices.DeleteFunc(l.queues[id], func(other chan turn) bool { return other == mine })
+		l.queues[id] = slices.DeleteFunc(l.queues[id], func(other chan struct{}) bool { return other == turn })
 	}
 }

@@ -7,9 +7,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
-
-	"hexorders/core/order"
 )
 
 func TestCommandsOnOneOrderTakeTurnsInTheOrderInWhichTheyCame(t *testing.T) {
@@ -20,13 +17,13 @@ func TestCommandsOnOneOrderTakeTurnsInTheOrderInWhichTheyCame(t *testing.T) {
 		var waiting sync.WaitGroup
 		for n := range 10 {
 			waiting.Go(func() {
-				turn := mustLock(t, &locks, "a")
+				unlock := mustLock(t, &locks, "a")
 				turns = append(turns, n) // without a race only if the lock excludes
-				turn.end(nil)
+				unlock()
 			})
 			synctest.Wait() // n is in the queue before n+1 comes
 		}
-		first.end(nil)
+		first()
 		waiting.Wait()
 		if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; !slices.Equal(turns, want) {
 			t.Errorf("turns: got %v, want %v", turns, want)
@@ -40,8 +37,8 @@ func TestCommandsOnOtherOrdersDoNotWait(t *testing.T) {
 		var locks orderLocks
 		first := mustLock(t, &locks, "a")
 		second := mustLock(t, &locks, "b") // a deadlock here would end the test
-		first.end(nil)
-		second.end(nil)
+		first()
+		second()
 		nothingIsLeft(t, &locks)
 	})
 }
@@ -57,15 +54,15 @@ func TestACommandWhoseContextEndsLeavesTheQueue(t *testing.T) {
 			left <- err
 		}()
 		synctest.Wait()
-		last := make(chan turn, 1)
+		last := make(chan func(), 1)
 		go func() { last <- mustLock(t, &locks, "a") }()
 		synctest.Wait()
 		cancel()
 		if err := <-left; !errors.Is(err, context.Canceled) {
 			t.Errorf("lock after the end of its context: got %v, want %v", err, context.Canceled)
 		}
-		first.end(nil)
-		(<-last).end(nil)
+		first()
+		(<-last)()
 		nothingIsLeft(t, &locks)
 	})
 }
@@ -84,13 +81,13 @@ func TestATurnThatComesTooLateGoesToTheNextCommand(t *testing.T) {
 				if n == 0 {
 					waitUntil = ctx
 				}
-				if turn, err := locks.lock(waitUntil, "a"); err == nil {
-					turn.end(nil)
+				if unlock, err := locks.lock(waitUntil, "a"); err == nil {
+					unlock()
 				}
 			})
 		}
 		all.Go(cancel)
-		all.Go(func() { first.end(nil) })
+		all.Go(first)
 		all.Wait()
 	}
 	nothingIsLeft(t, &locks)
@@ -106,43 +103,13 @@ func TestAnEndedContextTakesNoTurn(t *testing.T) {
 	nothingIsLeft(t, &locks)
 }
 
-func TestACommandGetsTheOrderAsTheOneBeforeHasCommittedIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var locks orderLocks
-		o, err := order.New("a", "buyer", []order.Item{{Product: "p", Amount: 1}}, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		first := mustLock(t, &locks, "a")
-		if first.left != nil {
-			t.Error("the first command got an order without loading it")
-		}
-		next := make(chan turn, 2)
-		for range 2 {
-			go func() { next <- mustLock(t, &locks, "a") }()
-			synctest.Wait()
-		}
-		first.end(o)
-		second := <-next
-		if second.left == nil || second.left.Version != 1 {
-			t.Errorf("the second command got %v, want the order at version 1", second.left)
-		}
-		second.end(nil) // it committed nothing, so what it got may be old by now
-		if third := <-next; third.left != nil {
-			t.Errorf("the third command got %v, want nothing", third.left)
-		} else {
-			third.end(o)
-		}
-		nothingIsLeft(t, &locks)
-	})
-}
-
-func mustLock(t *testing.T, locks *orderLocks, id string) turn {
-	turn, err := locks.lock(t.Context(), id)
+func mustLock(t *testing.T, locks *orderLocks, id string) (unlock func()) {
+	unlock, err := locks.lock(t.Context(), id)
 	if err != nil {
 		t.Errorf("lock %s: %v", id, err)
+		return func() {}
 	}
-	return turn
+	return unlock
 }
 
 func nothingIsLeft(t *testing.T, locks *orderLocks) {

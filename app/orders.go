@@ -9,12 +9,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
+
 	"hexorders/core/order"
 	"hexorders/ports"
 )
 
-// maxAttempts bounds how often a command without a version is tried when others keep winning the race.
-const maxAttempts = 3
+// maxAttempts bounds how often a command without a version is tried when other processes keep winning the race.
+const maxAttempts = 8
 
 // Orders carries out commands: load the order, ask it, save it. The rules are the order's own.
 type Orders struct {
@@ -97,71 +99,41 @@ func (s *Orders) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]
 
 // change is every command on an existing order.
 func (s *Orders) change(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
-	return s.once(ctx, at.Key, func() (*order.Order, error) { return s.inTurn(ctx, at, command) })
-}
-
-// inTurn waits until no other command of this process works on the order. Then it tries the command on the order as the
-// one before has left it, which saves a read. Only a Save proves that no other process has changed the order since: a
-// refusal, a lost race or a command that changes nothing is decided again on the stored order.
-func (s *Orders) inTurn(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
-	turn, err := s.locks.lock(ctx, at.ID)
-	if err != nil {
-		return nil, fmt.Errorf("wait for earlier commands on order %s: %w", at.ID, err)
-	}
-	var committed *order.Order
-	defer func() { turn.end(committed) }()
-	if turn.left != nil {
-		o, err := order.Restore(*turn.left)
+	return s.once(ctx, at.Key, func() (*order.Order, error) {
+		unlock, err := s.locks.lock(ctx, at.ID)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("wait for earlier commands on order %s: %w", at.ID, err)
 		}
-		if try(o, at, command) == nil && len(o.Changes()) > 0 {
-			err = s.store.Save(ctx, o, at.Key)
-			if err == nil {
-				committed = o
-				return o, nil
-			}
-			if !errors.Is(err, ports.ErrConflict) {
-				return nil, err
-			}
-		}
-	}
-	o, changed, err := s.tryChange(ctx, at, command)
-	if changed {
-		committed = o
-	}
-	return o, err
+		defer unlock()
+		return s.tryChange(ctx, at, command)
+	})
 }
 
-// tryChange does not return a lost race at once: the command is checked again on the order as the winner left it. There a
-// caller that named a version learns that the order has another one.
-func (s *Orders) tryChange(ctx context.Context, at ports.Target, command func(*order.Order) error) (o *order.Order, changed bool, err error) {
-	for attempt := 1; ; attempt++ {
-		if o, err = s.store.Get(ctx, at.ID); err != nil {
-			return nil, false, err
+// tryChange repeats a command that lost its race against another process: it is checked again on the order as the winner
+// left it. There a caller that named a version learns that the order has another one. The pause between two attempts
+// grows and is random, so that two processes do not keep meeting.
+func (s *Orders) tryChange(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval = 2 * time.Millisecond
+	pause.MaxInterval = 50 * time.Millisecond
+	return backoff.Retry(ctx, func() (*order.Order, error) {
+		o, err := s.store.Get(ctx, at.ID)
+		if err != nil {
+			return nil, backoff.Permanent(err)
 		}
-		if err = try(o, at, command); err != nil {
-			return nil, false, err
+		if at.Version != 0 && o.Version() != at.Version {
+			return nil, backoff.Permanent(fmt.Errorf("order %s is at version %d, not %d: %w",
+				at.ID, o.Version(), at.Version, ports.ErrVersionMismatch))
 		}
-		changed = len(o.Changes()) > 0
+		if err := command(o); err != nil {
+			return nil, backoff.Permanent(err)
+		}
 		err = s.store.Save(ctx, o, at.Key)
-		switch {
-		case err == nil:
-			return o, changed, nil
-		case !errors.Is(err, ports.ErrConflict):
-			return nil, false, err
-		case attempt == maxAttempts:
-			return nil, false, fmt.Errorf("order %s, %d attempts: %w", at.ID, maxAttempts, err)
+		if err != nil && !errors.Is(err, ports.ErrConflict) {
+			err = backoff.Permanent(err)
 		}
-	}
-}
-
-// try carries out a command on an order, if the order is at the version that the caller named.
-func try(o *order.Order, at ports.Target, command func(*order.Order) error) error {
-	if at.Version != 0 && o.Version() != at.Version {
-		return fmt.Errorf("order %s is at version %d, not %d: %w", at.ID, o.Version(), at.Version, ports.ErrVersionMismatch)
-	}
-	return command(o)
+		return o, err
+	}, backoff.WithBackOff(pause), backoff.WithMaxTries(maxAttempts), backoff.WithMaxElapsedTime(0))
 }
 
 // once runs the command first and reads the stored result only if the command fails. A retry always fails: either the

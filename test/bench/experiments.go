@@ -233,7 +233,7 @@ func hot(ctx context.Context, l *lab) ([]result, error) {
 			return "POST", "/orders/" + id + "/items", `{"productId":"1111","amount":1}`
 		},
 		func(r *rawStore) func(context.Context, string) error { return r.addItem },
-		[]string{"409"}, // after three lost races the service tells the client, where the driver tries for two minutes
+		[]string{"409"}, // after eight lost races the service tells the client, where the driver tries for two minutes
 		line{title, ours, raw, rate, "changes/s", aim{}},
 		line{title + ": p99", ours, raw, p99, "ms", aim{}},
 		line{title + ": answered with a conflict", ours, "", refused, "%", aim{}})
