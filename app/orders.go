@@ -93,10 +93,6 @@ func (s *Orders) Get(ctx context.Context, id string) (*order.Order, error) {
 	return s.store.Get(ctx, id)
 }
 
-func (s *Orders) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*order.Order, string, error) {
-	return s.store.ByBuyer(ctx, buyer, page)
-}
-
 // change is every command on an existing order.
 func (s *Orders) change(ctx context.Context, at ports.Target, command func(*order.Order) error) (*order.Order, error) {
 	return s.once(ctx, at.Key, func() (*order.Order, error) {

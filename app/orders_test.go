@@ -165,16 +165,3 @@ func TestARefusedCommandSavesNothing(t *testing.T) {
 		t.Errorf("version %d, want 1", stored.Version())
 	}
 }
-
-func TestByBuyerPages(t *testing.T) {
-	orders := newOrders(0)
-	first, second := create(t, orders), create(t, orders)
-	page, next, err := orders.ByBuyer(t.Context(), "buyer", ports.Page{Limit: 1})
-	if err != nil || len(page) != 1 || page[0].ID() != first.ID() || next == "" {
-		t.Fatalf("first page: %v, next %q, %v", page, next, err)
-	}
-	page, next, err = orders.ByBuyer(t.Context(), "buyer", ports.Page{Limit: 1, Cursor: next})
-	if err != nil || len(page) != 1 || page[0].ID() != second.ID() || next != "" {
-		t.Fatalf("second page: %v, next %q, %v", page, next, err)
-	}
-}

@@ -32,7 +32,6 @@ type Orders interface {
 	// At is the order as it was at a version. Errors also: ErrNoSuchVersion when it never was at that version;
 	// ErrHistoryDeleted when what happened before is not kept any more; ErrNoHistory when the store does not tell.
 	At(ctx context.Context, id string, version int) (*order.Order, error)
-	ByBuyer(ctx context.Context, buyer string, page Page) (orders []*order.Order, next string, err error)
 	// Events tells what has happened to an order, from the first change on. Errors also: ErrBadCursor; ErrNoHistory
 	// when the store does not tell.
 	Events(ctx context.Context, id string, page Page) (EventPage, error)
@@ -47,10 +46,6 @@ type OrderStore interface {
 	// longer as it was loaded (or its id is taken); ErrUnavailable when the outcome is not known or the store is
 	// down. After an error the changes are still in the order.
 	Save(ctx context.Context, o *order.Order, key IdempotencyKey) error
-	// ByBuyer lists a buyer's orders, oldest first (by id, which grows with time). A page limit that cannot be is
-	// made one that can. next is the cursor of the following page, "" after the last. Errors: ErrBadCursor,
-	// ErrUnavailable.
-	ByBuyer(ctx context.Context, buyer string, page Page) (orders []*order.Order, next string, err error)
 }
 
 // IdempotencyStore reads what Save has stored under idempotency keys. While a result is stored under a key, a Save with

@@ -254,11 +254,6 @@ func (f *fakeOrders) At(ctx context.Context, id string, _ int) (*order.Order, er
 	return f.answer(ctx, ports.Target{ID: id})
 }
 
-func (f *fakeOrders) ByBuyer(ctx context.Context, _ string, _ ports.Page) ([]*order.Order, string, error) {
-	_, err := f.answer(ctx, ports.Target{})
-	return nil, "", err
-}
-
 func (f *fakeOrders) Events(ctx context.Context, id string, _ ports.Page) (ports.EventPage, error) {
 	_, err := f.answer(ctx, ports.Target{ID: id})
 	return ports.EventPage{}, err

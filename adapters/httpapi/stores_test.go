@@ -104,7 +104,7 @@ func newAPIOver(store ports.OrderStore, o httpapi.Options) http.Handler {
 		History:     history,
 		Decode:      eventjson.Event,
 	})
-	o.Views = listed{store: store}
+	o.Views = listed{store: store, made: &made}
 	o.Logger = slog.New(slog.DiscardHandler)
 	return httpapi.New(o)
 }

@@ -2,10 +2,13 @@ package httpapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,25 +17,43 @@ import (
 	"hexorders/ports"
 )
 
-// listed answers lists from the orders themselves, for tests in which a view that is behind would be in the way.
+// listed answers lists from the orders themselves, order-1, order-2, ... in the order of their ids, for tests in which a
+// view that is behind would be in the way. A cursor is the last id of the page before.
 type listed struct {
 	ports.Views
 	store ports.OrderStore
+	made  *atomic.Int64 // ids, some of which may have no order
 }
 
 func (l listed) Summaries(ctx context.Context, q ports.SummaryQuery, _ ports.EventRef) (page ports.SummaryPage, err error) {
-	orders, next, err := l.store.ByBuyer(ctx, q.Buyer, q.Page)
-	for _, o := range orders {
+	if q.Page.Cursor != "" && !strings.HasPrefix(q.Page.Cursor, "order-") {
+		return page, ports.ErrBadCursor
+	}
+	for n := range l.made.Load() + 1 {
+		o, err := l.store.Get(ctx, fmt.Sprintf("order-%d", n))
+		switch {
+		case errors.Is(err, ports.ErrNotFound):
+			continue
+		case err != nil:
+			return page, err
+		case o.Buyer() != q.Buyer || o.ID() <= q.Page.Cursor:
+			continue
+		}
 		s := ports.Summary{
-			OrderID: o.ID(), Version: o.Version(), Buyer: o.Buyer(), Items: o.Items(), Status: o.Status(), CreatedAt: o.CreatedAt(), UpdatedAt: o.UpdatedAt(),
+			OrderID: o.ID(), Version: o.Version(), Buyer: o.Buyer(), Items: o.Items(), Status: o.Status(),
+			CreatedAt: o.CreatedAt(), UpdatedAt: o.UpdatedAt(),
 		}
 		for _, item := range s.Items {
 			s.TotalAmount += item.Amount
 		}
 		page.Summaries = append(page.Summaries, s)
 	}
-	page.Next = next
-	return page, err
+	slices.SortFunc(page.Summaries, func(a, b ports.Summary) int { return strings.Compare(a.OrderID, b.OrderID) })
+	if limit := q.Page.Size(); len(page.Summaries) > limit {
+		page.Summaries = page.Summaries[:limit]
+		page.Next = page.Summaries[limit-1].OrderID
+	}
+	return page, nil
 }
 
 // fakeViews answer with what they were made with, and say what they were asked.

@@ -5,10 +5,7 @@ package memory
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -97,65 +94,4 @@ func (s *Store) commit(state order.Snapshot, loaded int, messages []ports.Messag
 	close(s.grown)
 	s.grown = make(chan struct{})
 	return nil
-}
-
-func (s *Store) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*order.Order, string, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, "", fmt.Errorf("list orders of %q: %w", buyer, err)
-	}
-	after, err := parseCursor(page.Cursor)
-	if err != nil {
-		return nil, "", err
-	}
-	limit := page.Size()
-
-	found := s.following(buyer, after)
-	next := ""
-	if len(found) > limit {
-		found = found[:limit]
-		next = cursorAfter(found[limit-1].ID)
-	}
-	orders := make([]*order.Order, len(found))
-	for i, state := range found {
-		if orders[i], err = order.Restore(state); err != nil {
-			return nil, "", err
-		}
-	}
-	return orders, next, nil
-}
-
-// following are a buyer's orders with ids greater than after, by id. Looking at every order there is would not do in
-// a store that means to be fast.
-func (s *Store) following(buyer, after string) []order.Snapshot {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var found []order.Snapshot
-	for id, state := range s.orders {
-		if state.Buyer == buyer && id > after {
-			found = append(found, state)
-		}
-	}
-	slices.SortFunc(found, func(a, b order.Snapshot) int { return strings.Compare(a.ID, b.ID) })
-	return found
-}
-
-// A cursor is opaque to its readers and says where the page before ended. An order's id, not a count of orders, so
-// that pages stay in step while orders are added.
-const cursorPrefix = "after:"
-
-func cursorAfter(id string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(cursorPrefix + id))
-}
-
-func parseCursor(cursor string) (after string, err error) {
-	if cursor == "" {
-		return "", nil
-	}
-	text, _ := base64.RawURLEncoding.DecodeString(cursor)
-	after, _ = strings.CutPrefix(string(text), cursorPrefix)
-	// Decoding forgives more than encoding makes, so only what encodes to the same text was given out.
-	if cursorAfter(after) != cursor {
-		return "", fmt.Errorf("cursor %q: %w", cursor, ports.ErrBadCursor)
-	}
-	return after, nil
 }

@@ -132,9 +132,8 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 			return fail(ctx, "create collection "+name, err)
 		}
 	}
-	buyers := mongo.IndexModel{Keys: bson.D{{Key: "buyerId", Value: 1}, {Key: "_id", Value: 1}}}
-	if _, err := db.Collection(ordersCollection).Indexes().CreateOne(ctx, buyers); err != nil {
-		return fail(ctx, "create the index of the orders", err)
+	if err := dropListIndexes(ctx, db); err != nil {
+		return err
 	}
 	parked := mongo.IndexModel{Keys: byVersion}
 	if _, err := db.Collection(parkedCollection).Indexes().CreateOne(ctx, parked); err != nil {
@@ -146,7 +145,7 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 	if err := prepareTopicEnd(ctx, db.Collection(topicEndCollection)); err != nil {
 		return err
 	}
-	if err := prepareEvents(ctx, db.Collection(eventsCollection)); err != nil {
+	if err := prepareOutbox(ctx, db.Collection(eventsCollection)); err != nil {
 		return err
 	}
 	return prepareOutbox(ctx, db.Collection(outboxCollection))
@@ -158,6 +157,18 @@ func prepareOutbox(ctx context.Context, outbox *mongo.Collection) error {
 		{Keys: byTime},
 	})
 	return fail(ctx, "create the indexes of the outbox", err)
+}
+
+// dropListIndexes drops what earlier versions listed a buyer's orders by. Each Save had to keep it up to date.
+func dropListIndexes(ctx context.Context, db *mongo.Database) error {
+	for collection, index := range map[string]string{
+		ordersCollection: "buyerId_1__id_1", eventsCollection: "buyerId_1_aggregateid_1",
+	} {
+		if err := db.Collection(collection).Indexes().DropOne(ctx, index); err != nil && !hasCode(err, indexNotFound) {
+			return fail(ctx, "drop the index "+index+" of "+collection, err)
+		}
+	}
+	return nil
 }
 
 // hello is what a server says of itself.

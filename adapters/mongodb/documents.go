@@ -38,7 +38,6 @@ type messageDocument struct {
 	Payload       string    `bson:"payload"` // JSON
 	OccurredAt    time.Time `bson:"occurredAt"`
 	TraceParent   string    `bson:"traceparent,omitempty"`
-	BuyerID       string    `bson:"buyerId,omitempty"` // only in order_events, in an order's first: orders are found by it
 }
 
 // snapshotDocument is a document of the collection order_snapshots.

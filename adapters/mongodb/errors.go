@@ -22,6 +22,7 @@ const (
 // Error codes that mean something here. The names are MongoDB's.
 const (
 	failedToParse           = 9
+	indexNotFound           = 27
 	cursorNotFound          = 43
 	namespaceExists         = 48
 	cappedPositionLost      = 136

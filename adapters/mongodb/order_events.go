@@ -53,19 +53,6 @@ func NewEventLog(db *mongo.Database, o OutboxOptions) *EventLog {
 	return &EventLog{Outbox: log, Backlog: log}
 }
 
-// prepareEvents makes the index that a buyer's orders are found by, besides those of an outbox.
-func prepareEvents(ctx context.Context, events *mongo.Collection) error {
-	if err := prepareOutbox(ctx, events); err != nil {
-		return err
-	}
-	first := options.Index().SetPartialFilterExpression(bson.D{{Key: "buyerId", Value: bson.D{{Key: "$exists", Value: true}}}})
-	_, err := events.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: byBuyer, Options: first})
-	return fail(ctx, "create the index of the buyers", err)
-}
-
-// byBuyer is the order of a buyer's list.
-var byBuyer = bson.D{{Key: "buyerId", Value: 1}, {Key: "aggregateid", Value: 1}}
-
 // Save implements ports.OrderStore.
 func (s *EventStore) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	loaded := o.Version() - len(o.Changes())
@@ -129,71 +116,6 @@ func (s *EventStore) Get(ctx context.Context, id string) (*order.Order, error) {
 	return o, nil
 }
 
-// ByBuyer implements ports.OrderStore: the ids first, then the snapshots of these orders, then the events after them.
-func (s *EventStore) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*order.Order, string, error) {
-	const doing = "list a buyer's orders"
-	after, err := parseCursor(page.Cursor)
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", doing, err)
-	}
-	limit := page.Size()
-
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	filter := bson.D{{Key: "buyerId", Value: buyer}, {Key: "aggregateid", Value: bson.D{{Key: "$gt", Value: after}}}}
-	// One more than asked for tells whether there is a next page.
-	firsts, err := s.find(bounded, filter, byBuyer, limit+1)
-	if err != nil {
-		return nil, "", fail(ctx, doing, err)
-	}
-	next := ""
-	if len(firsts) > limit {
-		firsts = firsts[:limit]
-		next = newCursor(firsts[limit-1].OrderID)
-	}
-	ids := make([]string, len(firsts))
-	for i, first := range firsts {
-		ids[i] = first.OrderID
-	}
-	orders, err := s.load(bounded, ids)
-	return orders, next, fail(ctx, doing, err)
-}
-
-// load gives the orders of these ids, in their order.
-func (s *EventStore) load(ctx context.Context, ids []string) ([]*order.Order, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	snapshots, err := s.snapshots.find(ctx, ids...)
-	if err != nil {
-		return nil, err
-	}
-	whole, wanted := bson.A{}, bson.A{}
-	for _, id := range ids {
-		if snapshot := snapshots[id]; snapshot != nil {
-			wanted = append(wanted, bson.D{{Key: "aggregateid", Value: id}, {Key: "version", Value: bson.D{{Key: "$gt", Value: snapshot.Version}}}})
-		} else {
-			whole = append(whole, id)
-		}
-	}
-	wanted = append(wanted, bson.D{{Key: "aggregateid", Value: bson.D{{Key: "$in", Value: whole}}}})
-	events, err := s.find(ctx, bson.D{{Key: "$or", Value: wanted}}, byVersion, 0)
-	if err != nil {
-		return nil, err
-	}
-	of := make(map[string][]ports.Message, len(ids))
-	for _, e := range events {
-		of[e.OrderID] = append(of[e.OrderID], e)
-	}
-	orders := make([]*order.Order, len(ids))
-	for i, id := range ids {
-		if orders[i], err = fold(snapshots[id], of[id]); err != nil {
-			return nil, fmt.Errorf("order %s: %w", id, err)
-		}
-	}
-	return orders, nil
-}
-
 // newestFirst is byVersion from behind.
 var newestFirst = bson.D{{Key: "aggregateid", Value: -1}, {Key: "version", Value: -1}}
 
@@ -248,12 +170,7 @@ func fold(snapshot *order.Snapshot, messages []ports.Message) (*order.Order, err
 }
 
 // encode implements layout.
-func (s *EventStore) encode(_ *write, state orderDocument, messages []messageDocument) error {
-	if messages[0].Version == 1 {
-		messages[0].BuyerID = state.BuyerID
-	}
-	return nil
-}
+func (s *EventStore) encode(*write, orderDocument, []messageDocument) error { return nil }
 
 // put implements layout.
 func (s *EventStore) put(ctx context.Context, writes []*write) error {

@@ -2,12 +2,9 @@ package mongodb
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -65,42 +62,6 @@ func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
 	}
 	o, err := d.order()
 	return o, fail(ctx, doing, err)
-}
-
-// ByBuyer implements ports.OrderStore.
-func (s *Store) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*order.Order, string, error) {
-	const doing = "list a buyer's orders"
-	after, err := parseCursor(page.Cursor)
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", doing, err)
-	}
-	limit := page.Size()
-
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	filter := bson.D{{Key: "buyerId", Value: buyer}, {Key: "_id", Value: bson.D{{Key: "$gt", Value: after}}}}
-	// One more than asked for tells whether there is a next page.
-	find := options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}).SetLimit(int64(limit) + 1)
-	cursor, err := s.orders.Find(bounded, filter, find)
-	if err != nil {
-		return nil, "", fail(ctx, doing, err)
-	}
-	var documents []orderDocument
-	if err := cursor.All(bounded, &documents); err != nil {
-		return nil, "", fail(ctx, doing, err)
-	}
-	next := ""
-	if len(documents) > limit {
-		documents = documents[:limit]
-		next = newCursor(documents[limit-1].ID)
-	}
-	orders := make([]*order.Order, len(documents))
-	for i, d := range documents {
-		if orders[i], err = d.order(); err != nil {
-			return nil, "", fmt.Errorf("%s: %w", doing, err)
-		}
-	}
-	return orders, next, nil
 }
 
 // encode implements layout: the order to be inserted or, when there is something to replace, the statement that does.
@@ -166,24 +127,4 @@ func (s *Store) stale(ctx context.Context, writes []*write) (map[string]bool, er
 		stale[w.id] = versions[w.id] != w.loaded
 	}
 	return stale, nil
-}
-
-// A cursor is the id of the last order of the page before, marked so that not just any text is one.
-const cursorMark = "order:"
-
-func newCursor(id string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(cursorMark + id))
-}
-
-func parseCursor(cursor string) (id string, err error) {
-	if cursor == "" {
-		return "", nil
-	}
-	text, _ := base64.RawURLEncoding.DecodeString(cursor)
-	id, _ = strings.CutPrefix(string(text), cursorMark)
-	// Decoding forgives more than encoding makes, so only what encodes to the same text was given out.
-	if !utf8.ValidString(id) || newCursor(id) != cursor {
-		return "", ports.ErrBadCursor
-	}
-	return id, nil
 }

@@ -67,9 +67,10 @@ func TestAnOrderWithoutItemsHasAnEmptyArray(t *testing.T) {
 func TestTheCollectionsHaveTheirIndexes(t *testing.T) {
 	db := testDB(t)
 	for collection, want := range map[string][]string{
-		"orders": {"_id_", "buyerId_1__id_1"},
-		"outbox": {"_id_", "aggregateid_1_version_1 unique", "occurredAt_1"},
-		"parked": {"_id_", "aggregateid_1_version_1"},
+		"orders":       {"_id_"},
+		"outbox":       {"_id_", "aggregateid_1_version_1 unique", "occurredAt_1"},
+		"order_events": {"_id_", "aggregateid_1_version_1 unique", "occurredAt_1"},
+		"parked":       {"_id_", "aggregateid_1_version_1"},
 	} {
 		specifications, err := db.Collection(collection).Indexes().ListSpecifications(t.Context())
 		if err != nil {
@@ -85,6 +86,36 @@ func TestTheCollectionsHaveTheirIndexes(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("indexes of %s: got %q, want %q", collection, got, want)
+		}
+	}
+}
+
+// Earlier versions listed a buyer's orders by these indexes.
+func TestConnectDropsTheIndexesOfTheLists(t *testing.T) {
+	db := testDB(t)
+	keys := map[string]bson.D{
+		"orders":       {{Key: "buyerId", Value: 1}, {Key: "_id", Value: 1}},
+		"order_events": {{Key: "buyerId", Value: 1}, {Key: "aggregateid", Value: 1}},
+	}
+	for collection, index := range keys {
+		if _, err := db.Collection(collection).Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: index}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again, err := mongodb.Connect(t.Context(), testURI(), db.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = again.Client().Disconnect(context.Background()) }()
+	for collection := range keys {
+		indexes, err := db.Collection(collection).Indexes().ListSpecifications(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, index := range indexes {
+			if strings.HasPrefix(index.Name, "buyerId") {
+				t.Errorf("%s still has the index %s", collection, index.Name)
+			}
 		}
 	}
 }
@@ -323,9 +354,6 @@ func TestNotPrimaryIsUnavailable(t *testing.T) {
 	if _, err := store.Get(t.Context(), "o-1"); !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("get: got %v, want ErrUnavailable", err)
 	}
-	if _, _, err := store.ByBuyer(t.Context(), "b", ports.Page{}); !errors.Is(err, ports.ErrUnavailable) {
-		t.Errorf("by buyer: got %v, want ErrUnavailable", err)
-	}
 }
 
 // An outbox document that is there without its order would be published instead of the new one.
@@ -351,27 +379,6 @@ func TestADamagedOrderIsAnError(t *testing.T) {
 	}
 	if _, err := store.Get(t.Context(), "o-1"); !errors.Is(err, order.ErrInvalidHistory) {
 		t.Errorf("get: got %v, want ErrInvalidHistory", err)
-	}
-	if _, _, err := store.ByBuyer(t.Context(), "b", ports.Page{}); !errors.Is(err, order.ErrInvalidHistory) {
-		t.Errorf("by buyer: got %v, want ErrInvalidHistory", err)
-	}
-}
-
-func TestOnlyCursorsThatWereGivenOutAreTaken(t *testing.T) {
-	store := mongodb.NewStore(testDB(t), mongodb.Options{})
-	save(t, store, newOrder(t, "o-1", 1), newOrder(t, "o-2", 1))
-	_, next, err := store.ByBuyer(t.Context(), "buyer-1", ports.Page{Limit: 1})
-	if err != nil || next == "" {
-		t.Fatalf("first page: next %q, %v", next, err)
-	}
-	for _, bad := range []string{"x", "o-1", next + "\n", next[:len(next)-2], strings.ToUpper(next), "b3JkZXI6_w"} {
-		if _, _, err := store.ByBuyer(t.Context(), "buyer-1", ports.Page{Cursor: bad}); !errors.Is(err, ports.ErrBadCursor) {
-			t.Errorf("cursor %q: got %v, want ErrBadCursor", bad, err)
-		}
-	}
-	orders, _, err := store.ByBuyer(t.Context(), "buyer-1", ports.Page{Cursor: next})
-	if err != nil || len(orders) != 1 || orders[0].ID() != "o-2" {
-		t.Errorf("second page: got %v, %v, want o-2", orders, err)
 	}
 }
 

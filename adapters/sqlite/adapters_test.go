@@ -49,9 +49,6 @@ func TestARowThatIsNoOrderIsSaidSo(t *testing.T) {
 			t.Errorf("get an order whose %s is %s: got error %v, want %v", column, value, err, order.ErrInvalidHistory)
 		}
 	}
-	if _, _, err := NewStore(db).ByBuyer(t.Context(), "9999", ports.Page{}); !errors.Is(err, order.ErrInvalidHistory) {
-		t.Errorf("list such orders: got error %v, want %v", err, order.ErrInvalidHistory)
-	}
 }
 
 func TestPositionsOfAnotherOutboxAreRefused(t *testing.T) {

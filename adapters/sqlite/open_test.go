@@ -415,6 +415,24 @@ func TestAFailedMigrationLeavesNothingBehind(t *testing.T) {
 	save(t, openAt(t, path), newOrder(t, "order-1"))
 }
 
+// Files of earlier versions have an index for lists of a buyer's orders.
+func TestTheIndexOfTheListsIsDropped(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "orders.db")
+	whole := migrations
+	migrations = whole[:3]
+	db := openAt(t, path)
+	save(t, db, newOrder(t, "order-1"))
+	closeNow(t, db)
+	migrations = whole
+	db = openAt(t, path)
+	wantOrder(t, db, "order-1", 1)
+	var found int
+	err := db.queryRow(t.Context(), "SELECT count(*) FROM sqlite_schema WHERE name = 'orders_by_buyer'", nil, &found)
+	if err != nil || found != 0 {
+		t.Errorf("indexes called orders_by_buyer: got %d and error %v, want none", found, err)
+	}
+}
+
 func TestALaterMigrationKeepsWhatIsThere(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "orders.db")
 	db := openAt(t, path)

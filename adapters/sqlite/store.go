@@ -2,12 +2,8 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"hexorders/adapters/eventjson"
 	"hexorders/core/order"
@@ -90,33 +86,6 @@ func (s *Store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyK
 	return nil
 }
 
-func (s *Store) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*order.Order, string, error) {
-	after, err := parseCursor(page.Cursor)
-	if err != nil {
-		return nil, "", err
-	}
-	limit := page.Size()
-	var orders []*order.Order
-	// One more than asked for tells whether there is a next page.
-	err = s.db.query(ctx, selectOrder+`WHERE buyer_id = ? AND id > ? ORDER BY id LIMIT ?`, []any{buyer, after, limit + 1},
-		func(rows *sql.Rows) error {
-			var r row
-			if err := rows.Scan(r.fields()...); err != nil {
-				return err
-			}
-			o, err := r.order()
-			orders = append(orders, o)
-			return err
-		})
-	if err != nil {
-		return nil, "", fmt.Errorf("list orders of buyer %.80q: %w", buyer, err)
-	}
-	if len(orders) <= limit {
-		return orders, "", nil
-	}
-	return orders[:limit], cursorAfter(orders[limit-1].ID()), nil
-}
-
 const (
 	insertOrder = `INSERT INTO orders (id, buyer_id, status, version, items, created_at, updated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
@@ -175,25 +144,4 @@ func decodeItems(text []byte) ([]order.Item, error) {
 		to[i] = order.Item{Product: line.ProductID, Amount: line.Amount}
 	}
 	return to, nil
-}
-
-// A cursor names the order where the page before ended, so that pages stay in step while orders are added. It is
-// wrapped up because its readers have no business with what is in it.
-const cursorPrefix = "after:"
-
-func cursorAfter(id string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(cursorPrefix + id))
-}
-
-func parseCursor(cursor string) (after string, err error) {
-	if cursor == "" {
-		return "", nil
-	}
-	text, _ := base64.RawURLEncoding.DecodeString(cursor)
-	after, _ = strings.CutPrefix(string(text), cursorPrefix)
-	// Decoding forgives more than encoding makes, so only what encodes to the same text was given out.
-	if !utf8.ValidString(after) || cursorAfter(after) != cursor {
-		return "", fmt.Errorf("cursor %.80q: %w", cursor, ports.ErrBadCursor)
-	}
-	return after, nil
 }

@@ -398,7 +398,6 @@ func TestAfterCloseEverythingIsErrClosed(t *testing.T) {
 	ctx, m := t.Context(), ports.Message{ID: "order-1/1", OrderID: "order-1", Version: 1}
 	calls := map[string]error{"Tail": <-tailed, "Read": <-read, "Save": NewStore(db).Save(ctx, newOrder(t, "order-2"), ports.IdempotencyKey{})}
 	_, calls["Get"] = NewStore(db).Get(ctx, "order-1")
-	_, _, calls["ByBuyer"] = NewStore(db).ByBuyer(ctx, "9999", ports.Page{})
 	_, calls["Position"] = NewOutbox(db).Position(ctx)
 	calls["Checkpoint"] = NewOutbox(db).Checkpoint(ctx, 1, "1")
 	calls["Park"] = NewParking(db).Park(ctx, m, "too large")

@@ -81,8 +81,9 @@ func TestARequestUnderWayFinishesBeforeTheStop(t *testing.T) {
 	if err := s.wait(t); err != nil {
 		t.Errorf("the stop failed: %v", err)
 	}
-	if orders, _, err := s.storage.orders.ByBuyer(t.Context(), "9999", ports.Page{}); err != nil || len(orders) != 1 {
-		t.Errorf("the store has %d orders, want 1 (error %v)", len(orders), err)
+	id := strings.TrimPrefix(answer.Header.Get("Location"), "/orders/")
+	if o, err := s.storage.orders.Get(t.Context(), id); err != nil || o.Buyer() != "9999" {
+		t.Errorf("the store has order %v at %q, want the one of buyer 9999 (error %v)", o, id, err)
 	}
 }
 

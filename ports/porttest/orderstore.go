@@ -44,26 +44,11 @@ var orderStoreChecks = []check[Storage]{
 	{"a failed commit of a change leaves neither change nor message", failedCommitOfChange},
 	{"a failed commit is an error for each save that was in it", failedCommitOfMany},
 
-	{"a buyer's orders are listed oldest first, and nobody else's", listsBuyersOrders},
-	{"a buyer without orders has an empty list", listsNothing},
-	{"a list comes in pages, each order once, and ends with an empty cursor", listsInPages},
-	{"a page limit has a default and a maximum", listLimits},
-	{"pages stay in step while orders are added", listWhileOrdersAreAdded},
-	{"a listed order changed without Save changes nothing in the store", listedOrderIsACopy},
-	{"a cursor that no list gave out is ErrBadCursor", badCursor},
-	{"a cursor of one buyer's list shows no other buyer that buyer's orders", cursorOfAnotherBuyer},
-
 	{"a cancelled context ends Get", func(t testing.TB, s Storage) {
 		save(t, s, newOrder(t, orderID(1), 1))
 		wantCancelled(t, "Get", func(ctx context.Context) error { _, err := s.Orders.Get(ctx, orderID(1)); return err })
 	}},
 	{"a cancelled context ends Save, and nothing is saved", cancelledSave},
-	{"a cancelled context ends ByBuyer", func(t testing.TB, s Storage) {
-		wantCancelled(t, "ByBuyer", func(ctx context.Context) error {
-			_, _, err := s.Orders.ByBuyer(ctx, "buyer-1", ports.Page{})
-			return err
-		})
-	}},
 }
 
 func readsBack(t testing.TB, s Storage) {
@@ -527,18 +512,6 @@ func wantFailedSave(t testing.TB, s Storage, o *order.Order) {
 	}
 }
 
-func list(t testing.TB, s Storage, buyer string, page ports.Page) (ids []string, next string) {
-	t.Helper()
-	orders, next, err := s.Orders.ByBuyer(bounded(t), buyer, page)
-	if err != nil {
-		t.Fatalf("ByBuyer of %s, %+v: %v", buyer, page, err)
-	}
-	for _, o := range orders {
-		ids = append(ids, o.ID())
-	}
-	return ids, next
-}
-
 func wantIDs(t testing.TB, what string, got []string, numbers ...int) {
 	t.Helper()
 	var want []string
@@ -547,78 +520,6 @@ func wantIDs(t testing.TB, what string, got []string, numbers ...int) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%s:\n got %v\nwant %v", what, got, want)
-	}
-}
-
-func listsBuyersOrders(t testing.TB, s Storage) {
-	for _, n := range []int{5, 1, 9, 3, 7} {
-		save(t, s, newOrderOf(t, "buyer-1", orderID(n), 1+n%3))
-		save(t, s, newOrderOf(t, "buyer-2", orderID(n+1), 1))
-	}
-	save(t, s, newOrderOf(t, "buyer-10", orderID(20), 1))
-	ids, next := list(t, s, "buyer-1", ports.Page{})
-	wantIDs(t, "buyer-1's orders", ids, 1, 3, 5, 7, 9)
-	if next != "" {
-		t.Errorf("cursor after the last order: got %q, want none", next)
-	}
-	orders, _, err := s.Orders.ByBuyer(bounded(t), "buyer-1", ports.Page{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range orders {
-		wantSame(t, o.Snapshot(), load(t, s, o.ID()).Snapshot())
-	}
-}
-
-func listsNothing(t testing.TB, s Storage) {
-	save(t, s, newOrder(t, orderID(1), 1))
-	for _, buyer := range []string{"nobody", "", "buyer", "BUYER-1", "buyer-11"} {
-		if ids, next := list(t, s, buyer, ports.Page{}); len(ids) != 0 || next != "" {
-			t.Errorf("orders of %q: got %v and cursor %q, want none", buyer, ids, next)
-		}
-	}
-}
-
-func listsInPages(t testing.TB, s Storage) {
-	const orders = 6
-	for n := range orders {
-		save(t, s, newOrder(t, orderID(n), 1))
-		save(t, s, newOrderOf(t, "buyer-2", orderID(100+n), 1))
-	}
-	for limit := 1; limit <= orders+1; limit++ {
-		var all []string
-		pages, cursor := 0, ""
-		for {
-			ids, next := list(t, s, "buyer-1", ports.Page{Limit: limit, Cursor: cursor})
-			pages++
-			all = append(all, ids...)
-			if len(ids) > limit {
-				t.Errorf("page of limit %d has %d orders", limit, len(ids))
-			}
-			if cursor = next; next == "" {
-				break
-			}
-			if pages > orders {
-				t.Fatalf("limit %d: the list does not end", limit)
-			}
-		}
-		wantIDs(t, fmt.Sprintf("all pages of %d", limit), all, 0, 1, 2, 3, 4, 5)
-		if want := (orders + limit - 1) / limit; pages != want {
-			t.Errorf("pages of %d: got %d, want %d", limit, pages, want)
-		}
-	}
-}
-
-func listLimits(t testing.TB, s Storage) {
-	saveMany(t, s, ports.MaxPageLimit+1)
-	for limit, want := range map[int]int{
-		0: ports.DefaultPageLimit, -1: ports.DefaultPageLimit, 1: 1,
-		ports.MaxPageLimit: ports.MaxPageLimit, ports.MaxPageLimit + 1: ports.MaxPageLimit, 1 << 40: ports.MaxPageLimit,
-	} {
-		ids, next := list(t, s, "buyer-1", ports.Page{Limit: limit})
-		if len(ids) != want || next == "" {
-			t.Errorf("limit %d: got %d orders and cursor %q, want %d and a cursor", limit, len(ids), next, want)
-		}
 	}
 }
 
@@ -644,62 +545,6 @@ func saveMany(t testing.TB, s Storage, n int) {
 	all.Wait()
 	if t.Failed() {
 		t.FailNow()
-	}
-}
-
-func listWhileOrdersAreAdded(t testing.TB, s Storage) {
-	for _, n := range []int{10, 20, 30, 40} {
-		save(t, s, newOrder(t, orderID(n), 1))
-	}
-	ids, next := list(t, s, "buyer-1", ports.Page{Limit: 2})
-	wantIDs(t, "first page", ids, 10, 20)
-	for _, n := range []int{5, 15, 35, 50} {
-		save(t, s, newOrder(t, orderID(n), 1))
-	}
-	ids, next = list(t, s, "buyer-1", ports.Page{Limit: 2, Cursor: next})
-	wantIDs(t, "second page", ids, 30, 35)
-	ids, _ = list(t, s, "buyer-1", ports.Page{Limit: 2, Cursor: next})
-	wantIDs(t, "third page", ids, 40, 50)
-}
-
-func listedOrderIsACopy(t testing.TB, s Storage) {
-	save(t, s, newOrder(t, orderID(1), 1))
-	orders, _, err := s.Orders.ByBuyer(bounded(t), "buyer-1", ports.Page{})
-	if err != nil || len(orders) != 1 {
-		t.Fatalf("ByBuyer: got %d orders and %v, want one", len(orders), err)
-	}
-	want := orders[0].Snapshot()
-	change(t, orders[0], 1)
-	wantSame(t, load(t, s, orderID(1)).Snapshot(), want)
-	again, _, err := s.Orders.ByBuyer(bounded(t), "buyer-1", ports.Page{})
-	if err != nil || len(again) != 1 {
-		t.Fatalf("ByBuyer again: got %d orders and %v, want one", len(again), err)
-	}
-	wantSame(t, again[0].Snapshot(), want)
-}
-
-func badCursor(t testing.TB, s Storage) {
-	save(t, s, newOrder(t, orderID(1), 1))
-	for _, cursor := range []string{"not a cursor!", "<>", "ß", "\x00", " ", orderID(1)} {
-		_, _, err := s.Orders.ByBuyer(bounded(t), "buyer-1", ports.Page{Cursor: cursor})
-		wantError(t, fmt.Sprintf("ByBuyer with cursor %q", cursor), err, ports.ErrBadCursor)
-	}
-}
-
-func cursorOfAnotherBuyer(t testing.TB, s Storage) {
-	for n := range 4 {
-		save(t, s, newOrder(t, orderID(n), 1))
-	}
-	save(t, s, newOrderOf(t, "buyer-2", orderID(9), 1))
-	_, next := list(t, s, "buyer-1", ports.Page{Limit: 1})
-	orders, _, err := s.Orders.ByBuyer(bounded(t), "buyer-2", ports.Page{Cursor: next})
-	if err != nil && !errors.Is(err, ports.ErrBadCursor) {
-		t.Errorf("ByBuyer with another buyer's cursor: got error %v, want none or %v", err, ports.ErrBadCursor)
-	}
-	for _, o := range orders {
-		if o.Buyer() != "buyer-2" {
-			t.Errorf("buyer-2 was shown order %s of %s", o.ID(), o.Buyer())
-		}
 	}
 }
 

@@ -2,12 +2,10 @@ package porttest_test
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,8 +20,7 @@ var storeFlaws = []flaw[porttest.Storage]{
 	storageFlaw("shares its live object",
 		"a loaded order changed without Save changes nothing in the store",
 		"a saved order changed without Save changes nothing in the store",
-		"two loaded orders share nothing",
-		"a listed order changed without Save changes nothing in the store"),
+		"two loaded orders share nothing"),
 	storageFlaw("rounds times to the second", "an order reads back as it was saved"),
 	storageFlaw("forgets the status", "every status reads back"),
 	storageFlaw("has an error of its own for an unknown id", "an unknown order is ErrNotFound"),
@@ -77,21 +74,9 @@ var storeFlaws = []flaw[porttest.Storage]{
 		"a failed commit is an error for each save that was in it"),
 	storageFlaw("calls a failed commit a conflict", "a failed commit of a new order leaves neither order nor message"),
 
-	storageFlaw("lists everyone's orders", "a buyer's orders are listed oldest first, and nobody else's"),
-	storageFlaw("lists the newest first", "a buyer's orders are listed oldest first, and nobody else's"),
-	storageFlaw("calls an empty list not found", "a buyer without orders has an empty list"),
-	storageFlaw("gives a cursor for a page that is not there",
-		"a list comes in pages, each order once, and ends with an empty cursor"),
-	storageFlaw("knows no largest page", "a page limit has a default and a maximum"),
-	storageFlaw("counts pages by offset", "pages stay in step while orders are added"),
-	storageFlaw("takes any cursor", "a cursor that no list gave out is ErrBadCursor"),
-	storageFlaw("trusts the buyer in the cursor",
-		"a cursor of one buyer's list shows no other buyer that buyer's orders"),
-
 	storageFlaw("ignores a cancelled context",
 		"a cancelled context ends Get",
-		"a cancelled context ends Save, and nothing is saved",
-		"a cancelled context ends ByBuyer"),
+		"a cancelled context ends Save, and nothing is saved"),
 }
 
 var outboxFlaws = []flaw[porttest.Storage]{
@@ -334,72 +319,6 @@ func (s *store) spoil(messages []ports.Message) []ports.Message {
 		}
 	}
 	return messages
-}
-
-func (s *store) ByBuyer(ctx context.Context, buyer string, page ports.Page) ([]*order.Order, string, error) {
-	if err := s.ended(ctx); err != nil {
-		return nil, "", err
-	}
-	after, skip := "", 0
-	if page.Cursor != "" {
-		text, _ := base64.StdEncoding.DecodeString(page.Cursor)
-		parts := strings.Split(string(text), "|")
-		switch {
-		case len(parts) == 3:
-			after = parts[1]
-			if s.has("counts pages by offset") {
-				after = ""
-				skip, _ = strconv.Atoi(parts[2])
-			}
-			if s.has("trusts the buyer in the cursor") {
-				buyer = parts[0]
-			}
-		case s.has("takes any cursor"):
-			after = page.Cursor
-		default:
-			return nil, "", ports.ErrBadCursor
-		}
-	}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var found []order.Snapshot
-	for id, state := range s.orders {
-		if (state.Buyer == buyer || s.has("lists everyone's orders")) && id > after {
-			found = append(found, state)
-		}
-	}
-	slices.SortFunc(found, func(a, b order.Snapshot) int { return strings.Compare(a.ID, b.ID) })
-	if s.has("lists the newest first") {
-		slices.Reverse(found)
-	}
-	if len(found) == 0 && s.has("calls an empty list not found") {
-		return nil, "", ports.ErrNotFound
-	}
-	found = found[min(skip, len(found)):]
-
-	limit := page.Limit
-	if limit < 1 {
-		limit = ports.DefaultPageLimit
-	}
-	if !s.has("knows no largest page") {
-		limit = min(limit, ports.MaxPageLimit)
-	}
-	more := len(found) > limit || len(found) == limit && s.has("gives a cursor for a page that is not there")
-	found = found[:min(limit, len(found))]
-	next := ""
-	if more {
-		next = base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%s|%s|%d", buyer, found[len(found)-1].ID, skip+len(found)))
-	}
-	var orders []*order.Order
-	for _, state := range found {
-		o, err := s.restore(state)
-		if err != nil {
-			return nil, "", err
-		}
-		orders = append(orders, o)
-	}
-	return orders, next, nil
 }
 
 func (s *store) Position(ctx context.Context) (ports.Position, error) {

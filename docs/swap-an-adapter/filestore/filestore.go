@@ -11,11 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 
 	"hexorders/adapters/eventjson"
 	"hexorders/core/order"
@@ -233,36 +230,6 @@ func (s *Store) read() error {
 		}
 		s.size += int64(len(text))
 	}
-}
-
-// ByBuyer looks at every order there is. A cursor names the last order of the page before it.
-func (s *Store) ByBuyer(ctx context.Context, buyer string, page ports.Page) (orders []*order.Order, next string, err error) {
-	after, ok := strings.CutPrefix(page.Cursor, "after:")
-	if !ok && page.Cursor != "" {
-		return nil, "", fmt.Errorf("cursor %q: %w", page.Cursor, ports.ErrBadCursor)
-	}
-	limit := min(page.Limit, ports.MaxPageLimit)
-	if limit < 1 {
-		limit = ports.DefaultPageLimit
-	}
-	if err := s.lock(ctx); err != nil {
-		return nil, "", fmt.Errorf("list orders of %q: %w", buyer, err)
-	}
-	defer s.unlock()
-	for _, id := range slices.Sorted(maps.Keys(s.events)) {
-		if created, _ := s.events[id][0].(order.Created); created.Buyer != buyer || id <= after {
-			continue
-		}
-		if len(orders) == limit {
-			return orders, "after:" + orders[limit-1].ID(), nil
-		}
-		o, err := order.Replay(s.events[id])
-		if err != nil {
-			return nil, "", err
-		}
-		orders = append(orders, o)
-	}
-	return orders, "", nil
 }
 
 func (s *Store) Position(ctx context.Context) (ports.Position, error) {
