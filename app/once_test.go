@@ -112,7 +112,8 @@ func TestRepetitionsDoNotWaitForEachOther(t *testing.T) {
 	orders := ordersOver(store)
 	again := func() {
 		t.Helper()
-		if o, err := orders.Create(t.Context(), "9999", nil, key("key-1", "create")); err != nil || o.ID() != "order-1" || o.Version() != 1 {
+		if o, err := orders.Create(t.Context(), "9999", nil, key("key-1", "create")); err != nil ||
+			o.ID() != "order-1" || o.Version() != 1 {
 			t.Errorf("create: %v, error %v", o, err)
 		}
 	}

@@ -262,7 +262,8 @@ func TestAReplayDoesNotMakeAViewWorse(t *testing.T) {
 		worse := "good/2"
 		poison.Store(&worse)
 		err := app.Replay(t.Context(), r.options(ports.OrderSummary), func(app.ReplayProgress) {})
-		if !errors.Is(err, app.ErrBehind) || !strings.Contains(err.Error(), "with 1 of the orders, such as order good at version 2: nobody understands this") {
+		if !errors.Is(err, app.ErrBehind) || !strings.Contains(err.Error(),
+			"with 1 of the orders, such as order good at version 2: nobody understands this") {
 			t.Errorf("error %v, want ErrBehind and order good", err)
 		}
 		if n := r.liveNumber(ports.OrderSummary); n != 1 {

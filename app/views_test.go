@@ -78,7 +78,8 @@ func TestTheViewsAnswerWithWhatThereIs(t *testing.T) {
 			r.startView(view)
 		}
 		o, err := order.New("o", "b", []order.Item{{Product: "p", Amount: 2}}, noon)
-		for _, err2 := range []error{o.AddItem("q", 3, noon), o.ChangeAmount("p", 1, noon), o.RemoveItem("q", noon), o.Submit(noon), o.Pay(noon)} {
+		for _, err2 := range []error{o.AddItem("q", 3, noon), o.ChangeAmount("p", 1, noon), o.RemoveItem("q", noon),
+			o.Submit(noon), o.Pay(noon)} {
 			err = errors.Join(err, err2)
 		}
 		empty, err2 := order.New("x", "b", nil, noon)
@@ -99,7 +100,8 @@ func TestTheViewsAnswerWithWhatThereIs(t *testing.T) {
 			t.Errorf("activity: %+v, %+v, error %v, want %+v", activity, f, err, want)
 		}
 		for id, want := range map[string][]string{
-			"o": {"created for buyer b, with 1 item", "3 × q added", "amount of p changed to 1", "q removed", "submitted with 1 item", "paid"},
+			"o": {"created for buyer b, with 1 item", "3 × q added", "amount of p changed to 1", "q removed",
+				"submitted with 1 item", "paid"},
 			"x": {"created for buyer b, with no items"},
 			"y": {"created for buyer c, with 2 items", "cancelled by the system: not paid"},
 		} {
@@ -112,7 +114,8 @@ func TestTheViewsAnswerWithWhatThereIs(t *testing.T) {
 				t.Errorf("timeline of %s: %q, error %v, want %q", id, got, err, want)
 			}
 		}
-		if _, err := v.Summaries(t.Context(), ports.SummaryQuery{Buyer: "b", Page: ports.Page{Cursor: "?"}}, ports.EventRef{}); !errors.Is(err, ports.ErrBadCursor) {
+		if _, err := v.Summaries(t.Context(), ports.SummaryQuery{Buyer: "b", Page: ports.Page{Cursor: "?"}},
+			ports.EventRef{}); !errors.Is(err, ports.ErrBadCursor) {
 			t.Errorf("error %v, want ErrBadCursor", err)
 		}
 	})

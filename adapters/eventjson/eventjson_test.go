@@ -174,7 +174,8 @@ func TestMessagesAreNumberedAcrossCommits(t *testing.T) {
 	must(t, o.Submit(morning.Add(2*time.Second)))
 	must(t, o.Pay(morning.Add(3*time.Second)))
 	wantMessages(t, ports.WithTraceParent(t.Context(), trace), o, []ports.Message{
-		{ID: "order-1/3", Type: "OrderSubmitted", OrderID: "order-1", Version: 3, OccurredAt: morning.Add(2 * time.Second), TraceParent: trace},
+		{ID: "order-1/3", Type: "OrderSubmitted", OrderID: "order-1", Version: 3,
+			OccurredAt: morning.Add(2 * time.Second), TraceParent: trace},
 		{ID: "order-1/4", Type: "OrderPaid", OrderID: "order-1", Version: 4, OccurredAt: morning.Add(3 * time.Second), TraceParent: trace},
 	})
 }
@@ -256,7 +257,8 @@ func TestAFieldThatIsNewToUsIsNoError(t *testing.T) {
 		"OrderPaid":      order.Paid{At: morning},
 		"OrderCancelled": order.Cancelled{By: order.ByBuyer, At: morning},
 	} {
-		event, err := Event(ports.Message{Type: typeName, Payload: []byte(`{"orderId":"1","version":1,"occurredAt":"2026-03-14T08:00:00.123Z","with":{"card":1}}`)})
+		event, err := Event(ports.Message{Type: typeName,
+			Payload: []byte(`{"orderId":"1","version":1,"occurredAt":"2026-03-14T08:00:00.123Z","with":{"card":1}}`)})
 		if err != nil || event != want {
 			t.Errorf("%s: got %#v and error %v, want %#v", typeName, event, err, want)
 		}

@@ -28,7 +28,8 @@ var golden = map[string]struct {
 	event    order.Event
 }{
 	"OrderCreated.1.json": {"7d512bf3b85b8b9eb567eaf3009611a3873801c169909fa54d5355f574f6acad",
-		order.Created{ID: "order-1", Buyer: "9999", Items: []order.Item{{Product: "1111", Amount: 3}, {Product: "2222", Amount: 8}}, At: morning}},
+		order.Created{ID: "order-1", Buyer: "9999",
+			Items: []order.Item{{Product: "1111", Amount: 3}, {Product: "2222", Amount: 8}}, At: morning}},
 	"OrderCreated.1.empty.json": {"6ddbb096ab11ead262231d898a54bd545f43615e736a6b9752315f304662dbe0",
 		order.Created{ID: "order-1", Buyer: "9999", At: morning}},
 	"OrderItemAdded.1.json": {"3350d0ffff0fd9891c57b3e0a78898b3ff460a8afd3e62f9b0d7fdbfc1338798",

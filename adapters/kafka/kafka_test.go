@@ -77,7 +77,8 @@ func (c *cluster) newTopic(t testing.TB) string {
 
 func (c *cluster) createTopic(t testing.TB, topic string, partitions int, settings map[string]string) {
 	t.Helper()
-	results, err := c.admin.CreateTopics(t.Context(), []kafka.TopicSpecification{{Topic: topic, NumPartitions: partitions, Config: settings}})
+	results, err := c.admin.CreateTopics(t.Context(),
+		[]kafka.TopicSpecification{{Topic: topic, NumPartitions: partitions, Config: settings}})
 	if err != nil || results[0].Error.Code() != kafka.ErrNoError {
 		t.Fatalf("create topic %s: %v, %v", topic, err, results)
 	}

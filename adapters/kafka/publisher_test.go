@@ -401,7 +401,8 @@ func TestWhatLibrdkafkaHoldsBackIsToldByEnd(t *testing.T) {
 	closed.Close()
 	told := newOutcomes()
 	outcome := func(d *delivery, err error) { d.done(err) }
-	p, err := newProducer(Options{Brokers: closed.Addr().String()}.withDefaults().config(make(chan kafka.LogEvent, 100)), outcome, func(error) {})
+	p, err := newProducer(Options{Brokers: closed.Addr().String()}.withDefaults().config(make(chan kafka.LogEvent,
+		100)), outcome, func(error) {})
 	if err != nil {
 		t.Fatal(err)
 	}

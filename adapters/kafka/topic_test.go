@@ -139,8 +139,10 @@ func TestPingSaysInPlainWordsWhatToDo(t *testing.T) {
 		err   error
 		words []string
 	}{
-		"no topic":    {Ping(ctx, Options{Brokers: c.brokers, Topic: topic + ".other"}), []string{topic + ".other", "does not exist", "hexorders serve"}},
-		"no broker":   {Ping(ctx, Options{Brokers: closed.Addr().String()}), []string{closed.Addr().String(), "connection refused", "scripts/services up", "HEXORDERS_KAFKA_BROKERS"}},
+		"no topic": {Ping(ctx, Options{Brokers: c.brokers, Topic: topic + ".other"}),
+			[]string{topic + ".other", "does not exist", "hexorders serve"}},
+		"no broker": {Ping(ctx, Options{Brokers: closed.Addr().String()}),
+			[]string{closed.Addr().String(), "connection refused", "scripts/services up", "HEXORDERS_KAFKA_BROKERS"}},
 		"not a Kafka": {Ping(ctx, Options{Brokers: mute.Addr().String()}), []string{mute.Addr().String(), "not as a Kafka broker"}},
 		"nonsense":    {Ping(ctx, Options{Brokers: "kafka"}), []string{`"kafka"`, "host:port"}},
 		"no way to the leader": {

@@ -46,7 +46,8 @@ func openReadingSide(testing.TB) porttest.ReadingSide {
 // A cursor of the views is good for its own list alone, and read as it was given out.
 func FuzzViewCursor(f *testing.F) {
 	list := []string{"order-summary", "9999", "", "-updatedAt"}
-	for _, seed := range []string{"", "x", viewCursor(list, place{value: 7, id: "order-1"}), viewCursor(list[:2], place{}), "WyJhIl0", "\xff", "bnVsbA"} {
+	for _, seed := range []string{"", "x", viewCursor(list, place{value: 7, id: "order-1"}),
+		viewCursor(list[:2], place{}), "WyJhIl0", "\xff", "bnVsbA"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -64,7 +65,8 @@ func FuzzViewCursor(f *testing.F) {
 		if p, err := parseViewCursor(viewCursor(list, want), list); err != nil || *p != want {
 			t.Errorf("the cursor after %+v is read back as %+v, %v", want, p, err)
 		}
-		if _, err := parseViewCursor(viewCursor(list, want), []string{"order-summary", "9999", "paid", "-updatedAt"}); !errors.Is(err, ports.ErrBadCursor) {
+		if _, err := parseViewCursor(viewCursor(list, want),
+			[]string{"order-summary", "9999", "paid", "-updatedAt"}); !errors.Is(err, ports.ErrBadCursor) {
 			t.Errorf("in another list the cursor after %+v gets error %v, want %v", want, err, ports.ErrBadCursor)
 		}
 	})

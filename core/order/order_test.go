@@ -49,9 +49,12 @@ func TestTheLifeOfAnOrder(t *testing.T) {
 		version int
 	}{
 		{func(at time.Time) error { return o.AddItem("1111", 3, at) }, order.StatusPending, []order.Item{{Product: "1111", Amount: 3}}, 2},
-		{func(at time.Time) error { return o.AddItem("2222", 8, at) }, order.StatusPending, []order.Item{{Product: "1111", Amount: 3}, {Product: "2222", Amount: 8}}, 3},
-		{func(at time.Time) error { return o.AddItem("1111", 2, at) }, order.StatusPending, []order.Item{{Product: "1111", Amount: 5}, {Product: "2222", Amount: 8}}, 4},
-		{func(at time.Time) error { return o.ChangeAmount("2222", 1, at) }, order.StatusPending, []order.Item{{Product: "1111", Amount: 5}, {Product: "2222", Amount: 1}}, 5},
+		{func(at time.Time) error { return o.AddItem("2222", 8, at) }, order.StatusPending,
+			[]order.Item{{Product: "1111", Amount: 3}, {Product: "2222", Amount: 8}}, 3},
+		{func(at time.Time) error { return o.AddItem("1111", 2, at) }, order.StatusPending,
+			[]order.Item{{Product: "1111", Amount: 5}, {Product: "2222", Amount: 8}}, 4},
+		{func(at time.Time) error { return o.ChangeAmount("2222", 1, at) }, order.StatusPending,
+			[]order.Item{{Product: "1111", Amount: 5}, {Product: "2222", Amount: 1}}, 5},
 		{func(at time.Time) error { return o.RemoveItem("1111", at) }, order.StatusPending, []order.Item{{Product: "2222", Amount: 1}}, 6},
 		{func(at time.Time) error { return o.Submit(at) }, order.StatusSubmitted, []order.Item{{Product: "2222", Amount: 1}}, 7},
 		{func(at time.Time) error { return o.Pay(at) }, order.StatusPaid, []order.Item{{Product: "2222", Amount: 1}}, 8},
@@ -62,7 +65,8 @@ func TestTheLifeOfAnOrder(t *testing.T) {
 			t.Fatalf("step %d: got error %v, want none", i+1, err)
 		}
 		if o.Status() != step.status || o.Version() != step.version || !o.UpdatedAt().Equal(at) || !o.CreatedAt().Equal(morning) {
-			t.Errorf("step %d: got status %s, version %d, updated at %v, created at %v", i+1, o.Status(), o.Version(), o.UpdatedAt(), o.CreatedAt())
+			t.Errorf("step %d: got status %s, version %d, updated at %v, created at %v", i+1, o.Status(), o.Version(),
+				o.UpdatedAt(), o.CreatedAt())
 		}
 		wantItems(t, o, step.items...)
 	}

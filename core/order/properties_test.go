@@ -45,8 +45,9 @@ func (c command) do(o *order.Order) error {
 var (
 	// Few products, so that commands meet; amounts on both sides of every limit.
 	products = rapid.SampledFrom([]string{"1111", "2222", "3333", "", "\x00"})
-	amounts  = rapid.OneOf(rapid.SampledFrom([]int{-1, 0, 1, order.MaxAmount - 1, order.MaxAmount, order.MaxAmount + 1}), rapid.IntRange(1, 9))
-	times    = rapid.Custom(func(t *rapid.T) time.Time {
+	amounts  = rapid.OneOf(rapid.SampledFrom([]int{-1, 0, 1, order.MaxAmount - 1, order.MaxAmount,
+		order.MaxAmount + 1}), rapid.IntRange(1, 9))
+	times = rapid.Custom(func(t *rapid.T) time.Time {
 		return morning.Add(time.Duration(rapid.IntRange(-1_000_000, 1_000_000).Draw(t, "seconds")) * time.Second)
 	})
 	items = rapid.Custom(func(t *rapid.T) order.Item {
@@ -113,7 +114,8 @@ func TestARefusedCallChangesNothing(t *testing.T) {
 			err := c.do(o)
 			if err == nil {
 				if o.Version() != before.Version+1 || len(o.Changes()) != len(changes)+1 || !o.UpdatedAt().Equal(c.at) {
-					t.Fatalf("%+v was carried out: version %d to %d, changes %d to %d", c, before.Version, o.Version(), len(changes), len(o.Changes()))
+					t.Fatalf("%+v was carried out: version %d to %d, changes %d to %d", c, before.Version, o.Version(),
+						len(changes), len(o.Changes()))
 				}
 				if !reflect.DeepEqual(o.Changes()[:len(changes)], changes) {
 					t.Fatalf("%+v changed what was recorded before it", c)

@@ -123,7 +123,8 @@ func contents(t testing.TB, r ReadingSide, g ports.Generation) string {
 	parked, err := r.Inbox.Parked(ctx, g)
 	must("Parked", err)
 	for _, o := range parked {
-		lines = append(lines, fmt.Sprintf("parked %s from %d, %d since %d: %s", o.OrderID, o.First, o.Messages, o.Since.UnixMilli(), o.Reason))
+		lines = append(lines, fmt.Sprintf("parked %s from %d, %d since %d: %s", o.OrderID, o.First, o.Messages,
+			o.Since.UnixMilli(), o.Reason))
 	}
 	return strings.Join(append(lines, viewContents(t, r, g.View, orders)...), "\n")
 }
@@ -196,7 +197,8 @@ func positionsReadBack(t testing.TB, r ReadingSide) {
 		}
 	}
 	want(map[int]int64{})
-	receive(t, r, g, ports.Change{Positions: []ports.PositionChange{{Partition: 0, To: 7, AsOf: morning}, {Partition: 11, To: 1 << 40, AsOf: morning}}})
+	receive(t, r, g, ports.Change{Positions: []ports.PositionChange{{Partition: 0, To: 7, AsOf: morning},
+		{Partition: 11, To: 1 << 40, AsOf: morning}}})
 	want(map[int]int64{0: 7, 11: 1 << 40})
 	receive(t, r, g, ports.Change{Positions: []ports.PositionChange{{Partition: 0, From: 7, To: 9, AsOf: morning}, {Partition: 3, To: 1}}})
 	want(map[int]int64{0: 9, 3: 1, 11: 1 << 40})
@@ -207,7 +209,8 @@ func positionsReadBack(t testing.TB, r ReadingSide) {
 func markReadsBack(t testing.TB, r ReadingSide) {
 	for _, view := range ports.AllViews {
 		g := first(view)
-		full := ports.Mark{OrderID: "$заказ.1", Version: 12, Held: 3, Parked: "its type is unknown: \"OrderLost\"", Buyer: "' OR 1=1; --", Status: order.StatusPaid}
+		full := ports.Mark{OrderID: "$заказ.1", Version: 12, Held: 3, Parked: "its type is unknown: \"OrderLost\"",
+			Buyer: "' OR 1=1; --", Status: order.StatusPaid}
 		bare := ports.Mark{OrderID: orderID(1), Held: 1} // version 2 has come before version 1
 		receive(t, r, g, ports.Change{Marks: []ports.MarkChange{{Mark: full}, {Mark: bare}}})
 		later := full

@@ -33,10 +33,14 @@ func TestGenerationsSuiteGoesRed(t *testing.T) {
 }
 
 var inboxFlaws = []flaw[porttest.ReadingSide]{
-	readingFlaw("says 0 for a partition that it has not heard of", "positions are kept by partition, those that were never committed left out"),
-	readingFlaw("keeps the partitions of the last change alone", "positions are kept by partition, those that were never committed left out"),
-	readingFlaw("forgets why an order is parked", "a mark keeps all its fields, also those of an order whose first version is still to come"),
-	readingFlaw("keeps no mark without a version", "a mark keeps all its fields, also those of an order whose first version is still to come"),
+	readingFlaw("says 0 for a partition that it has not heard of",
+		"positions are kept by partition, those that were never committed left out"),
+	readingFlaw("keeps the partitions of the last change alone",
+		"positions are kept by partition, those that were never committed left out"),
+	readingFlaw("forgets why an order is parked",
+		"a mark keeps all its fields, also those of an order whose first version is still to come"),
+	readingFlaw("keeps no mark without a version",
+		"a mark keeps all its fields, also those of an order whose first version is still to come"),
 	readingFlaw("loads an empty mark for an unknown order", "an order that nothing was received of is in neither answer of Load"),
 	readingFlaw("loads no summaries", "the view of orders loads summaries too, in copies"),
 	readingFlaw("shares its live summaries", "the view of orders loads summaries too, in copies"),
@@ -49,26 +53,33 @@ var inboxFlaws = []flaw[porttest.ReadingSide]{
 	readingFlaw("never releases", "a released message is held no longer, and others are"),
 	readingFlaw("releases all of an order", "a released message is held no longer, and others are"),
 	readingFlaw("takes a released message out of the inbox", "a released message is held no longer, and others are"),
-	readingFlaw("tells the reason of the newest message", "Parked lists the orders with held messages: the first of them, how many, why and since when"),
+	readingFlaw("tells the reason of the newest message",
+		"Parked lists the orders with held messages: the first of them, how many, why and since when"),
 	readingFlaw("lists orders backwards", "Parked lists the orders with held messages: the first of them, how many, why and since when"),
 	readingFlaw("has one inbox for all views", "everything is kept apart by view and generation"),
 	readingFlaw("keeps positions by view alone", "everything is kept apart by view and generation"),
 	readingFlaw("takes five hundred messages of a change", "a change of a thousand messages is committed"),
 
-	readingFlaw("takes the positions for granted", "a change that does not begin with what there is is ErrConflict, and nothing of it stays"),
-	readingFlaw("takes the versions for granted", "a change that does not begin with what there is is ErrConflict, and nothing of it stays"),
-	readingFlaw("takes the number of held messages for granted", "a change that does not begin with what there is is ErrConflict, and nothing of it stays"),
+	readingFlaw("takes the positions for granted",
+		"a change that does not begin with what there is is ErrConflict, and nothing of it stays"),
+	readingFlaw("takes the versions for granted",
+		"a change that does not begin with what there is is ErrConflict, and nothing of it stays"),
+	readingFlaw("takes the number of held messages for granted",
+		"a change that does not begin with what there is is ErrConflict, and nothing of it stays"),
 	readingFlaw("commits the view before the rest",
 		"a change that does not begin with what there is is ErrConflict, and nothing of it stays",
 		"a change with a message that was received before is ErrConflict, and nothing of it stays"),
 	readingFlaw("commits the positions before the rest",
 		"a change that does not begin with what there is is ErrConflict, and nothing of it stays",
 		"a change with a message that was received before is ErrConflict, and nothing of it stays"),
-	readingFlaw("leaves out what was received before", "a change with a message that was received before is ErrConflict, and nothing of it stays"),
+	readingFlaw("leaves out what was received before",
+		"a change with a message that was received before is ErrConflict, and nothing of it stays"),
 	readingFlaw("takes a Commit to any generation", "a Commit to a generation that is not there is ErrConflict"),
 	readingFlaw("looks before its transaction", "of 20 commits of the same messages exactly one is taken"),
-	readingFlaw("reads the activity and writes it back", "commits that touch no order together are all taken, and a buyer's activity adds up"),
-	readingFlaw("takes one change of a buyer at a time", "commits that touch no order together are all taken, and a buyer's activity adds up"),
+	readingFlaw("reads the activity and writes it back",
+		"commits that touch no order together are all taken, and a buyer's activity adds up"),
+	readingFlaw("takes one change of a buyer at a time",
+		"commits that touch no order together are all taken, and a buyer's activity adds up"),
 	readingFlaw("swallows a failed commit", "a failed commit is an error, and nothing of the change stays"),
 	readingFlaw("keeps the view when the commit fails", "a failed commit is an error, and nothing of the change stays"),
 	readingFlaw("calls a failed commit a conflict", "a failed commit is an error, and nothing of the change stays"),
@@ -467,7 +478,8 @@ func (r *reading) spoil(ctx context.Context, g ports.Generation, c ports.Change)
 			return err != nil || len(summaries) > 0
 		})
 	case "ignores a position that stays":
-		c.Positions = slices.DeleteFunc(slices.Clone(c.Positions), func(p ports.PositionChange) bool { return p.From == p.To && p.From > 0 })
+		c.Positions = slices.DeleteFunc(slices.Clone(c.Positions),
+			func(p ports.PositionChange) bool { return p.From == p.To && p.From > 0 })
 	}
 	return c, nil
 }

@@ -43,7 +43,8 @@ func summary(n, version int) ports.Summary {
 		OrderID: orderID(n), Version: version, Buyer: "buyer-1",
 		Items:       []order.Item{{Product: "1111", Amount: version}, {Product: "2222", Amount: 8}},
 		TotalAmount: version + 8, Status: order.StatusPending,
-		CreatedAt: morning.Add(time.Duration(n) * time.Minute), UpdatedAt: morning.Add(time.Duration(n)*time.Minute + time.Duration(version)*time.Second),
+		CreatedAt: morning.Add(time.Duration(n) * time.Minute),
+		UpdatedAt: morning.Add(time.Duration(n)*time.Minute + time.Duration(version)*time.Second),
 	}
 }
 
@@ -121,7 +122,8 @@ func showSummary(s ports.Summary) string {
 }
 
 func showActivity(a ports.Activity) string {
-	return fmt.Sprintf("activity: pending %d, submitted %d, paid %d, cancelled %d, last %s", a.Pending, a.Submitted, a.Paid, a.Cancelled, showTime(a.LastAt))
+	return fmt.Sprintf("activity: pending %d, submitted %d, paid %d, cancelled %d, last %s", a.Pending, a.Submitted,
+		a.Paid, a.Cancelled, showTime(a.LastAt))
 }
 
 func showEntry(e ports.TimelineEntry) string {
@@ -288,7 +290,8 @@ func viewPageSizes(t testing.TB, r ReadingSide) {
 		}
 		entries, next, err := r.Views.Timeline(bounded(t), orderID(1), ports.Page{Limit: limit})
 		if err != nil || len(entries) != want || next == "" {
-			t.Errorf("Timeline with limit %d: got %d, next page %q, error %v, want %d and another page", limit, len(entries), next, err, want)
+			t.Errorf("Timeline with limit %d: got %d, next page %q, error %v, want %d and another page", limit,
+				len(entries), next, err, want)
 		}
 	}
 }
@@ -419,7 +422,8 @@ func noActivity(t testing.TB, r ReadingSide) {
 func timelineReadsBack(t testing.TB, r ReadingSide) {
 	entry := func(id string, version int) ports.TimelineEntry {
 		return ports.TimelineEntry{
-			OrderID: id, Version: version, Type: fmt.Sprintf("OrderType%d", version), At: morning.Add(-time.Duration(version) * time.Second),
+			OrderID: id, Version: version, Type: fmt.Sprintf("OrderType%d", version),
+			At:   morning.Add(-time.Duration(version) * time.Second),
 			Text: fmt.Sprintf("%d × 茶 '); --", version),
 		}
 	}
@@ -491,7 +495,8 @@ func freshnessOfOrder(t testing.TB, r ReadingSide) {
 		for id, want := range map[string]int{orderID(1): i + 1, orderID(2): 0, orderID(3): 0, "": 0} {
 			f := freshnessOf(t, r, view, id)
 			if wantAsOf := morning.Add(time.Duration(i+1) * time.Second); f.Version != want || !sameTime(f.AsOf, wantAsOf) {
-				t.Errorf("Freshness of %s for order %q: got version %d as of %s, want %d as of %s", view, id, f.Version, showTime(f.AsOf), want, showTime(wantAsOf))
+				t.Errorf("Freshness of %s for order %q: got version %d as of %s, want %d as of %s", view, id, f.Version,
+					showTime(f.AsOf), want, showTime(wantAsOf))
 			}
 		}
 	}

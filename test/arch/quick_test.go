@@ -63,7 +63,8 @@ func TestQuickLeavesOutOnlyWhatNeedsServers(t *testing.T) {
 func quickPackages(t *testing.T) (names []string) {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "make", "--dry-run", "--no-print-directory", "-C", "../..", "quick")
-	command.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=") })
+	command.Env = slices.DeleteFunc(os.Environ(),
+		func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=") })
 	output, err := command.Output()
 	if err != nil {
 		t.Fatalf("make quick: %v\n%s", err, output)

@@ -28,14 +28,16 @@ var tours = []tour{
 	}},
 	{"Production", 3700, []string{
 		"adapters/mongodb/connect.go", "adapters/mongodb/documents.go", "adapters/mongodb/errors.go",
-		"adapters/mongodb/order_store.go", "adapters/mongodb/order_save.go", "adapters/mongodb/committer.go", "adapters/mongodb/transaction.go",
+		"adapters/mongodb/order_store.go", "adapters/mongodb/order_save.go", "adapters/mongodb/committer.go",
+		"adapters/mongodb/transaction.go",
 		"adapters/mongodb/outbox_*.go", "adapters/mongodb/lease.go", "adapters/mongodb/parking.go",
 		"adapters/kafka/options.go", "adapters/kafka/publisher.go", "adapters/kafka/session.go", "adapters/kafka/producer.go",
 		"adapters/kafka/headers.go", "adapters/kafka/errors.go", "adapters/kafka/topic_admin.go",
 	}},
 	{"The reading side", 3500, []string{
 		"ports/reading.go", "ports/views.go",
-		"app/projection.go", "app/consumer.go", "app/work.go", "app/folds.go", "app/parked.go", "app/replay.go", "app/views.go", "app/status.go",
+		"app/projection.go", "app/consumer.go", "app/work.go", "app/folds.go", "app/parked.go", "app/replay.go",
+		"app/views.go", "app/status.go",
 		"adapters/httpapi/views.go",
 		"adapters/kafka/subscriber.go", "adapters/kafka/consumer_loop.go",
 		"adapters/mongodb/inbox.go", "adapters/mongodb/view_documents.go", "adapters/mongodb/generations.go", "adapters/mongodb/views.go",

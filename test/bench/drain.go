@@ -317,6 +317,7 @@ func backlogs(ctx context.Context, l *lab) ([]result, error) {
 		lines = append(lines, line{title + ": peak memory", name(n), "", rss, "MiB", below(150, "MiB")})
 	}
 	r, err := l.compare(ctx, "backlog", sides, lines...)
-	r.group, r.charts = "messages in the backlog", []chart{{"backlog", "Relay: messages a second, all in all, by the length of the backlog", whole}}
+	r.group, r.charts = "messages in the backlog",
+		[]chart{{"backlog", "Relay: messages a second, all in all, by the length of the backlog", whole}}
 	return []result{r}, err
 }

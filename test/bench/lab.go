@@ -270,7 +270,8 @@ func (p *process) stop() error {
 	}
 	log, err := os.ReadFile(p.log)
 	lines := bytes.SplitAfter(log, []byte("\n"))
-	return errors.Join(fmt.Errorf("the service ended with %s:\n%s", p.command.ProcessState, bytes.Join(lines[max(0, len(lines)-20):], nil)), err)
+	return errors.Join(fmt.Errorf("the service ended with %s:\n%s", p.command.ProcessState,
+		bytes.Join(lines[max(0, len(lines)-20):], nil)), err)
 }
 
 // await polls until a condition holds.

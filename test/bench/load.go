@@ -24,7 +24,8 @@ var asFast = vegeta.Rate{}
 const manyClients = 512
 
 // load sends requests to a service. An answer that is an error is one of the load, too, unless the status is expected.
-func (l *lab) load(ctx context.Context, p *process, clients int, pace vegeta.Rate, next requests, expected ...string) (s sample, err error) {
+func (l *lab) load(ctx context.Context, p *process, clients int, pace vegeta.Rate, next requests,
+	expected ...string) (s sample, err error) {
 	// As many connections as clients, all kept alive. The generator shares the machine, so it does as little as it can.
 	transport := newTransport(strings.TrimPrefix(p.url, "http://"), clients)
 	defer transport.close()

@@ -55,7 +55,8 @@ func (l *lab) describe(ctx context.Context) ([]fact, error) {
 	if build, ok := debug.ReadBuildInfo(); ok {
 		for _, module := range build.Deps {
 			switch module.Path {
-			case "go.mongodb.org/mongo-driver/v2", "github.com/confluentinc/confluent-kafka-go/v2", "github.com/gin-gonic/gin", "github.com/tsenart/vegeta/v12", "github.com/valyala/fasthttp":
+			case "go.mongodb.org/mongo-driver/v2", "github.com/confluentinc/confluent-kafka-go/v2",
+				"github.com/gin-gonic/gin", "github.com/tsenart/vegeta/v12", "github.com/valyala/fasthttp":
 				facts = append(facts, fact{module.Path, module.Version})
 			}
 		}

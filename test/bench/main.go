@@ -38,7 +38,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(progress)
-	rows := flags.String("rows", strings.Join(names(standard), ","), "what to measure, with commas; also "+strings.Join(names(optional), ", "))
+	rows := flags.String("rows", strings.Join(names(standard), ","),
+		"what to measure, with commas; also "+strings.Join(names(optional), ", "))
 	quick := flags.Bool("quick", false, "small and short: tells whether everything works, not how fast it is")
 	rounds := flags.Int("rounds", 0, "rounds of each comparison instead of the usual number")
 	to := flags.String("out", "", "the page to write, with its plots beside it; none when empty")

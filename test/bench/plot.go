@@ -59,14 +59,18 @@ func (p plot) svg() []byte {
 	barWidth := groupWidth * 0.8 / float64(len(sides))
 
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", width, height)
-	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/><text x="%d" y="20" font-size="15">%s</text>`+"\n", width, height, left, html.EscapeString(p.title))
+	fmt.Fprintf(&b,
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n",
+		width, height)
+	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="white"/><text x="%d" y="20" font-size="15">%s</text>`+"\n",
+		width, height, left, html.EscapeString(p.title))
 	for value := 0.0; value <= highest+step*0.99; value += step {
 		fmt.Fprintf(&b, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
 			left, width-20, y(value), y(value), left-6, y(value)+4, amount(value, ""))
 	}
 	for i, group := range groups {
-		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", left+(float64(i)+0.5)*groupWidth, height-bottom+18, html.EscapeString(group))
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", left+(float64(i)+0.5)*groupWidth,
+			height-bottom+18, html.EscapeString(group))
 	}
 	for i, side := range sides {
 		fmt.Fprintf(&b, `<rect x="%d" y="%d" width="12" height="12" fill="%s"/><text x="%d" y="%d">%s</text>`+"\n",
@@ -76,9 +80,11 @@ func (p plot) svg() []byte {
 		group, side := slices.Index(groups, bar.group), slices.Index(sides, bar.side)
 		x := left + (float64(group)+0.1)*groupWidth + float64(side)*barWidth
 		middle := x + barWidth/2
-		fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>`, x, y(bar.median), barWidth*0.95, bar.median*scale, colours[side%len(colours)])
+		fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>`, x, y(bar.median),
+			barWidth*0.95, bar.median*scale, colours[side%len(colours)])
 		fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#333"/>`, middle, middle, y(bar.low), y(bar.high))
-		fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" text-anchor="middle" font-size="11">%s</text>`+"\n", middle, y(bar.high)-4, amount(bar.median, ""))
+		fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" text-anchor="middle" font-size="11">%s</text>`+"\n", middle,
+			y(bar.high)-4, amount(bar.median, ""))
 	}
 	b.WriteString("</svg>\n")
 	return b.Bytes()

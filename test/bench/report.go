@@ -76,7 +76,8 @@ func (r *report) print(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "\tHEXORDERS\tPEER\t\tRATIO\tSPREAD\tAIM")
 	for _, row := range r.Rows {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.What, row.Value, row.PeerValue, row.Peer, row.Ratio, row.Spread, row.Aim)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.What, row.Value, row.PeerValue, row.Peer,
+			row.Ratio, row.Spread, row.Aim)
 	}
 	_, _ = fmt.Fprintf(table, "\nload average %s; %s\n", strings.Join(r.Load, ", "), r.Took.Round(time.Second))
 	return table.Flush()

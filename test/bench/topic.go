@@ -46,7 +46,8 @@ const begun = 5000
 // appended waits until a topic has grown by n records since it had base, and returns how many a second were appended
 // from then on when begun of them were there. Of a drain that is hardly longer than that only the first millisecond is
 // left out. ended is when the last of them was.
-func (l *lab) appended(ctx context.Context, topic string, base int64, since time.Time, n int) (perSecond float64, ended time.Time, err error) {
+func (l *lab) appended(ctx context.Context, topic string, base int64, since time.Time, n int) (perSecond float64,
+	ended time.Time, err error) {
 	var end int64
 	err = await(ctx, roundTimeout, func() (bool, error) {
 		end, err = l.end(ctx, topic)

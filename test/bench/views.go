@@ -178,7 +178,8 @@ func upsert(kind string, payload []byte) (mongo.WriteModel, error) {
 			total += item.Amount
 		}
 		set = append(set, bson.E{Key: "buyerId", Value: e.BuyerID}, bson.E{Key: "items", Value: e.Items},
-			bson.E{Key: "status", Value: "pending"}, bson.E{Key: "totalAmount", Value: total}, bson.E{Key: "createdAt", Value: e.OccurredAt})
+			bson.E{Key: "status", Value: "pending"}, bson.E{Key: "totalAmount", Value: total},
+			bson.E{Key: "createdAt", Value: e.OccurredAt})
 	case "OrderItemAdded":
 		update = bson.D{
 			{Key: "$push", Value: bson.D{{Key: "items", Value: itemDocument{e.ProductID, e.Amount}}}},

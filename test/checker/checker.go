@@ -186,7 +186,8 @@ func (c *check) outbox() {
 		case err != nil:
 			c.violated(BadOutbox, d.ID, "payload: %v", err)
 		case said.id() != d.ID || !said.OccurredAt.Equal(d.OccurredAt):
-			c.violated(BadOutbox, d.ID, "payload is of %s at %s, want %s at %s", said.id(), clock(said.OccurredAt), d.ID, clock(d.OccurredAt))
+			c.violated(BadOutbox, d.ID, "payload is of %s at %s, want %s at %s", said.id(), clock(said.OccurredAt),
+				d.ID, clock(d.OccurredAt))
 		}
 	}
 	for id, documents := range c.byOrder {

@@ -23,13 +23,15 @@ func TestTheFoldOfATopic(t *testing.T) {
 		return Record{Value: value, Headers: []Header{{"ce_type", "Order" + name}}}
 	}
 	views, err := foldTopic([]Record{
-		record("Created", `{"orderId":"a","version":1,"occurredAt":"1970-01-01T00:00:01Z","buyerId":"b","items":[{"productId":"p","amount":3}]}`),
+		record("Created",
+			`{"orderId":"a","version":1,"occurredAt":"1970-01-01T00:00:01Z","buyerId":"b","items":[{"productId":"p","amount":3}]}`),
 		record("Created", `{"orderId":"c","version":1,"occurredAt":"1970-01-01T00:00:09Z","buyerId":"b"}`),
 		record("ItemAdded", `{"orderId":"a","version":2,"occurredAt":"1970-01-01T00:00:02Z","productId":"q","amount":5}`),
 		record("AmountChanged", `{"orderId":"a","version":3,"occurredAt":"1970-01-01T00:00:03Z","productId":"q","amount":7}`),
 		record("ItemRemoved", `{"orderId":"a","version":4,"occurredAt":"1970-01-01T00:00:04Z","productId":"p"}`),
 		record("ItemAdded", `{"orderId":"a","version":2,"occurredAt":"1970-01-01T00:00:02Z","productId":"q","amount":5}`),
-		record("Submitted", `{"orderId":"a","version":5,"occurredAt":"1970-01-01T00:00:05Z","buyerId":"b","items":[{"productId":"q","amount":7}]}`),
+		record("Submitted",
+			`{"orderId":"a","version":5,"occurredAt":"1970-01-01T00:00:05Z","buyerId":"b","items":[{"productId":"q","amount":7}]}`),
 		record("Paid", `{"orderId":"a","version":6,"occurredAt":"1970-01-01T00:00:06Z"}`),
 		record("Cancelled", `{"orderId":"c","version":2,"occurredAt":"1970-01-01T00:00:10Z","by":"system","reason":""}`),
 	})
@@ -37,7 +39,8 @@ func TestTheFoldOfATopic(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := map[string]Summary{
-		"a": {Version: 6, Buyer: "b", Items: "q×7", TotalAmount: 7, Status: "paid", CreatedAt: 1000, UpdatedAt: 6000, SubmittedAt: 5000, PaidAt: 6000},
+		"a": {Version: 6, Buyer: "b", Items: "q×7", TotalAmount: 7, Status: "paid", CreatedAt: 1000, UpdatedAt: 6000,
+			SubmittedAt: 5000, PaidAt: 6000},
 		"c": {Version: 2, Buyer: "b", Status: "cancelled", CreatedAt: 9000, UpdatedAt: 10000, CancelledAt: 10000},
 	}; !maps.Equal(views.Summaries, want) {
 		t.Errorf("summaries\n got %+v\nwant %+v", views.Summaries, want)

@@ -82,7 +82,8 @@ func TestTheLockFilesNameNoRegistry(t *testing.T) {
 	for _, place := range []string{"test/asyncapi", "test/newman", "test/redocly"} {
 		lock := read(t, place+"/package-lock.json")
 		if strings.Contains(lock, `"resolved"`) || strings.Contains(lock, "://registry") {
-			t.Errorf("%s/package-lock.json names a registry: write it with `npm install --package-lock-only` there, where .npmrc leaves that out", place)
+			t.Errorf("%s/package-lock.json names a registry: write it with `npm install --package-lock-only` there, where .npmrc leaves that out",
+				place)
 		}
 		var packages struct {
 			Packages map[string]struct{ Version, Integrity string }
@@ -100,7 +101,8 @@ func TestTheLockFilesNameNoRegistry(t *testing.T) {
 		}
 	}
 	// pip itself sees to the hashes.
-	if requirements := read(t, "test/schemathesis/requirements.txt"); strings.Contains(requirements, "://") || strings.Contains(requirements, "--index") {
+	if requirements := read(t, "test/schemathesis/requirements.txt"); strings.Contains(requirements, "://") ||
+		strings.Contains(requirements, "--index") {
 		t.Error("test/schemathesis/requirements.txt names a registry")
 	}
 }

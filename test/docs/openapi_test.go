@@ -60,7 +60,8 @@ func TestTheServiceIsAsItsDescriptionSays(t *testing.T) {
 		if succeeded["POST /orders"] == 0 || succeeded["GET /orders/{id}"] == 0 || commands == 0 {
 			t.Errorf("no order was created, none read or none changed: these succeeded: %v", succeeded)
 		}
-		t.Logf("%d requests to %d operations, seed %s; these succeeded: %v", run.TestCases.Generated, run.Operations.Tested, run.Seed, succeeded)
+		t.Logf("%d requests to %d operations, seed %s; these succeeded: %v", run.TestCases.Generated,
+			run.Operations.Tested, run.Seed, succeeded)
 	})
 }
 
@@ -83,7 +84,8 @@ func TestAServiceThatIsNotAsItsDescriptionSaysIsFound(t *testing.T) {
 		}
 	}
 	if run.ExitCode != 1 || len(found) != run.Operations.Total || len(found) < 10 {
-		t.Errorf("exit code %d, and %d of %d operations are found to be answered wrongly, want all:\n%s", run.ExitCode, len(found), run.Operations.Total, output)
+		t.Errorf("exit code %d, and %d of %d operations are found to be answered wrongly, want all:\n%s", run.ExitCode,
+			len(found), run.Operations.Total, output)
 	}
 }
 
@@ -149,7 +151,8 @@ func (w *world) succeeded() map[string]int {
 		if err := json.Unmarshal(line, &entry); err != nil {
 			w.t.Fatalf("%v in the log's line %s", err, line)
 		}
-		if entry.Msg == "request" && entry.Status/100 == 2 && (strings.HasPrefix(entry.Path, "/orders") || strings.HasPrefix(entry.Path, "/buyers")) {
+		if entry.Msg == "request" && entry.Status/100 == 2 &&
+			(strings.HasPrefix(entry.Path, "/orders") || strings.HasPrefix(entry.Path, "/buyers")) {
 			count[endpoint(entry.Method, entry.Path)]++
 		}
 	}

@@ -34,7 +34,8 @@ func TestARequestThatIsAnsweredOtherwiseIsFound(t *testing.T) {
 	addr := teapot(t)
 	sent, failures := sendAll(read(t, requests), addr)
 	if sent < 30 || len(failures) != sent {
-		t.Errorf("%d of %d requests are found to be answered wrongly, want all of 30 or more:\n%s", len(failures), sent, strings.Join(failures, "\n"))
+		t.Errorf("%d of %d requests are found to be answered wrongly, want all of 30 or more:\n%s", len(failures), sent,
+			strings.Join(failures, "\n"))
 	}
 }
 
@@ -53,14 +54,16 @@ func TestEveryEndpointIsAmongTheRequests(t *testing.T) {
 
 // endpoints is what the API serves.
 var endpoints = []string{
-	"GET /livez", "GET /readyz", "POST /orders", "GET /orders", "GET /orders/{id}", "GET /orders/{id}/events", "GET /orders/{id}/timeline", "GET /buyers/{buyerId}/activity", "POST /orders/{id}/items",
+	"GET /livez", "GET /readyz", "POST /orders", "GET /orders", "GET /orders/{id}", "GET /orders/{id}/events",
+	"GET /orders/{id}/timeline", "GET /buyers/{buyerId}/activity", "POST /orders/{id}/items",
 	"PUT /orders/{id}/items/{productId}", "DELETE /orders/{id}/items/{productId}",
 	"POST /orders/{id}/submit", "POST /orders/{id}/pay", "POST /orders/{id}/cancel",
 }
 
 // refusals are those that a client can bring about by itself, at least one for each status.
 var refusals = []string{
-	"400 malformed-json", "400 unknown-field", "400 bad-cursor", "400 bad-idempotency-key", "404 order-not-found", "404 no-such-path", "405 method-not-allowed",
+	"400 malformed-json", "400 unknown-field", "400 bad-cursor", "400 bad-idempotency-key", "404 order-not-found",
+	"404 no-such-path", "405 method-not-allowed",
 	"409 order-already-submitted", "409 order-already-paid", "409 order-already-cancelled", "409 order-empty", "409 no-such-item",
 	"412 version-mismatch", "413 body-too-large", "415 not-json", "422 missing-field", "422 invalid-amount", "422 idempotency-key-reused",
 }

@@ -35,7 +35,8 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 				return err == nil && a.header.Get("Age") != ""
 			})
 		}
-		doctor(t, program, d.env, 0, "ok settings", "ok address|a service is running at "+d.addr, "ok store", "ok broker", "ok views|they know everything up to", "ok cgo")
+		doctor(t, program, d.env, 0, "ok settings", "ok address|a service is running at "+d.addr, "ok store",
+			"ok broker", "ok views|they know everything up to", "ok cgo")
 	})
 	t.Run("without cgo, which only Kafka needs", func(t *testing.T) {
 		t.Parallel()
@@ -43,17 +44,21 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		doctor(t, without, newEmbedded(t).env, 0, "ok settings", "ok address", "ok store", "ok broker", "note views|nobody has filled them yet", "note cgo|install gcc")
+		doctor(t, without, newEmbedded(t).env, 0, "ok settings", "ok address", "ok store", "ok broker",
+			"note views|nobody has filled them yet", "note cgo|install gcc")
 	})
 	t.Run("with MongoDB and Kafka", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, shared(t))
 		// A topic that is missing is no fault: serving creates it.
 		doctor(t, program, w.env, 0, "ok settings", "ok address", "ok store|orders are kept in database "+w.source.Database,
-			"ok replicas", "ok clock", "note broker|the topic does not exist: "+w.source.Topic+"|`hexorders serve` creates it", "note views|nobody has filled them yet", "ok cgo")
+			"ok replicas", "ok clock",
+			"note broker|the topic does not exist: "+w.source.Topic+"|`hexorders serve` creates it",
+			"note views|nobody has filled them yet", "ok cgo")
 		w.createTopic("1048588")
 		doctor(t, program, w.env, 0, "ok settings", "ok address", "ok store", "ok replicas", "ok clock",
-			"ok broker|Kafka answers at "+w.source.Brokers+", topic "+w.source.Topic+" is there", "note views|nobody has filled them yet", "ok cgo")
+			"ok broker|Kafka answers at "+w.source.Brokers+", topic "+w.source.Topic+" is there",
+			"note views|nobody has filled them yet", "ok cgo")
 	})
 }
 
@@ -64,12 +69,14 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		t.Parallel()
 		env := newEmbedded(t).env.with("HEXORDERS_STORE", "mongo").with("HEXORDERS_LOG_LEVEL", "loud")
 		doctor(t, program, env, 1, "BAD settings|2 settings are wrong",
-			"|HEXORDERS_STORE=mongo: must be sqlite, memory, mongodb or mongodb-events", "|HEXORDERS_LOG_LEVEL=loud: must be debug, info, warn or error")
+			"|HEXORDERS_STORE=mongo: must be sqlite, memory, mongodb or mongodb-events",
+			"|HEXORDERS_LOG_LEVEL=loud: must be debug, info, warn or error")
 	})
 	t.Run("a variable that nothing reads", func(t *testing.T) {
 		t.Parallel()
 		env := newEmbedded(t).env.with("HEXORDERS_MONGO_URI", "mongodb://db/")
-		doctor(t, program, env, 0, "ok settings", "note settings|did you mean HEXORDERS_MONGODB_URI?", "ok address", "ok store", "ok broker", "note views|nobody has filled them yet", "ok cgo")
+		doctor(t, program, env, 0, "ok settings", "note settings|did you mean HEXORDERS_MONGODB_URI?", "ok address",
+			"ok store", "ok broker", "note views|nobody has filled them yet", "ok cgo")
 	})
 	t.Run("a stranger has the port and answers like one", func(t *testing.T) {
 		t.Parallel()
@@ -80,7 +87,8 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		d := newEmbedded(t)
 		addr := stranger.Listener.Addr().String()
 		doctor(t, program, d.env.with("HEXORDERS_HTTP_ADDR", addr), 1, "ok settings",
-			"BAD address|cannot listen on "+addr+", the port is taken|choose another with HEXORDERS_HTTP_ADDR", "ok store", "ok broker", "note views|nobody has filled them yet", "ok cgo")
+			"BAD address|cannot listen on "+addr+", the port is taken|choose another with HEXORDERS_HTTP_ADDR",
+			"ok store", "ok broker", "note views|nobody has filled them yet", "ok cgo")
 	})
 	t.Run("a stranger has the port and says nothing", func(t *testing.T) {
 		t.Parallel()
@@ -90,20 +98,23 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = silent.Close() })
-		doctor(t, program, d.env, 1, "ok settings", "BAD address|the port is taken|HEXORDERS_HTTP_ADDR", "ok store", "ok broker", "note views|nobody has filled them yet", "ok cgo")
+		doctor(t, program, d.env, 1, "ok settings", "BAD address|the port is taken|HEXORDERS_HTTP_ADDR", "ok store",
+			"ok broker", "note views|nobody has filled them yet", "ok cgo")
 	})
 	t.Run("the folder of the database", func(t *testing.T) {
 		t.Parallel()
 		d := newEmbedded(t)
 		env := d.env.with("HEXORDERS_SQLITE_PATH", filepath.Join(filepath.Dir(d.file), "data", "hexorders.db"))
-		doctor(t, program, env, 1, "ok settings", "ok address", "BAD store|the folder does not exist: create it|HEXORDERS_SQLITE_PATH", "ok broker", "ok cgo")
+		doctor(t, program, env, 1, "ok settings", "ok address",
+			"BAD store|the folder does not exist: create it|HEXORDERS_SQLITE_PATH", "ok broker", "ok cgo")
 	})
 	t.Run("MongoDB is down", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, shared(t))
 		nobody := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 		env := w.env.with("HEXORDERS_MONGODB_URI", "mongodb://"+nobody+"/?replicaSet=rs0").with("HEXORDERS_BROKER", "inproc")
-		doctor(t, program, env, 1, "ok settings", "ok address", "BAD store|no MongoDB answers at "+nobody+"|scripts/services up|HEXORDERS_MONGODB_URI",
+		doctor(t, program, env, 1, "ok settings", "ok address",
+			"BAD store|no MongoDB answers at "+nobody+"|scripts/services up|HEXORDERS_MONGODB_URI",
 			"ok broker|kept beside the orders", "ok cgo")
 	})
 	t.Run("MongoDB is not a replica set", func(t *testing.T) {
@@ -112,14 +123,17 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		own.do(t, "up", "mongodb")
 		w := newWorld(t, servers{own.mongoURI, shared(t).brokers})
 		w.createTopic("1048588")
-		doctor(t, program, w.env, 1, "ok settings", "ok address", "BAD store|not a replica set|--replSet rs0|rs.initiate()", "ok broker", "ok cgo")
+		doctor(t, program, w.env, 1, "ok settings", "ok address",
+			"BAD store|not a replica set|--replSet rs0|rs.initiate()", "ok broker", "ok cgo")
 	})
 	t.Run("Kafka is down", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, shared(t))
 		nobody := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-		doctor(t, program, w.env.with("HEXORDERS_KAFKA_BROKERS", nobody), 1, "ok settings", "ok address", "ok store", "ok replicas", "ok clock",
-			"BAD broker|no Kafka broker answers at "+nobody+"|scripts/services up|HEXORDERS_KAFKA_BROKERS", "note views|nobody has filled them yet", "ok cgo")
+		doctor(t, program, w.env.with("HEXORDERS_KAFKA_BROKERS", nobody), 1, "ok settings", "ok address", "ok store",
+			"ok replicas", "ok clock",
+			"BAD broker|no Kafka broker answers at "+nobody+"|scripts/services up|HEXORDERS_KAFKA_BROKERS",
+			"note views|nobody has filled them yet", "ok cgo")
 	})
 	t.Run("Kafka without cgo", func(t *testing.T) {
 		t.Parallel()
@@ -129,7 +143,8 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		}
 		env := newEmbedded(t).env.with("HEXORDERS_BROKER", "kafka")
 		doctor(t, without, env, 1, "ok settings", "ok address", "ok store",
-			"BAD broker|built without cgo|install gcc|CGO_ENABLED=1|HEXORDERS_BROKER=inproc", "note views|nobody has filled them yet", "BAD cgo|install gcc")
+			"BAD broker|built without cgo|install gcc|CGO_ENABLED=1|HEXORDERS_BROKER=inproc",
+			"note views|nobody has filled them yet", "BAD cgo|install gcc")
 	})
 }
 

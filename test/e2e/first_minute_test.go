@@ -85,7 +85,8 @@ func TestTheFirstCommandNeedsNothingButGo(t *testing.T) {
 		lines = strings.SplitN(output.String(), "\n", 4)
 		return len(lines) == 4
 	})
-	for i, want := range []string{"hexorders listens on http://" + d.addr, "orders are kept in " + d.file, "try: curl http://" + d.addr + "/orders "} {
+	for i, want := range []string{"hexorders listens on http://" + d.addr, "orders are kept in " + d.file,
+		"try: curl http://" + d.addr + "/orders "} {
 		var line struct{ Msg string }
 		if err := json.Unmarshal([]byte(lines[i]), &line); err != nil || !strings.HasPrefix(line.Msg, want) {
 			t.Errorf("line %d is %s, want one that says %q", i+1, lines[i], want)

@@ -41,8 +41,10 @@ func TestAnOrderPlacedOverHTTPReachesKafka(t *testing.T) {
 	summary = strings.TrimSuffix(summary, "}") + fmt.Sprintf(`,"submittedAt":%q,"paidAt":%q}`, f.times[4], f.times[5])
 	f.readsInView("/orders?buyerId=9999&atLeastVersion=ID/6", `{"orders":[`+summary+`]}`)
 	f.readsInView("/orders?buyerId=9999&status=pending&atLeastVersion=ID/6", `{"orders":[]}`)
-	f.readsInView("/buyers/9999/activity?atLeastVersion=ID/6", fmt.Sprintf(`{"buyerId":"9999","pending":0,"submitted":0,"paid":1,"cancelled":0,"lastAt":%q}`, f.times[5]))
-	texts := []string{"created for buyer 9999, with 1 item", "8 × 2222 added", "amount of 1111 changed to 1", "1111 removed", "submitted with 1 item", "paid"}
+	f.readsInView("/buyers/9999/activity?atLeastVersion=ID/6",
+		fmt.Sprintf(`{"buyerId":"9999","pending":0,"submitted":0,"paid":1,"cancelled":0,"lastAt":%q}`, f.times[5]))
+	texts := []string{"created for buyer 9999, with 1 item", "8 × 2222 added", "amount of 1111 changed to 1",
+		"1111 removed", "submitted with 1 item", "paid"}
 	types := []string{"OrderCreated", "OrderItemAdded", "OrderAmountChanged", "OrderItemRemoved", "OrderSubmitted", "OrderPaid"}
 	entries := make([]string, len(types))
 	for i := range entries {

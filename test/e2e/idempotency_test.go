@@ -46,7 +46,8 @@ func eachStore(t *testing.T, test func(t *testing.T, r repeatable)) {
 func TestARequestSentTwoHundredTimesIsCarriedOutOnce(t *testing.T) {
 	eachStore(t, func(t *testing.T, r repeatable) {
 		p := r.serve("serve")
-		created := r.sendToAll(t, "/orders", `{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`, "key-create", http.StatusCreated)
+		created := r.sendToAll(t, "/orders", `{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`,
+			"key-create", http.StatusCreated)
 		o := r.order(t, created)
 		r.sendToAll(t, "/orders/"+o.ID+"/items", `{"productId":"1111","amount":4}`, "key-add", http.StatusOK)
 		paid := r.order(t, r.sendToAll(t, "/orders/"+o.ID+"/pay", "", "key-pay", http.StatusOK))
@@ -54,7 +55,8 @@ func TestARequestSentTwoHundredTimesIsCarriedOutOnce(t *testing.T) {
 			t.Errorf("the order is %+v, want 7 pieces, paid, at version 3", paid)
 		}
 		// The first answer stays the first answer.
-		again, err := r.client.do(t.Context(), "POST", "/orders", `{"items":[{"amount":3,"productId":"1111"}],"buyerId":"9999"}`, "Idempotency-Key", `"key-create"`)
+		again, err := r.client.do(t.Context(), "POST", "/orders",
+			`{"items":[{"amount":3,"productId":"1111"}],"buyerId":"9999"}`, "Idempotency-Key", `"key-create"`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +84,9 @@ func TestARequestIsCarriedOutOnceThoughTheProcessIsKilled(t *testing.T) {
 		const rounds = 6
 		for round := range rounds {
 			// A round's order is created in the first half of the rounds, and gets its item in the second.
-			path, body, status := "/orders", fmt.Sprintf(`{"buyerId":"buyer-%d","items":[{"productId":"1111","amount":1}]}`, round), http.StatusCreated
+			path, body, status := "/orders",
+				fmt.Sprintf(`{"buyerId":"buyer-%d","items":[{"productId":"1111","amount":1}]}`, round),
+				http.StatusCreated
 			if round >= rounds/2 {
 				before, err := r.client.do(t.Context(), "POST", path, body)
 				if err != nil || before.status != status {

@@ -118,7 +118,8 @@ func (k *killing) finish(running ...*process) {
 	_, report := k.w.judge(k.kills*k.quota(), k.load.told())
 	total := k.load.orders * commands
 	if report.Orders < k.load.orders || report.Committed < total {
-		t.Errorf("%d orders with %d messages are committed, want at least %d with %d", report.Orders, report.Committed, k.load.orders, total)
+		t.Errorf("%d orders with %d messages are committed, want at least %d with %d", report.Orders, report.Committed,
+			k.load.orders, total)
 	}
 	t.Logf("%d kills, %d duplicates; %s", k.kills, report.Duplicates, k.load)
 }

@@ -25,7 +25,8 @@ func TestClearMessages(t *testing.T) {
 		t.Parallel()
 		own := newPrivate(t)
 		w := newWorld(t, servers{own.mongoURI, shared(t).brokers})
-		complains(t, w.env, own.mongoURI[len("mongodb://"):strings.Index(own.mongoURI, "/?")], "scripts/services up", "HEXORDERS_MONGODB_URI")
+		complains(t, w.env, own.mongoURI[len("mongodb://"):strings.Index(own.mongoURI, "/?")], "scripts/services up",
+			"HEXORDERS_MONGODB_URI")
 	})
 	t.Run("the port is taken", func(t *testing.T) {
 		t.Parallel()

@@ -73,7 +73,8 @@ func TestARefusedMessageParksItsOrderOnly(t *testing.T) {
 	if after.Parked != 0 {
 		t.Errorf("%d messages are parked after the retry, want none", after.Parked)
 	}
-	t.Logf("%d messages of 2 orders parked among %d others and sent again, %d duplicates; %s", report.Parked, report.Records, after.Duplicates, l)
+	t.Logf("%d messages of 2 orders parked among %d others and sent again, %d duplicates; %s", report.Parked,
+		report.Records, after.Duplicates, l)
 }
 
 // operator sends commands that succeed.

@@ -66,7 +66,8 @@ func launch(t testing.TB, name string, env environment, args ...string) *process
 			}
 		}
 		if t.Failed() {
-			t.Logf("output of %s (pid %d, %s), without its access log:\n%s", p.name, p.cmd.Process.Pid, p.cmd.ProcessState, p.output.remarkable())
+			t.Logf("output of %s (pid %d, %s), without its access log:\n%s", p.name, p.cmd.Process.Pid,
+				p.cmd.ProcessState, p.output.remarkable())
 		}
 	})
 	return p

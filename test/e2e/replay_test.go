@@ -104,7 +104,8 @@ func (w *world) fillTopic(events int) (topic []checker.Record) {
 				record := &kgo.Record{Key: []byte(id), Value: []byte(value)}
 				for _, h := range [][2]string{
 					{"ce_specversion", "1.0"}, {"ce_id", id + "/" + strconv.Itoa(version)}, {"ce_source", "/hexorders"}, {"ce_type", kind},
-					{"ce_time", at}, {"ce_subject", id}, {"ce_aggregateversion", strconv.Itoa(version)}, {"content-type", "application/json"},
+					{"ce_time", at}, {"ce_subject", id}, {"ce_aggregateversion", strconv.Itoa(version)},
+					{"content-type", "application/json"},
 				} {
 					record.Headers = append(record.Headers, kgo.RecordHeader{Key: h[0], Value: []byte(h[1])})
 				}

@@ -64,7 +64,8 @@ func testEventsTail(t *testing.T, env environment, serve func(), early ...*proce
 	does("/orders/"+first+"/cancel", `{"reason":"changed\n\u001b[31mmy mind"}`, http.StatusOK)
 	shows(t, fromStart, first, 3)
 	lines := tailed(fromStart)
-	want := []string{"  1  OrderCreated        buyer 9999  3 × 1111", "  2  OrderItemAdded      + 8 × 2222", "  3  OrderCancelled      changed  [31mmy mind"}
+	want := []string{"  1  OrderCreated        buyer 9999  3 × 1111", "  2  OrderItemAdded      + 8 × 2222",
+		"  3  OrderCancelled      changed  [31mmy mind"}
 	clock := regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  ` + first + `  `)
 	if len(lines) != len(want) {
 		t.Fatalf("%d lines, want %d:\n%s", len(lines), len(want), strings.Join(lines, "\n"))
@@ -131,7 +132,8 @@ func testEventsTail(t *testing.T, env environment, serve func(), early ...*proce
 		}
 		seen[e.ID] = e
 	}
-	for id, kind := range map[string]string{first + "/1": "OrderCreated", first + "/2": "OrderItemAdded", first + "/3": "OrderCancelled", later[0] + "/1": "OrderCreated"} {
+	for id, kind := range map[string]string{first + "/1": "OrderCreated", first + "/2": "OrderItemAdded",
+		first + "/3": "OrderCancelled", later[0] + "/1": "OrderCreated"} {
 		if seen[id].Type != kind {
 			t.Errorf("event %s is %q, want %s", id, seen[id].Type, kind)
 		}

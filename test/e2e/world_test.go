@@ -38,7 +38,8 @@ func newWorld(t testing.TB, s servers) *world { return newWorldOf(t, s, "mongodb
 func newWorldOf(t testing.TB, s servers, store string) *world {
 	t.Helper()
 	name := "e2e-" + uuid.NewString()
-	w := &world{t: t, source: checker.Source{MongoURI: s.mongoURI, Database: name, Brokers: s.brokers, Topic: name, Events: store == "mongodb-events"}}
+	w := &world{t: t, source: checker.Source{MongoURI: s.mongoURI, Database: name, Brokers: s.brokers, Topic: name,
+		Events: store == "mongodb-events"}}
 	w.env = environment{
 		"HEXORDERS_STORE":            store,
 		"HEXORDERS_BROKER":           "kafka",

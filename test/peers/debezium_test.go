@@ -99,7 +99,8 @@ func TestDebeziumPublishesWhatHexordersDoes(t *testing.T) {
 func compare(t *testing.T, what string, got, want checker.Record) {
 	t.Helper()
 	if got.Key != want.Key || got.Value != want.Value || got.Partition != want.Partition {
-		t.Errorf("%s: key %q, partition %d, value %s; want %q, %d, %s", what, got.Key, got.Partition, got.Value, want.Key, want.Partition, want.Value)
+		t.Errorf("%s: key %q, partition %d, value %s; want %q, %d, %s", what, got.Key, got.Partition, got.Value,
+			want.Key, want.Partition, want.Value)
 	}
 	gotHeaders, wantHeaders := headers(t, got), headers(t, want)
 	if trace, has := gotHeaders["traceparent"]; has && trace == "" {

@@ -40,7 +40,8 @@ func TestTheStepsOfThePageMakeThisAdapter(t *testing.T) {
 	got, want := strings.Split(last["filestore.go"], "\n"), strings.Split(read(t, "filestore.go"), "\n")
 	for i := range max(len(got), len(want)) {
 		if i >= len(got) || i >= len(want) || got[i] != want[i] {
-			t.Fatalf("the page and filestore.go differ from line %d on:\n  page %q\n  file %q", i+1, got[min(i, len(got)):min(i+1, len(got))], want[min(i, len(want)):min(i+1, len(want))])
+			t.Fatalf("the page and filestore.go differ from line %d on:\n  page %q\n  file %q", i+1,
+				got[min(i, len(got)):min(i+1, len(got))], want[min(i, len(want)):min(i+1, len(want))])
 		}
 	}
 }
@@ -111,7 +112,8 @@ func readStages(t *testing.T) (stages []stage) {
 			if strings.HasSuffix(name, ".go") {
 				delete(s.files, name)
 			} else {
-				s.files["todo.go"] = regexp.MustCompile(`(?ms)^func \(s \*Store\) `+name+`\(.*?\}\n\n?`).ReplaceAllString(s.files["todo.go"], "")
+				s.files["todo.go"] = regexp.MustCompile(`(?ms)^func \(s \*Store\) `+name+`\(.*?\}\n\n?`).ReplaceAllString(s.files["todo.go"],
+					"")
 			}
 		}
 		s.files["filestore.go"] = addImports(s.files["filestore.go"], quoted(imports, section))
