@@ -1,6 +1,6 @@
 // Package httpapi is the driving adapter for everyone who speaks HTTP. A request becomes one call of ports.Orders
 // or ports.Views, what comes back becomes JSON, an error becomes a problem. Read orders.go and views.go for the endpoints,
-// problem.go for what is answered when, decode.go for what is accepted as input.
+// problem.go for what is answered when, body.go for the bodies that are accepted.
 package httpapi
 
 import (

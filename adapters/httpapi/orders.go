@@ -16,12 +16,12 @@ import (
 )
 
 func (a *api) create(c *gin.Context) error {
-	var body newOrder
-	key, err := a.input(c, body.json(), required)
+	var body orderBody
+	key, err := a.input(c, &body, required)
 	if err != nil {
 		return err
 	}
-	o, err := a.Orders.Create(c.Request.Context(), body.buyer, body.items, key)
+	o, err := a.Orders.Create(c.Request.Context(), *body.BuyerID, body.items(), key)
 	if err != nil {
 		return err
 	}
@@ -115,18 +115,19 @@ func (a *api) events(c *gin.Context) error {
 func linkNext(c *gin.Context, address string) { c.Header("Link", "<"+address+`>; rel="next"`) }
 
 func (a *api) addItem(c *gin.Context) error {
-	var body order.Item
-	at, err := a.command(c, itemJSONOf(&body), required)
+	var body itemBody
+	at, err := a.command(c, &body, required)
 	if err != nil {
 		return err
 	}
-	o, err := a.Orders.AddItem(c.Request.Context(), at, body.Product, body.Amount)
+	item := body.item()
+	o, err := a.Orders.AddItem(c.Request.Context(), at, item.Product, item.Amount)
 	return writeChanged(c, o, err)
 }
 
 func (a *api) changeAmount(c *gin.Context) error {
-	var amount int
-	at, err := a.command(c, object{{"amount", number(&amount), required}}.value(), required)
+	var body amountBody
+	at, err := a.command(c, &body, required)
 	if err != nil {
 		return err
 	}
@@ -134,12 +135,12 @@ func (a *api) changeAmount(c *gin.Context) error {
 	if err != nil {
 		return order.ErrNoSuchItem
 	}
-	o, err := a.Orders.ChangeAmount(c.Request.Context(), at, product, amount)
+	o, err := a.Orders.ChangeAmount(c.Request.Context(), at, product, int(*body.Amount))
 	return writeChanged(c, o, err)
 }
 
 func (a *api) removeItem(c *gin.Context) error {
-	at, err := a.command(c, object{}.value(), optional)
+	at, err := a.command(c, &noBody{}, optional)
 	if err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (a *api) removeItem(c *gin.Context) error {
 }
 
 func (a *api) submit(c *gin.Context) error {
-	at, err := a.command(c, object{}.value(), optional)
+	at, err := a.command(c, &noBody{}, optional)
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (a *api) submit(c *gin.Context) error {
 }
 
 func (a *api) pay(c *gin.Context) error {
-	at, err := a.command(c, object{}.value(), optional)
+	at, err := a.command(c, &noBody{}, optional)
 	if err != nil {
 		return err
 	}
@@ -170,18 +171,18 @@ func (a *api) pay(c *gin.Context) error {
 }
 
 func (a *api) cancel(c *gin.Context) error {
-	by, reason := string(order.ByBuyer), ""
-	at, err := a.command(c, object{{"by", text(&by), optional}, {"reason", text(&reason), optional}}.value(), optional)
+	body := cancelBody{By: string(order.ByBuyer)}
+	at, err := a.command(c, &body, optional)
 	if err != nil {
 		return err
 	}
-	o, err := a.Orders.Cancel(c.Request.Context(), at, order.CancelledBy(by), reason)
+	o, err := a.Orders.Cancel(c.Request.Context(), at, order.CancelledBy(body.By), body.Reason)
 	return writeChanged(c, o, err)
 }
 
 // command reads what all commands on an existing order have: its id, perhaps a body, perhaps conditions, looked at in
 // this order, because a precondition counts only for a request that is otherwise right (RFC 9110, 13.2.1).
-func (a *api) command(c *gin.Context, body value, p presence) (ports.Target, error) {
+func (a *api) command(c *gin.Context, body any, p presence) (ports.Target, error) {
 	id, err := orderID(c)
 	if err != nil {
 		return ports.Target{}, err
@@ -196,8 +197,8 @@ func (a *api) command(c *gin.Context, body value, p presence) (ports.Target, err
 }
 
 // input reads the body and, now that it is known what the request asks for, its Idempotency-Key.
-func (a *api) input(c *gin.Context, want value, p presence) (ports.IdempotencyKey, error) {
-	body, err := a.readBody(c, want, p)
+func (a *api) input(c *gin.Context, into any, p presence) (ports.IdempotencyKey, error) {
+	body, err := a.readBody(c, into, p)
 	if err != nil {
 		return ports.IdempotencyKey{}, err
 	}

@@ -1,0 +1,120 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"hexorders/core/order"
+)
+
+// The bodies that the API accepts. A pointer is a required field; a field without one may be left out.
+type (
+	orderBody struct {
+		BuyerID *string    `json:"buyerId"`
+		Items   []itemBody `json:"items"`
+	}
+	itemBody struct {
+		Amount    *whole  `json:"amount"`
+		ProductID *string `json:"productId"`
+	}
+	amountBody struct {
+		Amount *whole `json:"amount"`
+	}
+	cancelBody struct {
+		By     string `json:"by"`
+		Reason string `json:"reason"`
+	}
+	noBody struct{}
+)
+
+func (b *orderBody) items() []order.Item {
+	var items []order.Item
+	for _, item := range b.Items {
+		items = append(items, item.item())
+	}
+	return items
+}
+
+func (b *itemBody) item() order.Item {
+	return order.Item{Product: *b.ProductID, Amount: int(*b.Amount)}
+}
+
+type presence bool
+
+const (
+	required presence = true
+	optional presence = false
+)
+
+// readBody decodes a request's body into the struct that into points to, and returns the body as it came.
+func (a *api) readBody(c *gin.Context, into any, p presence) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, a.MaxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &inputError{is: errBodyTooLarge, detail: fmt.Sprintf("A body may have at most %d bytes.", a.MaxBody)}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errBodyTimeout
+	case err != nil:
+		return nil, &inputError{is: errMalformedJSON, detail: "The body ended before it was complete."}
+	case len(body) == 0 && p == optional:
+		return nil, nil
+	case len(body) == 0:
+		return nil, &inputError{is: errMalformedJSON, detail: "The body is empty; a JSON object is needed."}
+	case !declaredJSON(c.Request.Header):
+		return nil, errNotJSON
+	}
+	return body, decode(body, into)
+}
+
+// declaredJSON tells whether the body is plain JSON in UTF-8, the only encoding that JSON between systems has
+// (RFC 8259, 8.1).
+func declaredJSON(h http.Header) bool {
+	mediaType, parameters, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil || mediaType != mediaJSON {
+		return false
+	}
+	for name, v := range parameters {
+		if name != "charset" || !strings.EqualFold(v, "utf-8") {
+			return false
+		}
+	}
+	coding := h.Get("Content-Encoding")
+	return coding == "" || strings.EqualFold(coding, "identity")
+}
+
+// What can be wrong with a request before the order is asked.
+var (
+	errNotJSON        = errors.New("the body is not declared as JSON")
+	errBodyTooLarge   = errors.New("the body is too large")
+	errBodyTimeout    = errors.New("the body did not arrive in time")
+	errMalformedJSON  = errors.New("the body is not well-formed JSON")
+	errUnknownField   = errors.New("the body has an unknown field")
+	errDuplicateField = errors.New("the body has a field twice")
+	errWrongType      = errors.New("the body has a value of the wrong type")
+	errMissingField   = errors.New("the body lacks a field")
+	errInvalidQuery   = errors.New("the query is invalid")
+)
+
+// inputError says what is wrong with a request's input, and where.
+type inputError struct {
+	is     error // one of the above
+	detail string
+	errors []fieldError
+}
+
+func (e *inputError) Error() string {
+	if e.detail == "" {
+		return e.is.Error()
+	}
+	return e.is.Error() + ": " + e.detail
+}
+
+func (e *inputError) Unwrap() error { return e.is }
