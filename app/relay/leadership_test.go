@@ -134,7 +134,7 @@ func TestARelayWhoseLeaseRanOutPublishesNothingMore(t *testing.T) {
 		defer stopFirst()
 		w.save("a", 1)
 		time.Sleep(time.Second)
-		asleep.Store(true) // its renewals hang; whatever else it does still works
+		asleep.Store(true) // its renewals hang; its other calls still work
 		second := w.options("second")
 		successor := &broker{}
 		second.Publisher = successor

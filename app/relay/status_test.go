@@ -53,7 +53,7 @@ func TestTheStatusOfARelayIsWhatItDoes(t *testing.T) {
 	})
 }
 
-// A broker that takes nothing stops the relay in the middle of its work; whoever watches must not have to wait.
+// A broker that takes nothing blocks the relay in the middle of its work. Status must not wait for it.
 func TestTheStatusOfARelayThatIsStuckSaysSinceWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
