@@ -1,7 +1,7 @@
-// Package eventjson is the published language: how the events of an order look to everyone outside this process.
-// Stores write it into the outbox, brokers carry it, consumers read it. The names and fields here are a promise to
-// strangers; the types in core/order are free to change behind it. How the language itself may change stands in
-// docs/adr/0011; upcast.go reads what was written before it did.
+// Package eventjson is the published language: the JSON form of an order's events outside this process. Stores write
+// it to the outbox, brokers carry it, consumers read it. Its names and fields are a promise to other programs; the
+// types in core/order may change independently. docs/adr/0011 says how the language itself may change; upcast.go reads
+// old events.
 package eventjson
 
 import (
@@ -16,18 +16,18 @@ import (
 	"hexorders/ports"
 )
 
-// AggregateType names what the events are about.
+// AggregateType is the type of the aggregate that the events belong to.
 const AggregateType = "order"
 
-// ErrUnknownType says that a message is of a type this version of the program does not know.
+// ErrUnknownType means that this version of the program does not know the type of a message.
 var ErrUnknownType = errors.New("unknown event type")
 
-// envelope stands in every payload, so that a reader without headers still knows what it holds.
+// envelope is part of every payload, so that a reader without headers can still identify the event.
 type envelope struct {
 	OrderID    string    `json:"orderId"`
 	Version    int       `json:"version"`
 	OccurredAt time.Time `json:"occurredAt"`
-	Schema     int       `json:"schema,omitzero"` // of the type's payload; not written means 1
+	Schema     int       `json:"schema,omitzero"` // of the type's payload; omitted means 1
 }
 
 type item struct {
@@ -57,8 +57,7 @@ type cancelled struct {
 	Reason string `json:"reason"`
 }
 
-// decoders is the table of type names, from the outside in, each for the newest schema; encode is its mirror, and a test
-// holds them together.
+// decoders has a decoder of the newest schema for each type name. encode is its inverse; a test keeps them consistent.
 var decoders = map[string]func(payload []byte) (order.Event, error){
 	"OrderCreated": decoder(func(p basket) order.Event {
 		return order.Created{ID: p.OrderID, Buyer: p.BuyerID, Items: items(p.Items), At: p.OccurredAt}
@@ -105,7 +104,7 @@ func encode(id string, version int, event order.Event) (typeName string, payload
 	return "", nil
 }
 
-// Messages are an order's uncommitted changes as messages, in version order, with the trace parent of ctx. A store
+// Messages returns an order's uncommitted changes as messages, in version order, with the trace parent of ctx. A store
 // calls it in Save.
 func Messages(ctx context.Context, o *order.Order) ([]ports.Message, error) {
 	changes := o.Changes()
@@ -134,8 +133,8 @@ func Messages(ctx context.Context, o *order.Order) ([]ports.Message, error) {
 	return messages, nil
 }
 
-// Event reads a message back, of whichever schema: fields that are not known are passed over. Errors: ErrUnknownType,
-// ErrNewerSchema, or what is wrong with the JSON.
+// Event decodes a message of any known schema. It ignores unknown fields. Errors: ErrUnknownType, ErrNewerSchema, or
+// an error of the JSON decoder.
 func Event(m ports.Message) (order.Event, error) {
 	decode, ok := decoders[m.Type]
 	if !ok {

@@ -6,24 +6,24 @@ import (
 	"fmt"
 )
 
-// ErrNewerSchema says that a message was written by a newer version of the program than this one: its schema number is
-// not known here, and guessing what it says is not safe.
+// ErrNewerSchema means that a newer version of the program wrote the message: its schema is unknown here, and guessing
+// its meaning is not safe.
 var ErrNewerSchema = errors.New("event schema is newer than this program knows")
 
-// upcasters turn a payload of an old schema into one of the next: the first of a type makes schema 2 of schema 1, the
-// second 3 of 2, and so on. The newest schema of a type is what they lead to; a type without any is at schema 1.
+// upcasters convert a payload from one schema to the next: the first of a type converts schema 1 to 2, the second 2 to
+// 3, and so on. A type without upcasters is at schema 1.
 var upcasters = map[string][]upcaster{
 	"OrderCancelled": {onlyBuyersCancelled},
 }
 
 type upcaster func(fields map[string]json.RawMessage)
 
-// onlyBuyersCancelled: until schema 2 there was nobody else who could.
+// onlyBuyersCancelled adds "by": before schema 2 only the buyer could cancel.
 func onlyBuyersCancelled(fields map[string]json.RawMessage) {
 	fields["by"] = json.RawMessage(`"buyer"`)
 }
 
-// Schemas are the types of the published language, each with its newest schema. Those before it are still read.
+// Schemas returns the types of the published language, each with its newest schema. Older schemas are still read.
 func Schemas() map[string]int {
 	newest := make(map[string]int, len(decoders))
 	for typeName := range decoders {
@@ -32,7 +32,7 @@ func Schemas() map[string]int {
 	return newest
 }
 
-// upcast makes a payload one of the newest schema. One that is already stays as it is.
+// upcast converts a payload to the newest schema. It returns a payload of that schema unchanged.
 func upcast(typeName string, payload []byte) ([]byte, error) {
 	head := &struct{ Schema int }{1}
 	if err := json.Unmarshal(payload, &head); err != nil {
@@ -44,9 +44,9 @@ func upcast(typeName string, payload []byte) ([]byte, error) {
 	steps := upcasters[typeName]
 	switch newest := len(steps) + 1; {
 	case head.Schema < 1:
-		return nil, fmt.Errorf("schema %d: there is none below 1", head.Schema)
+		return nil, fmt.Errorf("schema %d: schemas begin at 1", head.Schema)
 	case head.Schema > newest:
-		return nil, fmt.Errorf("schema %d, known are 1 to %d: %w", head.Schema, newest, ErrNewerSchema)
+		return nil, fmt.Errorf("schema %d, this program knows 1 to %d: %w", head.Schema, newest, ErrNewerSchema)
 	case head.Schema == newest:
 		return payload, nil
 	}

@@ -1,5 +1,7 @@
-// Package prometheus shows Prometheus what the service does. It is handed what it watches, as functions and as ports
-// that it wraps, so nobody who is watched knows of it. docs/operate.md says what each metric means.
+// Package prometheus exports the service's metrics. cmd passes it the functions and ports that it observes, so the
+// observed packages do not depend on it. docs/operate.md explains each metric.
+//
+// Read prometheus.go (requests and saves), relay.go, then views.go.
 package prometheus
 
 import (
@@ -19,7 +21,7 @@ import (
 	"hexorders/ports"
 )
 
-// Metrics are those of one process.
+// Metrics are the metrics of one process.
 type Metrics struct {
 	registry *prometheus.Registry
 	log      *slog.Logger
@@ -28,7 +30,7 @@ type Metrics struct {
 	commits  prometheus.Histogram
 }
 
-// New makes the metrics that every process has. nil means slog.Default().
+// New makes the metrics that every process has. A nil log means slog.Default().
 func New(log *slog.Logger) *Metrics {
 	if log == nil {
 		log = slog.Default()
@@ -38,16 +40,16 @@ func New(log *slog.Logger) *Metrics {
 		log:      log,
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "hexorders_http_request_duration_seconds",
-			Help:    "Time from a request's header to its answer.",
+			Help:    "Time from receiving a request's header to the end of its response.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"method", "route", "status"}),
 		saves: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hexorders_saves_total",
-			Help: "Saves of an order, by what became of them.",
+			Help: "Saves of an order, by result.",
 		}, []string{"result"}),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "hexorders_commit_saves",
-			Help:    "Saves that were committed together, in one transaction of MongoDB.",
+			Help:    "Saves committed together in one MongoDB transaction.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
 		}),
 	}
@@ -58,7 +60,7 @@ func New(log *slog.Logger) *Metrics {
 	return m
 }
 
-// Handler answers a scrape. Part of the metrics is better than none, so what cannot be read is logged and left out.
+// Handler answers a scrape. A metric that cannot be read is logged and left out; the others are still served.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(m.log.Handler(), slog.LevelWarn),
@@ -66,39 +68,39 @@ func (m *Metrics) Handler() http.Handler {
 	})
 }
 
-// Requests is asked once for each route, and the function that it returns is called after each request. The labels
-// must come from a bounded set: a route's pattern, never a path.
+// Requests is called once for each route. The function that it returns is called after each request. Label values must
+// come from a bounded set: a route's pattern, never a path.
 func (m *Metrics) Requests(method, route string) func(status int, took time.Duration) {
 	ofRoute := m.requests.MustCurryWith(prometheus.Labels{"method": method, "route": route})
-	var byStatus [600]atomic.Pointer[prometheus.Observer] // looked up once each; 0 is for what is no status
+	var byStatus [600]atomic.Pointer[prometheus.Observer] // each is looked up once; 0 is for an invalid status
 	return func(status int, took time.Duration) {
 		if status < 100 || status >= len(byStatus) {
 			status = 0
 		}
-		known := byStatus[status].Load()
-		if known == nil {
+		cached := byStatus[status].Load()
+		if cached == nil {
 			label := "invalid"
 			if status > 0 {
 				label = strconv.Itoa(status)
 			}
 			observer := ofRoute.WithLabelValues(label)
-			known = &observer
-			byStatus[status].Store(known)
+			cached = &observer
+			byStatus[status].Store(cached)
 		}
-		(*known).Observe(took.Seconds())
+		(*cached).Observe(took.Seconds())
 	}
 }
 
-// Committed is told how many saves were committed together.
+// Committed records how many saves were committed together.
 func (m *Metrics) Committed(saves int) { m.commits.Observe(float64(saves)) }
 
-// Orders counts the saves of a store.
+// Orders wraps a store and counts its saves.
 func (m *Metrics) Orders(store ports.OrderStore) ports.OrderStore {
 	return &orders{
 		OrderStore:  store,
 		committed:   m.saves.WithLabelValues("committed"),
 		conflict:    m.saves.WithLabelValues("conflict"),
-		repeated:    m.saves.WithLabelValues("repeated"),
+		duplicate:   m.saves.WithLabelValues("duplicate"),
 		unavailable: m.saves.WithLabelValues("unavailable"),
 		interrupted: m.saves.WithLabelValues("interrupted"),
 		failed:      m.saves.WithLabelValues("failed"),
@@ -107,7 +109,7 @@ func (m *Metrics) Orders(store ports.OrderStore) ports.OrderStore {
 
 type orders struct {
 	ports.OrderStore
-	committed, conflict, repeated, unavailable, interrupted, failed prometheus.Counter
+	committed, conflict, duplicate, unavailable, interrupted, failed prometheus.Counter
 }
 
 func (s *orders) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
@@ -118,10 +120,10 @@ func (s *orders) Save(ctx context.Context, o *order.Order, key ports.Idempotency
 	case errors.Is(err, ports.ErrConflict):
 		s.conflict.Inc()
 	case errors.Is(err, ports.ErrDuplicateRequest):
-		s.repeated.Inc()
+		s.duplicate.Inc()
 	case errors.Is(err, ports.ErrUnavailable):
 		s.unavailable.Inc()
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded): // the client left, or its time was up
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded): // the client disconnected, or the request timed out
 		s.interrupted.Inc()
 	default:
 		s.failed.Inc()

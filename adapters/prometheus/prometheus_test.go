@@ -58,7 +58,7 @@ func TestEverySaveIsCountedByItsResult(t *testing.T) {
 	for err, want := range map[error]string{
 		nil: "committed",
 		fmt.Errorf("save order a: %w", ports.ErrConflict):                          "conflict",
-		fmt.Errorf("save order a: %w", ports.ErrDuplicateRequest):                  "repeated",
+		fmt.Errorf("save order a: %w", ports.ErrDuplicateRequest):                  "duplicate",
 		fmt.Errorf("save order a: %w", ports.ErrUnavailable):                       "unavailable",
 		fmt.Errorf("save order a: %w: %w", ports.ErrUnavailable, context.Canceled): "unavailable",
 		fmt.Errorf("save order a: %w", context.Canceled):                           "interrupted",
@@ -69,7 +69,7 @@ func TestEverySaveIsCountedByItsResult(t *testing.T) {
 		if got := m.Orders(answering{err: err}).Save(t.Context(), nil, ports.IdempotencyKey{}); !errors.Is(got, err) {
 			t.Errorf("Save: got error %v, want %v", got, err)
 		}
-		for _, result := range []string{"committed", "conflict", "repeated", "unavailable", "interrupted", "failed"} {
+		for _, result := range []string{"committed", "conflict", "duplicate", "unavailable", "interrupted", "failed"} {
 			count := 0.0
 			if result == want {
 				count = 1

@@ -10,11 +10,11 @@ import (
 	"hexorders/ports"
 )
 
-// Relay is what there is to ask about a relay. Both functions are asked when somebody scrapes, and at no other time.
+// Relay observes a relay. Both functions are called during a scrape only.
 type Relay struct {
 	Status func() ports.RelayStatus
-	// Unread estimates how many committed messages the relay has not been handed yet, and when the oldest of them
-	// occurred; zero when there is none.
+	// Unread estimates how many committed messages the outbox has not given to the relay yet, and when the oldest of
+	// them occurred; the zero time when there is none.
 	Unread func(context.Context) (messages int, oldest time.Time, err error)
 }
 
@@ -22,12 +22,12 @@ type Relay struct {
 func (m *Metrics) Watch(r Relay) { m.registry.MustRegister(&relay{Relay: r}) }
 
 const (
-	unreadEvery   = 5 * time.Second // however often somebody scrapes, the store is not asked more often than that
-	unreadTimeout = 2 * time.Second // well below the 10 s after which Prometheus gives a scrape up
+	unreadEvery   = 5 * time.Second // the shortest interval between two calls of Unread, even with more frequent scrapes
+	unreadTimeout = 2 * time.Second // well below the 10 s after which Prometheus cancels a scrape
 )
 
-// relay collects. What a relay knows only while it holds the lease is left out while another holds it: the numbers of
-// the time before would stand beside the other's for ever.
+// relay is the collector of a relay's metrics. Values that a relay knows only while it holds the lease are left out
+// while another process holds it; stale values would stay beside the other's for ever.
 type relay struct {
 	Relay
 
@@ -39,15 +39,15 @@ type relay struct {
 }
 
 var (
-	leaseHeld      = desc("lease_held", "1 when this process holds the lease and so publishes, 0 when it stands by.")
-	lagMessages    = desc("lag_messages", "Messages that are committed and neither acknowledged by the broker nor parked; an estimate.")
-	lagSeconds     = desc("lag_seconds", "Age of the oldest message that is neither acknowledged by the broker nor parked, 0 without one.")
-	parkedOrders   = desc("parked_orders", "Orders whose messages wait for an operator because the broker refused one.")
+	leaseHeld      = desc("lease_held", "1 when this process holds the lease and publishes, 0 when it stands by.")
+	lagMessages    = desc("lag_messages", "Committed messages that are neither acknowledged by the broker nor parked; an estimate.")
+	lagSeconds     = desc("lag_seconds", "Age of the oldest message that is neither acknowledged by the broker nor parked; 0 when there is none.")
+	parkedOrders   = desc("parked_orders", "Orders that wait for an operator because the broker refused one of their messages.")
 	parkedMessages = desc("parked_messages", "Messages of the parked orders.")
-	published      = desc("published_total", "Messages that the broker has acknowledged, repeats included.")
+	published      = desc("published_total", "Messages that the broker acknowledged, duplicates included.")
 	redelivered    = desc("redelivered_total", "Parked messages that were sent again and acknowledged.")
-	publishErrors  = desc("publish_errors_total", "Tries to publish that failed, each followed by another.")
-	refused        = desc("refused_total", "Tries to publish that the broker refused permanently.")
+	publishErrors  = desc("publish_errors_total", "Failed attempts to publish; each is retried.")
+	refused        = desc("refused_total", "Attempts to publish that the broker refused permanently.")
 )
 
 func desc(name, help string) *prometheus.Desc {
@@ -80,14 +80,14 @@ func (r *relay) Collect(to chan<- prometheus.Metric) {
 	send(parkedMessages, prometheus.GaugeValue, float64(s.ParkedMessages))
 	messages, oldest, err := r.unread()
 	if err != nil {
-		return // no lag is better than one that leaves out what cannot be seen
+		return // a lag without the unread messages would be wrong
 	}
 	if oldest.IsZero() || !s.OldestInFlightAt.IsZero() && s.OldestInFlightAt.Before(oldest) {
 		oldest = s.OldestInFlightAt
 	}
 	age := 0.0
 	if !oldest.IsZero() {
-		age = max(0, time.Since(oldest).Seconds()) // the clock of whoever saved it may run ahead
+		age = max(0, time.Since(oldest).Seconds()) // the clock of the process that saved it may run ahead
 	}
 	send(lagMessages, prometheus.GaugeValue, float64(s.InFlight+messages))
 	send(lagSeconds, prometheus.GaugeValue, age)

@@ -10,7 +10,7 @@ import (
 	"hexorders/ports"
 )
 
-// WatchProjection adds a projection's metrics to those of the process. status is asked when somebody scrapes.
+// WatchProjection adds a projection's metrics to those of the process. status is called during a scrape.
 func (m *Metrics) WatchProjection(status func() ports.ProjectionStatus) {
 	prometheus.WrapRegistererWith(prometheus.Labels{"view": string(status().View)}, m.registry).MustRegister(projection{status})
 }
@@ -19,14 +19,15 @@ type projection struct{ status func() ports.ProjectionStatus }
 
 var (
 	viewApplied        = viewDesc("applied_total", "Events that took effect in the view.")
-	viewRepeats        = viewDesc("repeats_total", "Events that were delivered again and left out.")
-	viewHeld           = viewDesc("held_total", "Events that were kept back, for one before them or for an operator.")
-	viewConflicts      = viewDesc("conflicts_total", "Batches that another consumer of the view was faster with, each followed by another try.")
-	viewErrors         = viewDesc("errors_total", "Tries to read or to commit a batch that failed, each followed by another.")
-	viewForeign        = viewDesc("foreign_total", "Messages of the topic that are no events of an order, and are passed over.")
-	viewParkedOrders   = viewDesc("parked_orders", "Orders that the view keeps events back of: one cannot be applied, or is missing.")
+	viewRepeats        = viewDesc("repeats_total", "Duplicate events that were skipped.")
+	viewHeld           = viewDesc("held_total", "Events that were held, for a missing earlier one or for an operator.")
+	viewConflicts      = viewDesc("conflicts_total", "Batches that another consumer of the view committed first; each is read again.")
+	viewErrors         = viewDesc("errors_total", "Failed attempts to read or commit a batch; each is retried.")
+	viewForeign        = viewDesc("foreign_total", "Unrecognised messages in the topic: not order events, and skipped.")
+	viewParkedOrders   = viewDesc("parked_orders", "Orders whose events the view holds, because one cannot be applied or is missing.")
 	viewParkedMessages = viewDesc("parked_messages", "Events of the parked orders.")
-	viewAge            = prometheus.NewDesc("hexorders_view_age_seconds", "For how long the view may not have heard of everything.", []string{"view"}, nil)
+	viewAge            = prometheus.NewDesc("hexorders_view_age_seconds",
+		"Time since the view last included every event.", []string{"view"}, nil)
 )
 
 func viewDesc(name, help string) *prometheus.Desc {
@@ -53,13 +54,13 @@ func (p projection) Collect(to chan<- prometheus.Metric) {
 	send(viewErrors, prometheus.CounterValue, float64(s.Failed))
 	send(viewForeign, prometheus.CounterValue, float64(s.Foreign))
 	if s.Generation == 0 {
-		return // it has seen nothing yet
+		return // it has not read anything yet
 	}
 	send(viewParkedOrders, prometheus.GaugeValue, float64(s.ParkedOrders))
 	send(viewParkedMessages, prometheus.GaugeValue, float64(s.ParkedMessages))
 }
 
-// WatchViews adds how old the views are, which is the store's to say: a projection knows its share of the topic only.
+// WatchViews adds the age of the views. The store reports it, because a projection knows only its own partitions.
 func (m *Metrics) WatchViews(freshness func(context.Context, ports.View, string) (ports.Freshness, error)) {
 	m.registry.MustRegister(&views{freshness: freshness})
 }
@@ -74,10 +75,10 @@ type views struct {
 
 func (v *views) Describe(to chan<- *prometheus.Desc) { to <- viewAge }
 
-// Collect leaves out what nobody can say: a view that is not filled, or a store that does not answer.
+// Collect leaves out a view whose age is unknown: it is not filled, or the store does not answer.
 func (v *views) Collect(to chan<- prometheus.Metric) {
 	for view, asOf := range v.ages() {
-		age := max(0, time.Since(asOf).Seconds()) // the clock of whoever fills it may run ahead
+		age := max(0, time.Since(asOf).Seconds()) // the clock of the process that fills it may run ahead
 		to <- prometheus.MustNewConstMetric(viewAge, prometheus.GaugeValue, age, string(view))
 	}
 }
