@@ -73,7 +73,7 @@ func Open(path string) (*Store, error) {
 
 func (s *Store) Close() error { return s.file.Close() }
 
-// lock lets one call work at a time. Whoever waits may have to wait for the disk, and stops when ctx ends.
+// lock lets one call work at a time. A caller may have to wait for the disk, and stops waiting when ctx ends.
 func (s *Store) lock(ctx context.Context) error {
 	if ctx.Err() == nil {
 		select {
@@ -87,7 +87,7 @@ func (s *Store) lock(ctx context.Context) error {
 
 func (s *Store) unlock() { <-s.turn }
 
-// Get makes the order anew from its events, and so hands out a copy.
+// Get makes the order from its events, and so hands out a copy.
 func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
 	if err := s.lock(ctx); err != nil {
 		return nil, fmt.Errorf("get order %q: %w", id, err)
@@ -99,7 +99,7 @@ func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
 	return order.Replay(s.events[id])
 }
 
-// Save is a transaction because it keeps the lock: nothing comes between the look at the version and the commit.
+// Save is a transaction because it keeps the lock: no other save comes between reading the version and the commit.
 func (s *Store) Save(ctx context.Context, o *order.Order, _ ports.IdempotencyKey) error {
 	messages, err := eventjson.Messages(ctx, o)
 	if err != nil || len(messages) == 0 {
@@ -194,7 +194,7 @@ func (s *Store) since(ctx context.Context, n int) (messages []ports.Message, gro
 	return s.log[n:], s.grown, nil
 }
 
-// write puts a line behind the committed ones, in the place of whatever a failure or a crash has left there.
+// write puts a line behind the committed ones and overwrites what a failure or a crash has left there.
 func (s *Store) write(l line) error {
 	text, err := json.Marshal(l)
 	if err != nil {
@@ -214,7 +214,7 @@ func (s *Store) write(l line) error {
 	return nil
 }
 
-// read takes in the committed lines. One without an end is what a crash has left: nobody was told that it is saved.
+// read takes in the committed lines. A line without an end is left by a crash: no caller was told that it is saved.
 func (s *Store) read() error {
 	for r := bufio.NewReader(s.file); ; {
 		text, err := r.ReadBytes('\n')
