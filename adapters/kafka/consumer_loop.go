@@ -25,7 +25,15 @@ const (
 	// pollEvery is the interval between two polls while the handler runs. librdkafka serves the group in a poll.
 	// Fetching is paused before the first of them.
 	pollEvery = time.Second
+	// checkEndsEvery is the longest interval between two looks at the ends of the partitions.
+	checkEndsEvery = 5 * time.Second
+	// stalledAfter is how long a broker may report more records in a partition while none of them comes. librdkafka was
+	// seen to fetch nothing, without an error, after Kafka had been away in the middle of a rebalance.
+	stalledAfter = 20 * time.Second
 )
+
+// errStalled means that a partition has more records, its broker answers, and none of the records comes.
+var errStalled = errors.New("the consumer gets no more records of a partition that has some")
 
 // errTooLong is the reason why a batch is delivered again although the handler may have finished it.
 var errTooLong = errors.New("the handler was still running when its partitions had to be handed over")
@@ -42,6 +50,7 @@ type consumerLoop struct {
 	log        *slog.Logger
 	connection *connectionLog
 	waitFor    time.Duration // how long the handler may take before its partitions are revoked
+	stalled    time.Duration // stalledAfter, less in tests
 
 	ctx          context.Context // Subscribe's
 	assigned     map[int32]*partitionState
@@ -50,6 +59,7 @@ type consumerLoop struct {
 	unrecognised unrecognisedRecords
 	call         *handlerCall // nil while the handler does not run
 	lastCallAt   time.Time    // when the last call ended; zero before the first
+	lastCheckAt  time.Time    // when checkEnds last ran
 	paused       bool
 	broken       error             // the reason why the loop ends
 	warned       map[string]string // the last error logged with each message
@@ -60,6 +70,8 @@ type partitionState struct {
 	next    int64 // the offset to read next; -1 when only librdkafka knows it
 	handled int64 // the offset from which a new consumer continues; -1 when it is unknown
 	end     bool  // the partition has no more records
+
+	behindSince time.Time // since then the broker reports more records and none has come; zero when that is not so
 }
 
 // handlerCall is a running call of the handler.
@@ -83,7 +95,7 @@ func (l *consumerLoop) run(ctx context.Context, partitions []int32) error {
 	} else if err := l.consumer.Subscribe(l.topic, l.rebalance); err != nil {
 		return l.replaceBecause(err)
 	}
-	l.lastCallAt = time.Now()
+	l.lastCallAt, l.lastCheckAt = time.Now(), time.Now()
 	for first := true; ; first = false {
 		if err := l.gather(first); err != nil {
 			return err
@@ -138,6 +150,11 @@ func (l *consumerLoop) gather(first bool) error {
 		if len(l.gathered) >= ports.MaxBatch || l.bytes >= maxBatchBytes {
 			return nil
 		}
+		if time.Since(l.lastCheckAt) >= checkEndsEvery { // one partition may be stalled while the others keep it busy
+			if l.checkEnds(); l.broken != nil {
+				return l.broken
+			}
+		}
 		timeout := pollFor
 		if len(l.gathered) > 0 {
 			timeout = 0
@@ -173,7 +190,7 @@ func (l *consumerLoop) handleEvent(event kafka.Event) {
 	case kafka.PartitionEOF:
 		l.connection.reached()
 		if at := l.assigned[e.Partition]; at != nil {
-			at.next, at.end = int64(e.Offset), true
+			at.next, at.end, at.behindSince = int64(e.Offset), true, time.Time{}
 		}
 	case kafka.OffsetsCommitted:
 		switch {
@@ -205,7 +222,7 @@ func (l *consumerLoop) collect(record *kafka.Message) {
 	if at == nil || record.TopicPartition.Error != nil {
 		return
 	}
-	at.next, at.end = int64(record.TopicPartition.Offset)+1, false
+	at.next, at.end, at.behindSince = int64(record.TopicPartition.Offset)+1, false, time.Time{}
 	message, err := unwrap(record)
 	if err != nil {
 		l.unrecognised.add(err)
@@ -244,6 +261,9 @@ func (l *consumerLoop) deliver() error {
 	l.lastCallAt = time.Now()
 	if l.paused {
 		l.paused = false
+		for _, at := range l.assigned { // nothing was fetched for the sake of the handler
+			at.behindSince = time.Time{}
+		}
 		if err := l.consumer.Resume(l.partitions()); err != nil && l.broken == nil {
 			l.broken = l.replaceBecause(err)
 		}
@@ -363,8 +383,10 @@ func (l *consumerLoop) awaitHandler() {
 }
 
 // checkEnds asks the broker which partitions have more records. Without an assignment it asks whether the topic still
-// exists.
+// exists. A partition that stays behind for stalledAfter, while its broker answers, ends the loop: a new consumer
+// fetches from it again.
 func (l *consumerLoop) checkEnds() {
+	l.lastCheckAt = time.Now()
 	var partitions []int32
 	for partition := range l.assigned {
 		partitions = append(partitions, partition)
@@ -382,7 +404,17 @@ func (l *consumerLoop) checkEnds() {
 	}
 	for partition, at := range l.assigned {
 		end, found := ends[int(partition)]
-		at.end = err == nil && found && at.next >= 0 && at.next >= end
+		known := err == nil && found && at.next >= 0
+		at.end = known && at.next >= end
+		switch {
+		case !known || at.end:
+			at.behindSince = time.Time{}
+		case at.behindSince.IsZero():
+			at.behindSince = time.Now()
+		case time.Since(at.behindSince) >= l.stalled:
+			l.broken = l.replaceBecause(fmt.Errorf("%w: partition %d, at offset %d of %d for %s", errStalled, partition,
+				at.next, end, time.Since(at.behindSince).Round(time.Millisecond)))
+		}
 	}
 	if err == nil {
 		l.connection.reached()

@@ -42,5 +42,8 @@ func (*Subscriber) Subscribe(context.Context, string, ports.Resume, func(context
 // Ends says that this program cannot talk to Kafka.
 func (*Subscriber) Ends(context.Context) (map[int]int64, error) { return nil, errNoCgo }
 
+// Stalls is 0.
+func (*Subscriber) Stalls() int64 { return 0 }
+
 // Close does nothing.
 func (*Publisher) Close() error { return nil }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -28,6 +29,7 @@ type Subscriber struct {
 	// it must hand over. After that the broker removes it from the group.
 	maxPoll time.Duration
 	closing sync.WaitGroup // consumers that are not closed yet; one may outlive its Subscribe
+	stalls  atomic.Int64
 }
 
 // closeTimeout is how long Subscribe waits, once its context has ended, for its consumer to leave the group. While
@@ -73,7 +75,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 	pause.MaxInterval = 2 * time.Second
 	for {
 		l := &consumerLoop{
-			topic: s.options.Topic, group: group, resume: resume, log: s.log, waitFor: s.maxPoll * 3 / 4,
+			topic: s.options.Topic, group: group, resume: resume, log: s.log, waitFor: s.maxPoll * 3 / 4, stalled: stalledAfter,
 			handle: func(ctx context.Context, b ports.Batch) error {
 				err := handle(ctx, b)
 				if err == nil {
@@ -96,6 +98,9 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 				read[int(partition)] = at.handled
 			}
 		}
+		if errors.Is(err, errStalled) {
+			s.stalls.Add(1)
+		}
 		s.log.Warn("the Kafka consumer is replaced by a new one", "topic", s.options.Topic, "group", group, "err", err)
 		select {
 		case <-time.After(pause.NextBackOff()):
@@ -104,6 +109,9 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 		}
 	}
 }
+
+// Stalls is how many consumers were replaced because they got no more records of a partition that had some.
+func (s *Subscriber) Stalls() int64 { return s.stalls.Load() }
 
 // runConsumer runs one consumer until it ends or has to be replaced.
 func (s *Subscriber) runConsumer(ctx context.Context, l *consumerLoop) error {

@@ -105,7 +105,9 @@ func (a *topicAdmin) ends(ctx context.Context, partitions []int32) (map[int]int6
 	for _, partition := range partitions {
 		asked[kafka.TopicPartition{Topic: &topic, Partition: partition}] = kafka.LatestOffsetSpec
 	}
-	result, err := a.client.ListOffsets(ctx, asked, kafka.SetAdminRequestTimeout(requestTimeout))
+	// As for the consumer, what a hanging transaction of somebody else holds back is not there yet.
+	result, err := a.client.ListOffsets(ctx, asked, kafka.SetAdminRequestTimeout(requestTimeout),
+		kafka.SetAdminIsolationLevel(kafka.IsolationLevelReadCommitted))
 	if err != nil {
 		return nil, fmt.Errorf("the ends of topic %s: %w", topic, err)
 	}

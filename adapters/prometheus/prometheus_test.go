@@ -193,6 +193,7 @@ func complete() *Metrics {
 		Unread: func(context.Context) (int, time.Time, error) { return 0, time.Time{}, nil },
 	})
 	m.WatchProjection(func() ports.ProjectionStatus { return ports.ProjectionStatus{View: ports.OrderSummary, Generation: 1} })
+	m.WatchStalls(func() int64 { return 1 })
 	m.WatchViews(func(context.Context, ports.View, string) (ports.Freshness, error) {
 		return ports.Freshness{AsOf: time.Now()}, nil
 	})

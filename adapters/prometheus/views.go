@@ -60,6 +60,14 @@ func (p projection) Collect(to chan<- prometheus.Metric) {
 	send(viewParkedMessages, prometheus.GaugeValue, float64(s.ParkedMessages))
 }
 
+// WatchStalls adds how many of the broker's consumers were replaced because they got nothing though there was something.
+func (m *Metrics) WatchStalls(stalls func() int64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "hexorders_consumer_stalls_total",
+		Help: "Consumers that were replaced because they got no more records of a partition that had some.",
+	}, func() float64 { return float64(stalls()) }))
+}
+
 // WatchViews adds the age of the views. The store reports it, because a projection knows only its own partitions.
 func (m *Metrics) WatchViews(freshness func(context.Context, ports.View, string) (ports.Freshness, error)) {
 	m.registry.MustRegister(&views{freshness: freshness})

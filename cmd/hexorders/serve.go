@@ -167,6 +167,9 @@ func (s *Service) openProjections() error {
 	if err != nil {
 		return err
 	}
+	if watched, ok := subscriber.(interface{ Stalls() int64 }); ok {
+		s.metrics.WatchStalls(watched.Stalls)
+	}
 	for _, view := range ports.AllViews {
 		p := app.NewProjection(projection(&s.config, s.storage, subscriber, view, s.log))
 		s.projections = append(s.projections, p)
