@@ -9,301 +9,329 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
 	"hexorders/ports"
 )
 
-// The committer makes one transaction of the saves that are waiting at that moment: group commit (DeWitt et al.,
-// "Implementation Techniques for Main Memory Database Systems", SIGMOD 1984, section 5.2). A commit waits for the
-// journal and for a majority however little is in it, and each of its commands is a round trip; 64 savers share four
-// of those where each would have paid for its own. It never waits for more to come, so that a lone saver pays nothing.
+// The committer commits all queued saves in one transaction: group commit (DeWitt et al., "Implementation Techniques for
+// Main Memory Database Systems", SIGMOD 1984, section 5.2). A commit waits for the journal and for a majority whatever its
+// size, and each command is a round trip: 64 concurrent saves share four round trips instead of making four each. The
+// committer never waits for more saves to come, so a lone save pays nothing.
 //
-// Savers do not hurt each other:
+// Saves do not affect each other:
 //
-//   - A stale save is ErrConflict, one whose key is taken ErrDuplicateRequest, and the others are committed without them.
-//   - When a batch fails and it is not the commit that failed, each of its saves goes on alone, with its own tries and
-//     its own error.
-//   - An order is in one transaction at a time. What waits behind it is stale once that is committed, and is told so
-//     without a question to the server. So is a key of a request, and what waits behind it is repeated.
-//   - Who leaves while waiting is not saved. Who leaves later is waited for by the others, not the other way round.
+//   - A stale save gets ErrConflict, one whose key is taken ErrDuplicateRequest. The rest of the batch is committed.
+//   - If a batch fails before its commit, each of its saves is committed alone, with its own retries and its own error.
+//   - An order is in at most one transaction at a time. A save that is queued behind it is stale once the transaction is
+//     committed, and gets ErrConflict without a question to the server. So does a save under an idempotency key that is in
+//     a transaction, with ErrDuplicateRequest.
+//   - A caller whose context ends while its save is queued is not saved. Once its save is in a batch, the batch is not
+//     cancelled for its sake; only when all callers of a batch have left does its transaction end.
 //
-// There is a goroutine only while there is something to commit.
+// The worker goroutine runs only while saves are queued.
 type committer struct {
-	store    *saver
-	maxBatch int
-	room     chan struct{} // holds one for each save from Save to its answer
+	client  *mongo.Client
+	layout  documentLayout
+	results *resultStore
+	options Options       // with the defaults filled in
+	slots   chan struct{} // one for each save from commit to its result
 
-	mu      sync.Mutex
-	waiting []*saving           // oldest first
-	busy    map[string]struct{} // orders that are in a transaction
-	keys    map[string]struct{} // of requests that are in a transaction; none is ""
-	working bool
-	closed  bool
+	mu         sync.Mutex
+	queue      []*pendingSave      // oldest first
+	busyOrders map[string]struct{} // orders that are in a transaction
+	busyKeys   map[string]struct{} // idempotency keys that are in a transaction, never ""
+	working    bool                // the worker runs
+	closed     bool
 
-	running sync.WaitGroup // the worker, and saves that go on alone
+	running sync.WaitGroup // the worker, and saves that are committed alone
 }
 
 const (
 	defaultMaxBatch = 256
-	// maxBatchBytes bounds what a transaction writes, and what is thrown away when it fails.
+	// maxBatchBytes bounds the size of a transaction, and so how much is repeated when it fails.
 	maxBatchBytes = 4 << 20
-	// maxSaving bounds how many saves are waiting or under way. Those who come later wait for room.
-	maxSaving = 1024
+	// maxPending bounds how many saves are queued or in a transaction. Further callers wait for a slot.
+	maxPending = 1024
 )
 
-// saving is a save, and the caller who waits for it.
-type saving struct {
-	*write
+// pendingSave is a save in the queue or in a batch, and the caller who waits for its result.
+type pendingSave struct {
+	save    *encodedSave
 	ctx     context.Context // the caller's
-	claimed atomic.Bool     // by the committer, who saves it, or by the caller, who left before that
-	batch   *batch          // once claimed by the committer
-	answer  chan error      // holds one, so that the committer never waits for a caller who has left
+	claimed atomic.Bool     // by the worker, which commits it, or by the caller, whose context ended first
+	batch   *batch          // once claimed by the worker
+	result  chan error      // buffered, so that the committer never waits for a caller who has left
 }
 
-// claim reports whether it was still to be had.
-func (s *saving) claim() bool { return !s.claimed.Swap(true) }
+// claim reports whether the caller of claim is the first.
+func (p *pendingSave) claim() bool { return !p.claimed.Swap(true) }
 
-// batch is a transaction's saves. It ends early when the last of its callers has left.
+// batch is the saves of one transaction.
 type batch struct {
-	saves   []*saving
+	pending []*pendingSave
 	ctx     context.Context
-	abandon context.CancelFunc
-	callers atomic.Int32
+	cancel  context.CancelFunc
+	callers atomic.Int32 // who still wait
 }
 
+// leave cancels the batch when its last caller leaves.
 func (b *batch) leave() {
 	if b.callers.Add(-1) == 0 {
-		b.abandon()
+		b.cancel()
 	}
 }
 
-func (b *batch) writes() []*write {
-	writes := make([]*write, len(b.saves))
-	for i, s := range b.saves {
-		writes[i] = s.write
+func (b *batch) saves() []*encodedSave {
+	saves := make([]*encodedSave, len(b.pending))
+	for i, p := range b.pending {
+		saves[i] = p.save
 	}
-	return writes
+	return saves
 }
 
-func newCommitter(s *saver, maxBatch int) *committer {
-	return &committer{store: s, maxBatch: maxBatch, room: make(chan struct{}, maxSaving),
-		busy: make(map[string]struct{}), keys: make(map[string]struct{})}
+func newCommitter(client *mongo.Client, layout documentLayout, results *resultStore, o Options) *committer {
+	return &committer{
+		client: client, layout: layout, results: results, options: o, slots: make(chan struct{}, maxPending),
+		busyOrders: make(map[string]struct{}), busyKeys: make(map[string]struct{}),
+	}
 }
 
-// save returns once w is committed or refused, or ctx has ended: with the context's error alone when nothing was begun.
-func (c *committer) save(ctx context.Context, w *write) error {
+// commit returns once the save is committed or rejected, or ctx has ended. The context's error alone means that nothing
+// was written.
+func (c *committer) commit(ctx context.Context, save *encodedSave) error {
+	if c.options.MaxBatch == 1 {
+		return c.commitAlone(ctx, save)
+	}
 	select {
-	case c.room <- struct{}{}:
+	case c.slots <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	s := &saving{write: w, ctx: ctx, answer: make(chan error, 1)}
+	p := &pendingSave{save: save, ctx: ctx, result: make(chan error, 1)}
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
-		<-c.room
+		<-c.slots
 		return fmt.Errorf("%w: the store is closed", ports.ErrUnavailable)
 	}
-	c.waiting = append(c.waiting, s)
-	c.employ()
+	c.queue = append(c.queue, p)
+	c.startWorker()
 	c.mu.Unlock()
 
 	select {
-	case err := <-s.answer:
+	case err := <-p.result:
 		return err
 	case <-ctx.Done():
 	}
-	if s.claim() {
+	if p.claim() {
 		return ctx.Err()
 	}
-	// It is under way. What becomes of it is worth waiting for, as long as a server that works would take.
+	// The save is in a transaction. Wait for its outcome, but no longer than a healthy server needs.
 	c.mu.Lock()
-	b := s.batch
+	b := p.batch
 	c.mu.Unlock()
 	b.leave()
-	patience := time.NewTimer(grace)
-	defer patience.Stop()
+	timeout := time.NewTimer(grace)
+	defer timeout.Stop()
 	select {
-	case err := <-s.answer:
+	case err := <-p.result:
 		return err
-	case <-patience.C:
-		return fmt.Errorf("%w: nobody knows yet what becomes of it: %w", ports.ErrUnavailable, ctx.Err())
+	case <-timeout.C:
+		return fmt.Errorf("%w: the outcome of the save is not known yet: %w", ports.ErrUnavailable, ctx.Err())
 	}
 }
 
-// employ makes sure that somebody looks after what is waiting. c.mu is held.
-func (c *committer) employ() {
-	if !c.working && len(c.waiting) > 0 {
+// startWorker starts the worker unless it runs already or nothing is queued. c.mu is held.
+func (c *committer) startWorker() {
+	if !c.working && len(c.queue) > 0 {
 		c.working = true
-		c.running.Go(c.work)
+		c.running.Go(c.commitBatches)
 	}
 }
 
-// work makes one batch after the other, until nothing is waiting. Two at a time were measured to be no faster: they are
-// half as large.
-func (c *committer) work() {
+// commitBatches is the worker: it commits one batch after the other until the queue is empty. Two batches at a time were
+// measured to be no faster, because each is half as large.
+func (c *committer) commitBatches() {
 	for {
-		// Those who were answered by the last commit may be about to come back: letting them run once makes larger
-		// batches. It is no wait, for where nobody is about to run it ends at once.
+		// Callers whose saves were just committed may save again at once. To yield once makes larger batches; it costs
+		// nothing when no other goroutine is ready.
 		runtime.Gosched()
 		c.mu.Lock()
-		b := c.take()
+		b := c.takeBatch()
 		c.working = b != nil
 		c.mu.Unlock()
 		if b == nil {
 			return
 		}
-		c.commit(b)
+		c.commitBatch(b)
 	}
 }
 
-// take claims the saves of the next transaction, nil when there is none to be made now. c.mu is held.
-func (c *committer) take() *batch {
+// takeBatch claims the saves of the next transaction; nil means that none can be committed now. c.mu is held.
+func (c *committer) takeBatch() *batch {
 	b, size := &batch{}, 0
-	rest := c.waiting[:0]
-	for _, s := range c.waiting {
-		_, busy := c.busy[s.id]
-		_, inFlight := c.keys[s.key]
+	rest := c.queue[:0]
+	for _, p := range c.queue {
+		_, orderBusy := c.busyOrders[p.save.id]
+		_, keyBusy := c.busyKeys[p.save.key]
 		switch {
-		case busy, inFlight, len(b.saves) == c.maxBatch, len(b.saves) > 0 && size+s.size > maxBatchBytes:
-			rest = append(rest, s)
-		case s.claim():
-			s.batch = b
-			b.saves = append(b.saves, s)
-			c.busy[s.id] = struct{}{}
-			if s.key != "" {
-				c.keys[s.key] = struct{}{}
+		case orderBusy, keyBusy, len(b.pending) == c.options.MaxBatch, len(b.pending) > 0 && size+p.save.size > maxBatchBytes:
+			rest = append(rest, p)
+		case p.claim():
+			p.batch = b
+			b.pending = append(b.pending, p)
+			c.busyOrders[p.save.id] = struct{}{}
+			if p.save.key != "" {
+				c.busyKeys[p.save.key] = struct{}{}
 			}
-			size += s.size
+			size += p.save.size
 		default:
-			<-c.room // its caller has left
+			<-c.slots // its caller has left
 		}
 	}
-	clear(c.waiting[len(rest):]) // lets go of the writes
-	c.waiting = rest
-	if len(b.saves) == 0 {
+	clear(c.queue[len(rest):]) // releases the saves
+	c.queue = rest
+	if len(b.pending) == 0 {
 		return nil
 	}
-	b.callers.Store(int32(len(b.saves)))
-	b.ctx, b.abandon = context.WithTimeout(context.Background(), c.store.timeout)
+	b.callers.Store(int32(len(b.pending)))
+	b.ctx, b.cancel = context.WithTimeout(context.Background(), c.options.Timeout)
 	return b
 }
 
-// commit brings every save of a batch to its answer, or sends it on alone.
-func (c *committer) commit(b *batch) {
-	defer b.abandon()
-	err := c.try(b)
+// commitBatch brings each save of a batch to its result, or hands it to commitAlone.
+func (c *committer) commitBatch(b *batch) {
+	defer b.cancel()
+	err := c.commitTogether(b)
 	if errors.Is(err, ports.ErrConflict) || errors.Is(err, ports.ErrDuplicateRequest) {
-		if err = c.dropRefused(b); err == nil && len(b.saves) > 0 {
-			err = c.try(b)
+		if err = c.rejectStaleAndDuplicate(b); err == nil && len(b.pending) > 0 {
+			err = c.commitTogether(b)
 		}
 	}
 	if err == nil || b.ctx.Err() != nil || isCommitError(err) && !hasLabel(err, transientTransaction) {
-		// What is wrong with a commit is wrong for all.
-		c.settle(b.saves, err)
+		// A commit that fails concerns all saves of its batch.
+		c.finish(b.pending, err)
 		return
 	}
-	for _, s := range b.saves {
+	for _, p := range b.pending {
 		c.running.Go(func() {
-			c.settle([]*saving{s}, c.store.commit(s.ctx, s.write))
+			c.finish([]*pendingSave{p}, c.commitAlone(p.ctx, p.save))
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.employ()
+			c.startWorker()
 		})
 	}
 }
 
-// try commits a batch. A transient error is worth a second try: what two processes save at the same moment, say.
-func (c *committer) try(b *batch) error {
-	err := transaction(b.ctx, c.store.client, 2, func(ctx context.Context) error { return c.store.put(ctx, b.writes()...) })
+// commitTogether commits a batch in one transaction. It tries twice, because a transient error often comes from another
+// process that saves at the same moment.
+func (c *committer) commitTogether(b *batch) error {
+	saves := b.saves()
+	err := runTransaction(b.ctx, c.client, 2, func(ctx context.Context) error { return c.insertOrUpdate(ctx, saves) })
 	if err == nil {
-		c.store.committed(len(b.saves))
+		c.options.Committed(len(saves))
 	}
 	return err
 }
 
-// dropRefused finds out whose order has moved on and whose key is taken, and answers them.
-func (c *committer) dropRefused(b *batch) error {
-	var keys []string
-	for _, s := range b.saves {
-		if s.key != "" {
-			keys = append(keys, s.key)
-		}
+// commitAlone commits one save in a transaction of its own.
+func (c *committer) commitAlone(ctx context.Context, save *encodedSave) error {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	saves := []*encodedSave{save}
+	err := runTransaction(ctx, c.client, untilDeadline, func(ctx context.Context) error { return c.insertOrUpdate(ctx, saves) })
+	if err == nil {
+		c.options.Committed(1)
 	}
-	var taken map[string]bool
-	if len(keys) > 0 {
-		var err error
-		if taken, err = c.store.taken(b.ctx, keys); err != nil {
-			return err
-		}
+	return err
+}
+
+// insertOrUpdate inserts or updates all documents of these saves; it runs inside a transaction. Errors: ErrConflict when an
+// order is not at the version that it was loaded with, ErrDuplicateRequest when a key is taken. The server does not say
+// which save is to blame.
+func (c *committer) insertOrUpdate(ctx context.Context, saves []*encodedSave) error {
+	if err := c.results.insert(ctx, saves); err != nil {
+		return err
 	}
-	moved, err := c.store.layout.stale(b.ctx, b.writes())
+	return c.layout.insertOrUpdate(ctx, saves)
+}
+
+// rejectStaleAndDuplicate finds the stale saves and those whose key is taken, and takes them out of the batch.
+func (c *committer) rejectStaleAndDuplicate(b *batch) error {
+	saves := b.saves()
+	taken, err := c.results.findTaken(b.ctx, saves)
 	if err != nil {
 		return err
 	}
-	var fresh, stale, repeated []*saving
-	for _, s := range b.saves {
+	moved, err := c.layout.findStale(b.ctx, saves)
+	if err != nil {
+		return err
+	}
+	var fresh, stale, duplicate []*pendingSave
+	for _, p := range b.pending {
 		switch {
-		case taken[s.key]:
-			repeated = append(repeated, s)
-		case moved[s.id]:
-			stale = append(stale, s)
+		case taken[p.save.key]:
+			duplicate = append(duplicate, p)
+		case moved[p.save.id]:
+			stale = append(stale, p)
 		default:
-			fresh = append(fresh, s)
+			fresh = append(fresh, p)
 		}
 	}
-	b.saves = fresh
-	c.settle(stale, ports.ErrConflict)
-	c.settle(repeated, ports.ErrDuplicateRequest)
+	b.pending = fresh
+	c.finish(stale, ports.ErrConflict)
+	c.finish(duplicate, ports.ErrDuplicateRequest)
 	return nil
 }
 
-// settle answers saves. Once they are committed, those who wait to save the same orders, or under the same keys, have come
-// too late, and are told so without a question to the server.
-func (c *committer) settle(saves []*saving, err error) {
-	committed, taken := make(map[string]int, len(saves)), make(map[string]bool)
+// finish gives saves their result. After a commit it also rejects the queued saves of the same orders, which are stale now,
+// and those under the same keys, which are duplicates.
+func (c *committer) finish(done []*pendingSave, err error) {
+	committed, taken := make(map[string]int, len(done)), make(map[string]bool)
 	c.mu.Lock()
-	for _, s := range saves {
-		delete(c.busy, s.id)
-		delete(c.keys, s.key)
-		committed[s.id] = s.version
-		taken[s.key] = s.key != ""
+	for _, p := range done {
+		delete(c.busyOrders, p.save.id)
+		delete(c.busyKeys, p.save.key)
+		committed[p.save.id] = p.save.version
+		taken[p.save.key] = p.save.key != ""
 	}
-	var late, repeated []*saving
+	var stale, duplicate []*pendingSave
 	if err == nil {
-		rest := c.waiting[:0]
-		for _, s := range c.waiting {
+		rest := c.queue[:0]
+		for _, p := range c.queue {
 			switch {
-			case !taken[s.key] && s.loaded >= committed[s.id]:
-				rest = append(rest, s)
-			case !s.claim():
-				<-c.room // its caller has left
-			case taken[s.key]:
-				repeated = append(repeated, s)
+			case !taken[p.save.key] && p.save.loaded >= committed[p.save.id]:
+				rest = append(rest, p)
+			case !p.claim():
+				<-c.slots // its caller has left
+			case taken[p.save.key]:
+				duplicate = append(duplicate, p)
 			default:
-				late = append(late, s)
+				stale = append(stale, p)
 			}
 		}
-		clear(c.waiting[len(rest):])
-		c.waiting = rest
+		clear(c.queue[len(rest):])
+		c.queue = rest
 	}
 	c.mu.Unlock()
-	for _, s := range saves {
-		c.answer(s, err)
+	for _, p := range done {
+		c.respond(p, err)
 	}
-	for _, s := range repeated {
-		c.answer(s, ports.ErrDuplicateRequest)
+	for _, p := range duplicate {
+		c.respond(p, ports.ErrDuplicateRequest)
 	}
-	for _, s := range late {
-		c.answer(s, ports.ErrConflict)
+	for _, p := range stale {
+		c.respond(p, ports.ErrConflict)
 	}
 }
 
-func (c *committer) answer(s *saving, err error) {
-	s.answer <- err
-	<-c.room
+func (c *committer) respond(p *pendingSave, err error) {
+	p.result <- err
+	<-c.slots
 }
 
-// close waits for what is under way and what is waiting.
+// close waits for the saves that are queued or in a transaction. Later ones get ErrUnavailable.
 func (c *committer) close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closed = true

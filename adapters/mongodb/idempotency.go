@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -12,8 +13,14 @@ import (
 	"hexorders/ports"
 )
 
-// A stored result is old by the server's clock alone. The server deletes old ones in its own time, once a minute or so; until
-// then they are there, and nothing reads them.
+// resultStore is the ports.IdempotencyStore of both stores: the result of a request under its idempotency key.
+type resultStore struct {
+	collection *mongo.Collection
+	timeout    time.Duration
+}
+
+// Only the server's clock decides whether a stored result is expired. The server deletes expired ones about once a minute;
+// until then all queries filter them out.
 var (
 	kept    = bson.D{{Key: "$subtract", Value: bson.A{"$$NOW", ports.ResultsKept.Milliseconds()}}}
 	current = bson.D{{Key: "$gt", Value: bson.A{"$keptAt", kept}}}
@@ -28,13 +35,13 @@ func prepareResults(ctx context.Context, results *mongo.Collection) error {
 	return fail(ctx, "create the index of the stored results", err)
 }
 
-// StoredResult implements ports.IdempotencyStore.
-func (s *saver) StoredResult(ctx context.Context, key string) (ports.StoredResult, error) {
+// find is the StoredResult of both stores.
+func (r *resultStore) find(ctx context.Context, key string) (ports.StoredResult, error) {
 	const doing = "get a stored result"
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	bounded, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	var d resultDocument
-	err := s.results.FindOne(bounded, bson.D{{Key: "_id", Value: key}, {Key: "$expr", Value: current}}).Decode(&d)
+	err := r.collection.FindOne(bounded, bson.D{{Key: "_id", Value: key}, {Key: "$expr", Value: current}}).Decode(&d)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return ports.StoredResult{}, fmt.Errorf("%s: %w", doing, ports.ErrNotFound)
 	}
@@ -45,38 +52,57 @@ func (s *saver) StoredResult(ctx context.Context, key string) (ports.StoredResul
 	return ports.StoredResult{Key: ports.IdempotencyKey{Value: d.Key, Fingerprint: d.Fingerprint}, Order: o}, fail(ctx, doing, err)
 }
 
-// storeResult puts the result where there is none, or an old one. A current one stays as it is.
-func storeResult(w *write) mongo.WriteModel {
-	result := bson.D{{Key: "$mergeObjects", Value: bson.A{
-		bson.D{{Key: "$literal", Value: w.result}}, // a name in it may begin with a dollar sign
-		bson.D{{Key: "keptAt", Value: "$$NOW"}},
-	}}}
-	replace := mongo.Pipeline{{{Key: "$replaceWith", Value: bson.D{{Key: "$cond", Value: bson.A{current, "$$ROOT", result}}}}}}
-	return mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: w.key}}).SetUpdate(replace).SetUpsert(true)
-}
-
-// keep writes stored results. Error: ErrDuplicateRequest when one of the keys is taken.
-func (s *saver) keep(ctx context.Context, results []mongo.WriteModel) error {
-	written, err := s.results.BulkWrite(ctx, results)
+// insert inserts the results of those saves that have a key, inside a transaction. Error: ErrDuplicateRequest when one of
+// the keys is taken.
+func (r *resultStore) insert(ctx context.Context, saves []*encodedSave) error {
+	var inserts []mongo.WriteModel
+	for _, s := range saves {
+		if s.key != "" {
+			inserts = append(inserts, insertResult(s))
+		}
+	}
+	if len(inserts) == 0 {
+		return nil
+	}
+	done, err := r.collection.BulkWrite(ctx, inserts)
 	switch {
-	case mongo.IsDuplicateKeyError(err): // another has taken it at the same moment
+	case mongo.IsDuplicateKeyError(err): // another process has inserted it at the same moment
 		return ports.ErrDuplicateRequest
 	case err != nil:
 		return err
-	case written.UpsertedCount+written.ModifiedCount < int64(len(results)):
+	case done.UpsertedCount+done.ModifiedCount < int64(len(inserts)):
 		return ports.ErrDuplicateRequest
 	}
 	return nil
 }
 
-// taken are those of the keys under which there is a current result.
-func (s *saver) taken(ctx context.Context, keys []string) (map[string]bool, error) {
-	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: keys}}}, {Key: "$expr", Value: current}}
-	return idsOf(ctx, s.results, filter)
+// insertResult inserts a result, or replaces an expired one. It leaves a current one unchanged.
+func insertResult(s *encodedSave) mongo.WriteModel {
+	result := bson.D{{Key: "$mergeObjects", Value: bson.A{
+		bson.D{{Key: "$literal", Value: s.result}}, // a name in it may begin with a dollar sign
+		bson.D{{Key: "keptAt", Value: "$$NOW"}},
+	}}}
+	replace := mongo.Pipeline{{{Key: "$replaceWith", Value: bson.D{{Key: "$cond", Value: bson.A{current, "$$ROOT", result}}}}}}
+	return mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: s.key}}).SetUpdate(replace).SetUpsert(true)
 }
 
-// idsOf are the ids of the documents that a filter finds.
-func idsOf(ctx context.Context, c *mongo.Collection, filter bson.D) (map[string]bool, error) {
+// findTaken returns those keys of the saves under which a current result is stored.
+func (r *resultStore) findTaken(ctx context.Context, saves []*encodedSave) (map[string]bool, error) {
+	var keys []string
+	for _, s := range saves {
+		if s.key != "" {
+			keys = append(keys, s.key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: keys}}}, {Key: "$expr", Value: current}}
+	return findIDs(ctx, r.collection, filter)
+}
+
+// findIDs returns the ids of the documents that match a filter.
+func findIDs(ctx context.Context, c *mongo.Collection, filter bson.D) (map[string]bool, error) {
 	cursor, err := c.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
 	if err != nil {
 		return nil, err

@@ -63,7 +63,7 @@ func (v *Views) commit(ctx context.Context, g generation, c ports.Change, look b
 	if err != nil {
 		return err
 	}
-	return transaction(ctx, v.db.Client(), commitTries, func(ctx context.Context) error {
+	return runTransaction(ctx, v.db.Client(), commitTries, func(ctx context.Context) error {
 		// A generation that is dropped meanwhile makes one of the next commands fail, and then this one is tried again.
 		p, err := v.pointer(ctx, g.View)
 		if err != nil {
@@ -102,7 +102,7 @@ func (v *Views) commit(ctx context.Context, g generation, c ports.Change, look b
 			{g.entries, "update", "updates", s.entries, false},
 			{g.buyers, "update", "updates", s.buyers, false}, // last, for others may want to add to the same
 		} {
-			n, err := run(ctx, w.to, w.command, w.list, w.statements)
+			n, err := runCommands(ctx, w.to, w.command, w.list, w.statements)
 			if err != nil {
 				return err
 			}

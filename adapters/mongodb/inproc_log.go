@@ -85,7 +85,7 @@ func (t *Topic) append(ctx context.Context, messages []ports.Message) error {
 	case <-bounded.Done():
 		return bounded.Err()
 	}
-	err := transaction(bounded, t.db.Client(), untilDeadline, func(ctx context.Context) error {
+	err := runTransaction(bounded, t.db.Client(), untilDeadline, func(ctx context.Context) error {
 		more := bson.D{{Key: "$inc", Value: bson.D{{Key: "end", Value: int64(len(messages))}}}}
 		var before struct{ End int64 }
 		if err := t.end.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: topicID}}, more).Decode(&before); err != nil {
@@ -98,8 +98,7 @@ func (t *Topic) append(ctx context.Context, messages []ports.Message) error {
 				return err
 			}
 		}
-		_, err := run(ctx, t.topic, "insert", "documents", documents)
-		return err
+		return insertAll(ctx, t.topic, documents)
 	})
 	if err == nil {
 		t.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -15,16 +16,19 @@ import (
 	"hexorders/ports"
 )
 
-// EventStore implements ports.OrderStore, ports.IdempotencyStore and ports.History. It keeps nothing of an order but its events,
-// and folds them whenever the order is asked for.
+// EventStore implements ports.OrderStore, ports.IdempotencyStore and ports.History. It stores an order's events, and folds
+// them when the order is loaded; a snapshot every 100 events saves time and holds no data of its own.
 //
-// The events are laid out as the messages of an outbox, because that is what they are too: the relay follows them as they
-// are (EventLog), and so does whatever else reads an outbox. They are never deleted.
+// The events have the layout of outbox messages, so the relay, and any other reader of an outbox, follows them as they are
+// (EventLog). They are never deleted.
 //
-// What keeps two savers apart is that an event's version is there once: the second one's cannot be inserted.
+// A save is rejected if another one came first, because an event's version is unique and cannot be inserted twice.
 type EventStore struct {
-	*saver
+	events    *mongo.Collection
 	snapshots *snapshots
+	results   *resultStore
+	committer *committer
+	timeout   time.Duration
 }
 
 var (
@@ -33,15 +37,20 @@ var (
 	_ ports.History          = (*EventStore)(nil)
 )
 
-// NewEventStore needs a database that Connect has prepared. Options.MaxBatch and all others mean what they mean for Store.
+// NewEventStore needs a database that Connect has prepared.
 func NewEventStore(db *mongo.Database, o Options) *EventStore {
-	s := &EventStore{}
-	s.saver = newSaver(db, eventsCollection, o, s)
-	s.snapshots = &snapshots{collection: db.Collection(snapshotsCollection), timeout: s.timeout}
+	o = o.withDefaults()
+	s := &EventStore{
+		events:    db.Collection(eventsCollection),
+		snapshots: &snapshots{collection: db.Collection(snapshotsCollection), timeout: o.Timeout},
+		results:   &resultStore{db.Collection(resultsCollection), o.Timeout},
+		timeout:   o.Timeout,
+	}
+	s.committer = newCommitter(db.Client(), eventLayout{s.events}, s.results, o)
 	return s
 }
 
-// EventLog is the outbox of an EventStore: all that an Outbox is, without Trim.
+// EventLog is the outbox of an EventStore. It has no Trim, because the events are the orders.
 type EventLog struct {
 	ports.Outbox
 	ports.Backlog
@@ -56,7 +65,7 @@ func NewEventLog(db *mongo.Database, o OutboxOptions) *EventLog {
 // Save implements ports.OrderStore.
 func (s *EventStore) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	loaded := o.Version() - len(o.Changes())
-	if err := s.saver.Save(ctx, o, key); err != nil {
+	if err := saveOrder(ctx, s.committer, o, key); err != nil {
 		return err
 	}
 	if o.Version()/snapshotEvery > loaded/snapshotEvery {
@@ -65,16 +74,26 @@ func (s *EventStore) Save(ctx context.Context, o *order.Order, key ports.Idempot
 	return nil
 }
 
-// Close is the saver's, and waits for the snapshots too.
+// StoredResult implements ports.IdempotencyStore.
+func (s *EventStore) StoredResult(ctx context.Context, key string) (ports.StoredResult, error) {
+	return s.results.find(ctx, key)
+}
+
+// Messages implements ports.History.
+func (s *EventStore) Messages(ctx context.Context, orderID string, after, limit int) ([]ports.Message, error) {
+	return findHistory(ctx, s.events, s.timeout, orderID, after, limit)
+}
+
+// Close is that of Store, and waits for the snapshots too.
 func (s *EventStore) Close(ctx context.Context) error {
-	if err := s.saver.Close(ctx); err != nil {
+	if err := s.committer.close(ctx); err != nil {
 		return err
 	}
 	return s.snapshots.close(ctx)
 }
 
-// Get implements ports.OrderStore. It reads the newest events first, as many as are not in a snapshot when none was lost:
-// so the whole of a short order is one question to the server, and of a long one two, the second for the snapshot.
+// Get implements ports.OrderStore. It reads the newest events first, as many as may come after a snapshot. So a short order
+// takes one query and a long one two, the second for the snapshot.
 func (s *EventStore) Get(ctx context.Context, id string) (*order.Order, error) {
 	doing := "get order " + id
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
@@ -97,8 +116,11 @@ func (s *EventStore) Get(ctx context.Context, id string) (*order.Order, error) {
 		if snapshot = known[id]; snapshot != nil {
 			after = snapshot.Version
 		}
-		if after < from-1 { // it was lost, or cannot be read any more
-			between := bson.D{{Key: "aggregateid", Value: id}, {Key: "version", Value: bson.D{{Key: "$gt", Value: after}, {Key: "$lt", Value: from}}}}
+		if after < from-1 { // the snapshot was lost, or has another format
+			between := bson.D{
+				{Key: "aggregateid", Value: id},
+				{Key: "version", Value: bson.D{{Key: "$gt", Value: after}, {Key: "$lt", Value: from}}},
+			}
 			older, err := s.find(bounded, between, byVersion, 0)
 			if err != nil {
 				return nil, fail(ctx, doing, err)
@@ -111,21 +133,21 @@ func (s *EventStore) Get(ctx context.Context, id string) (*order.Order, error) {
 		return nil, fmt.Errorf("%s: %w", doing, err)
 	}
 	if folded := len(newest); folded > snapshotEvery {
-		s.snapshots.take(o) // so that the next one has less to do
+		s.snapshots.take(o) // so that the next Get reads less
 	}
 	return o, nil
 }
 
-// newestFirst is byVersion from behind.
+// newestFirst is byVersion reversed.
 var newestFirst = bson.D{{Key: "aggregateid", Value: -1}, {Key: "version", Value: -1}}
 
-// eventBatch is more than most answers have, so that one question is enough. The server sends at most 16 MB at a time.
+// eventBatch is large, so that most loads take one round trip. The server sends at most 16 MB at a time.
 const eventBatch = 10_000
 
-// find reads events, at most so many; 0 is no limit.
+// find reads at most limit events; 0 means all.
 func (s *EventStore) find(ctx context.Context, filter, sort bson.D, limit int) ([]ports.Message, error) {
 	find := options.Find().SetSort(sort).SetLimit(int64(limit)).SetBatchSize(eventBatch)
-	cursor, err := s.messages.Find(ctx, filter, find)
+	cursor, err := s.events.Find(ctx, filter, find)
 	if err != nil {
 		return nil, err
 	}
@@ -142,8 +164,8 @@ func (s *EventStore) find(ctx context.Context, filter, sort bson.D, limit int) (
 	return events, cursor.Err()
 }
 
-// fold makes an order of a snapshot, if there is one, and of the events, of which those in the snapshot are left out. The
-// others must be all that come after it.
+// fold builds an order from its snapshot, if there is one, and its events. It skips the events that are in the snapshot; the
+// others must follow it without a gap.
 func fold(snapshot *order.Snapshot, messages []ports.Message) (*order.Order, error) {
 	version := 0
 	if snapshot != nil {
@@ -169,53 +191,57 @@ func fold(snapshot *order.Snapshot, messages []ports.Message) (*order.Order, err
 	return order.Replay(events)
 }
 
-// encode implements layout.
-func (s *EventStore) encode(*write, orderDocument, []messageDocument) error { return nil }
+// eventLayout is the documentLayout of EventStore: the messages alone, which are the order's events.
+type eventLayout struct{ events *mongo.Collection }
 
-// put implements layout.
-func (s *EventStore) put(ctx context.Context, writes []*write) error {
-	var before bson.A // the events that orders were loaded up to: without them a save would leave a gap
-	for _, w := range writes {
-		if w.loaded > 0 {
-			before = append(before, eventID(w.id, w.loaded))
+// stateDocument implements documentLayout.
+func (eventLayout) stateDocument(orderDocument, int) any { return nil }
+
+// insertOrUpdate implements documentLayout.
+func (l eventLayout) insertOrUpdate(ctx context.Context, saves []*encodedSave) error {
+	var loaded bson.A // the events up to which the orders were loaded: if one is missing, the save would leave a gap
+	for _, s := range saves {
+		if s.loaded > 0 {
+			loaded = append(loaded, eventID(s.id, s.loaded))
 		}
 	}
-	if len(before) > 0 {
-		there, err := s.there(ctx, before)
+	if len(loaded) > 0 {
+		stored, err := l.findStored(ctx, loaded)
 		if err != nil {
 			return err
 		}
-		if len(there) < len(before) {
+		if len(stored) < len(loaded) {
 			return ports.ErrConflict
 		}
 	}
-	err := s.putMessages(ctx, writes)
+	err := insertMessages(ctx, l.events, saves)
 	if mongo.IsDuplicateKeyError(err) {
 		return ports.ErrConflict
 	}
 	return err
 }
 
-// stale implements layout: an order is as it was loaded when its event of that version is there, and the next is not.
-func (s *EventStore) stale(ctx context.Context, writes []*write) (map[string]bool, error) {
-	var asked bson.A
-	for _, w := range writes {
-		asked = append(asked, eventID(w.id, w.loaded), eventID(w.id, w.loaded+1))
+// findStale implements documentLayout. An order is at the version that it was loaded with if its event of that version is
+// stored and the next one is not.
+func (l eventLayout) findStale(ctx context.Context, saves []*encodedSave) (map[string]bool, error) {
+	var ids bson.A
+	for _, s := range saves {
+		ids = append(ids, eventID(s.id, s.loaded), eventID(s.id, s.loaded+1))
 	}
-	there, err := s.there(ctx, asked)
+	stored, err := l.findStored(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
 	stale := make(map[string]bool)
-	for _, w := range writes {
-		stale[w.id] = there[eventID(w.id, w.loaded)] != (w.loaded > 0) || there[eventID(w.id, w.loaded+1)]
+	for _, s := range saves {
+		stale[s.id] = stored[eventID(s.id, s.loaded)] != (s.loaded > 0) || stored[eventID(s.id, s.loaded+1)]
 	}
 	return stale, nil
 }
 
-// there tells which of these events are stored.
-func (s *EventStore) there(ctx context.Context, ids bson.A) (map[string]bool, error) {
-	return idsOf(ctx, s.messages, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
+// findStored returns which of these events are stored.
+func (l eventLayout) findStored(ctx context.Context, ids bson.A) (map[string]bool, error) {
+	return findIDs(ctx, l.events, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
 }
 
 func eventID(id string, version int) string { return id + "/" + strconv.Itoa(version) }

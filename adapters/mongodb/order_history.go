@@ -2,6 +2,7 @@ package mongodb
 
 import (
 	"context"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -10,13 +11,15 @@ import (
 	"hexorders/ports"
 )
 
-// Messages implements ports.History.
-func (s *saver) Messages(ctx context.Context, orderID string, after, limit int) ([]ports.Message, error) {
+// findHistory is the Messages of both stores.
+func findHistory(
+	ctx context.Context, c *mongo.Collection, timeout time.Duration, orderID string, after, limit int,
+) ([]ports.Message, error) {
 	doing := "history of order " + orderID
-	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	filter := bson.D{{Key: "aggregateid", Value: orderID}, {Key: "version", Value: bson.D{{Key: "$gt", Value: after}}}}
-	messages, err := findMessages(bounded, s.messages, filter, options.Find().SetLimit(int64(limit)))
+	messages, err := findMessages(bounded, c, filter, options.Find().SetLimit(int64(limit)))
 	return messages, fail(ctx, doing, err)
 }
 

@@ -3,8 +3,8 @@ package mongodb
 import (
 	"context"
 	"fmt"
-	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"hexorders/adapters/eventjson"
@@ -12,83 +12,97 @@ import (
 	"hexorders/ports"
 )
 
-// saver is what Store and EventStore have in common: how saves become transactions.
-type saver struct {
-	client    *mongo.Client
-	messages  *mongo.Collection
-	results   *mongo.Collection
-	timeout   time.Duration
-	committed func(saves int)
-	layout    layout
-	committer *committer // nil: each save has a transaction of its own
+// documentLayout is what Store and EventStore do differently with a save: which documents an order has. The committer
+// calls it; it does not know the committer.
+type documentLayout interface {
+	// stateDocument returns what to encode for the order's state, which was loaded at a version, 0 if it is new. nil means
+	// that this layout stores messages only.
+	stateDocument(state orderDocument, loaded int) any
+	// insertOrUpdate inserts or updates orders and messages inside a transaction. Error: ErrConflict when one of the
+	// orders is not at the version that it was loaded with.
+	insertOrUpdate(ctx context.Context, saves []*encodedSave) error
+	// findStale returns the ids of the orders that are not at the version that they were loaded with.
+	findStale(ctx context.Context, saves []*encodedSave) (map[string]bool, error)
 }
 
-// layout is how a store lays out what is saved, and how it tells whose order has moved on.
-type layout interface {
-	// encode adds to a write what put will need besides the messages, and to the messages what is found by.
-	encode(w *write, state orderDocument, messages []messageDocument) error
-	// put writes orders and messages, in a transaction. Error: ErrConflict when one of the orders is not as it was loaded.
-	put(ctx context.Context, writes []*write) error
-	// stale tells which orders are not as they were loaded, by id.
-	stale(ctx context.Context, writes []*write) (map[string]bool, error)
+// encodedSave is all that one Save commits, as BSON. The caller of Save encodes it, so that a save that cannot be encoded,
+// or that is too large, fails before it reaches a batch.
+type encodedSave struct {
+	id       string
+	loaded   int        // the version that the store must still have; 0 for a new order
+	version  int        // the version after the save
+	state    bson.Raw   // of layout.stateDocument
+	messages []bson.Raw // one an event
+	key      string     // the idempotency key; "" for none
+	result   bson.Raw   // to be stored under the key
+	size     int        // bytes
 }
 
-func newSaver(db *mongo.Database, messages string, o Options, l layout) *saver {
-	if o.Timeout <= 0 {
-		o.Timeout = callTimeout
-	}
-	if o.MaxBatch <= 0 {
-		o.MaxBatch = defaultMaxBatch
-	}
-	if o.Committed == nil {
-		o.Committed = func(int) {}
-	}
-	s := &saver{
-		client:    db.Client(),
-		messages:  db.Collection(messages),
-		results:   db.Collection(resultsCollection),
-		timeout:   o.Timeout,
-		committed: o.Committed,
-		layout:    l,
-	}
-	if o.MaxBatch > 1 {
-		s.committer = newCommitter(s, o.MaxBatch)
-	}
-	return s
-}
+// maxDocument is the server's limit, less what it and the driver add.
+const maxDocument = 16<<20 - 16<<10
 
-// Close waits until the saves that have begun are answered, or ctx ends. Later ones get ErrUnavailable. The client stays
-// open: it is its owner's.
-func (s *saver) Close(ctx context.Context) error {
-	if s.committer == nil {
-		return nil
-	}
-	return s.committer.close(ctx)
-}
-
-// Save implements ports.OrderStore.
-func (s *saver) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
-	changes := len(o.Changes())
-	if changes == 0 {
+// saveOrder is the Save of both stores: encode, then commit.
+func saveOrder(ctx context.Context, c *committer, o *order.Order, key ports.IdempotencyKey) error {
+	if len(o.Changes()) == 0 {
 		return nil
 	}
 	doing := "save order " + o.ID()
-	messages, err := eventjson.Messages(ctx, o)
+	save, err := encodeSave(ctx, c.layout, o, key)
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	w, err := s.newWrite(o, messages, key)
-	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
-	}
-	if s.committer != nil {
-		err = s.committer.save(ctx, w)
-	} else {
-		err = s.commit(ctx, w)
-	}
-	if err != nil {
+	if err := c.commit(ctx, save); err != nil {
 		return fail(ctx, doing, err)
 	}
 	o.Committed()
 	return nil
+}
+
+func encodeSave(ctx context.Context, layout documentLayout, o *order.Order, key ports.IdempotencyKey) (*encodedSave, error) {
+	messages, err := eventjson.Messages(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	s := &encodedSave{
+		id: o.ID(), loaded: o.Version() - len(messages), version: o.Version(), key: key.Value,
+		messages: make([]bson.Raw, len(messages)),
+	}
+	state := newOrderDocument(o)
+	if document := layout.stateDocument(state, s.loaded); document != nil {
+		if s.state, err = s.encode(document); err != nil {
+			return nil, err
+		}
+	}
+	if s.key != "" {
+		if s.result, err = s.encode(resultDocument{key.Value, key.Fingerprint, state}); err != nil {
+			return nil, err
+		}
+	}
+	for i, m := range messages {
+		if s.messages[i], err = s.encode(newMessageDocument(m)); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *encodedSave) encode(document any) (bson.Raw, error) {
+	raw, err := bson.Marshal(document)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxDocument {
+		return nil, fmt.Errorf("a document of %d bytes is too large for MongoDB, which takes %d", len(raw), maxDocument)
+	}
+	s.size += len(raw)
+	return raw, nil
+}
+
+// insertMessages inserts the messages of all saves with as few commands as their size allows.
+func insertMessages(ctx context.Context, c *mongo.Collection, saves []*encodedSave) error {
+	var messages []bson.Raw
+	for _, s := range saves {
+		messages = append(messages, s.messages...)
+	}
+	return insertAll(ctx, c, messages)
 }

@@ -1,6 +1,7 @@
 package mongodb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,24 +15,35 @@ import (
 	"hexorders/ports"
 )
 
-// Options of a store. The zero value is for production.
+// Options configures a Store or an EventStore. The zero value is for production.
 type Options struct {
-	// Timeout bounds each call, with everything that is tried again in it. 0 means 5 seconds. A save that meets a
-	// document which another process left locked when it died waits as long before it answers ErrUnavailable; the
-	// server opens such locks after its transactionLifetimeLimitSeconds, 60 by default.
+	// Timeout bounds each call with all its retries. 0 means 5 seconds. If a process that died has left a document locked, a
+	// save of that document waits for Timeout and then returns ErrUnavailable; the server opens such locks after its
+	// transactionLifetimeLimitSeconds, 60 by default.
 	Timeout time.Duration
-	// MaxBatch is how many saves may share a transaction. 1 gives each its own, as it would be without a committer; 0
-	// means 256.
+	// MaxBatch bounds how many saves share a transaction. 1 gives each save a transaction of its own; 0 means 256.
 	MaxBatch int
-	// Committed is called after each transaction with the number of saves in it. nil: nobody is told.
+	// Committed is called after each transaction with the number of its saves. It may be nil.
 	Committed func(saves int)
 }
 
-// Store implements ports.OrderStore, ports.IdempotencyStore and ports.History. It keeps each order's state in a document, and the
-// messages beside it.
+func (o Options) withDefaults() Options {
+	o.Timeout = cmp.Or(max(o.Timeout, 0), callTimeout)
+	o.MaxBatch = cmp.Or(max(o.MaxBatch, 0), defaultMaxBatch)
+	if o.Committed == nil {
+		o.Committed = func(int) {}
+	}
+	return o
+}
+
+// Store implements ports.OrderStore, ports.IdempotencyStore and ports.History. It stores each order's state in a document
+// and the order's messages in the outbox.
 type Store struct {
-	*saver
-	orders *mongo.Collection
+	orders    *mongo.Collection
+	messages  *mongo.Collection
+	results   *resultStore
+	committer *committer
+	timeout   time.Duration
 }
 
 var (
@@ -42,10 +54,35 @@ var (
 
 // NewStore needs a database that Connect has prepared.
 func NewStore(db *mongo.Database, o Options) *Store {
-	s := &Store{orders: db.Collection(ordersCollection)}
-	s.saver = newSaver(db, outboxCollection, o, s)
+	o = o.withDefaults()
+	s := &Store{
+		orders:   db.Collection(ordersCollection),
+		messages: db.Collection(outboxCollection),
+		results:  &resultStore{db.Collection(resultsCollection), o.Timeout},
+		timeout:  o.Timeout,
+	}
+	s.committer = newCommitter(db.Client(), stateLayout{s.orders, s.messages}, s.results, o)
 	return s
 }
+
+// Save implements ports.OrderStore.
+func (s *Store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
+	return saveOrder(ctx, s.committer, o, key)
+}
+
+// StoredResult implements ports.IdempotencyStore.
+func (s *Store) StoredResult(ctx context.Context, key string) (ports.StoredResult, error) {
+	return s.results.find(ctx, key)
+}
+
+// Messages implements ports.History.
+func (s *Store) Messages(ctx context.Context, orderID string, after, limit int) ([]ports.Message, error) {
+	return findHistory(ctx, s.messages, s.timeout, orderID, after, limit)
+}
+
+// Close waits until all saves that have started have their result, or until ctx ends. Later saves get ErrUnavailable. The
+// client belongs to the caller and stays open.
+func (s *Store) Close(ctx context.Context) error { return s.committer.close(ctx) }
 
 // Get implements ports.OrderStore.
 func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
@@ -64,50 +101,54 @@ func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
 	return o, fail(ctx, doing, err)
 }
 
-// encode implements layout: the order to be inserted or, when there is something to replace, the statement that does.
-func (s *Store) encode(w *write, state orderDocument, _ []messageDocument) (err error) {
-	var statement any = state
-	if w.loaded > 0 {
-		guard := bson.D{{Key: "_id", Value: w.id}, {Key: "version", Value: w.loaded}}
-		statement = bson.D{{Key: "q", Value: guard}, {Key: "u", Value: state}}
-	}
-	w.order, err = w.encode(statement)
-	return err
+// stateLayout is the documentLayout of Store: a document an order in orders, its messages in outbox.
+type stateLayout struct {
+	orders   *mongo.Collection
+	messages *mongo.Collection
 }
 
-// put implements layout.
-func (s *Store) put(ctx context.Context, writes []*write) error {
+// stateDocument implements documentLayout: the new order or, for a loaded one, the statement that replaces it.
+func (stateLayout) stateDocument(state orderDocument, loaded int) any {
+	if loaded == 0 {
+		return state
+	}
+	asLoaded := bson.D{{Key: "_id", Value: state.ID}, {Key: "version", Value: loaded}}
+	return bson.D{{Key: "q", Value: asLoaded}, {Key: "u", Value: state}}
+}
+
+// insertOrUpdate implements documentLayout.
+func (l stateLayout) insertOrUpdate(ctx context.Context, saves []*encodedSave) error {
 	var inserts, updates []bson.Raw
-	for _, w := range writes {
-		if w.loaded == 0 {
-			inserts = append(inserts, w.order)
+	for _, s := range saves {
+		if s.loaded == 0 {
+			inserts = append(inserts, s.state)
 		} else {
-			updates = append(updates, w.order)
+			updates = append(updates, s.state)
 		}
 	}
-	if _, err := run(ctx, s.orders, "insert", "documents", inserts); mongo.IsDuplicateKeyError(err) {
+	if err := insertAll(ctx, l.orders, inserts); mongo.IsDuplicateKeyError(err) {
 		return ports.ErrConflict
 	} else if err != nil {
 		return err
 	}
-	matched, err := run(ctx, s.orders, "update", "updates", updates)
+	matched, err := updateAll(ctx, l.orders, updates)
 	if err != nil {
 		return err
 	}
 	if matched < len(updates) {
 		return ports.ErrConflict
 	}
-	return s.putMessages(ctx, writes)
+	return insertMessages(ctx, l.messages, saves)
 }
 
-// stale implements layout.
-func (s *Store) stale(ctx context.Context, writes []*write) (map[string]bool, error) {
-	ids := make([]string, len(writes))
-	for i, w := range writes {
-		ids[i] = w.id
+// findStale implements documentLayout.
+func (l stateLayout) findStale(ctx context.Context, saves []*encodedSave) (map[string]bool, error) {
+	ids := make([]string, len(saves))
+	for i, s := range saves {
+		ids[i] = s.id
 	}
 	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}
-	cursor, err := s.orders.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "version", Value: 1}}))
+	cursor, err := l.orders.Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "version", Value: 1}}))
 	if err != nil {
 		return nil, err
 	}
@@ -123,8 +164,8 @@ func (s *Store) stale(ctx context.Context, writes []*write) (map[string]bool, er
 		versions[f.ID] = f.Version
 	}
 	stale := make(map[string]bool)
-	for _, w := range writes {
-		stale[w.id] = versions[w.id] != w.loaded
+	for _, s := range saves {
+		stale[s.id] = versions[s.id] != s.loaded
 	}
 	return stale, nil
 }

@@ -1,0 +1,56 @@
+package mongodb
+
+import (
+	"context"
+	"encoding/binary"
+	"strconv"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+)
+
+// The commands here take documents that are encoded already, and so replace the driver's InsertMany and BulkWrite: those
+// decode each document to look for its _id and copy it element by element. A save costs two fifths less processor time
+// without that.
+
+// insertAll inserts documents.
+func insertAll(ctx context.Context, c *mongo.Collection, documents []bson.Raw) error {
+	_, err := runCommands(ctx, c, "insert", "documents", documents)
+	return err
+}
+
+// updateAll runs update statements, {q: filter, u: update}, and returns how many documents they matched.
+func updateAll(ctx context.Context, c *mongo.Collection, statements []bson.Raw) (matched int, err error) {
+	return runCommands(ctx, c, "update", "updates", statements)
+}
+
+// runCommands sends a command with a list of statements, and more of them when the statements are larger than
+// maxBatchBytes. It returns the sum of their n: how many documents were inserted, matched or deleted.
+func runCommands(ctx context.Context, c *mongo.Collection, command, list string, statements []bson.Raw) (n int, err error) {
+	for len(statements) > 0 {
+		array := make([]byte, 4, 4096) // its length comes first
+		taken := 0
+		for _, statement := range statements {
+			if taken > 0 && len(array)+len(statement) > maxBatchBytes {
+				break
+			}
+			array = append(array, byte(bson.TypeEmbeddedDocument))
+			array = strconv.AppendInt(array, int64(taken), 10)
+			array = append(array, 0)
+			array = append(array, statement...)
+			taken++
+		}
+		array = append(array, 0)
+		binary.LittleEndian.PutUint32(array, uint32(len(array)))
+		var answer struct{ N int }
+		if err := c.Database().RunCommand(ctx, bson.D{
+			{Key: command, Value: c.Name()},
+			{Key: list, Value: bson.RawValue{Type: bson.TypeArray, Value: array}},
+		}).Decode(&answer); err != nil {
+			return n, err
+		}
+		n += answer.N
+		statements = statements[taken:]
+	}
+	return n, nil
+}
