@@ -8,7 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// ServerTime is what the primary's clock says. Leases go by that clock; a check can hold it against this machine's.
+// ServerTime returns the time of the primary. Leases use that clock; doctor compares it with this machine's.
 func ServerTime(ctx context.Context, db *mongo.Database) (time.Time, error) {
 	var answer struct {
 		LocalTime time.Time `bson:"localTime"`

@@ -14,20 +14,21 @@ import (
 	"hexorders/ports"
 )
 
-// The committer commits all queued saves in one transaction: group commit (DeWitt et al., "Implementation Techniques for
-// Main Memory Database Systems", SIGMOD 1984, section 5.2). A commit waits for the journal and for a majority whatever its
-// size, and each command is a round trip: 64 concurrent saves share four round trips instead of making four each. The
-// committer never waits for more saves to come, so a lone save pays nothing.
+// The committer commits all queued saves in one transaction: group commit (DeWitt et al., "Implementation Techniques
+// for Main Memory Database Systems", SIGMOD 1984, section 5.2). A commit waits for the journal and for a majority
+// whatever its size, and each command is a round trip: 64 concurrent saves share four round trips instead of making
+// four each. The committer never waits for more saves to come, so a lone save pays nothing.
 //
 // Saves do not affect each other:
 //
 //   - A stale save gets ErrConflict, one whose key is taken ErrDuplicateRequest. The rest of the batch is committed.
-//   - If a batch fails before its commit, each of its saves is committed alone, with its own retries and its own error.
-//   - An order is in at most one transaction at a time. A save that is queued behind it is stale once the transaction is
-//     committed, and gets ErrConflict without a question to the server. So does a save under an idempotency key that is in
-//     a transaction, with ErrDuplicateRequest.
-//   - A caller whose context ends while its save is queued is not saved. Once its save is in a batch, the batch is not
-//     cancelled for its sake; only when all callers of a batch have left does its transaction end.
+//   - If a batch fails before its commit, each of its saves is committed alone, with its own retries and its own
+//     error.
+//   - An order is in at most one transaction at a time. A save that is queued behind it is stale once the transaction
+//     is committed, and gets ErrConflict without a question to the server. So does a save under an idempotency key
+//     that is in a transaction, with ErrDuplicateRequest.
+//   - A caller whose context ends while its save is queued is not saved. Once its save is in a batch, the batch is
+//     not cancelled for its sake; only when all callers of a batch have left does its transaction end.
 //
 // The worker goroutine runs only while saves are queued.
 type committer struct {
@@ -150,8 +151,8 @@ func (c *committer) startWorker() {
 	}
 }
 
-// commitBatches is the worker: it commits one batch after the other until the queue is empty. Two batches at a time were
-// measured to be no faster, because each is half as large.
+// commitBatches is the worker: it commits one batch after the other until the queue is empty. Two batches at a time
+// were measured to be no faster, because each is half as large.
 func (c *committer) commitBatches() {
 	for {
 		// Callers whose saves were just committed may save again at once. To yield once makes larger batches; it costs
@@ -247,9 +248,9 @@ func (c *committer) commitAlone(ctx context.Context, save *encodedSave) error {
 	return err
 }
 
-// insertOrUpdate inserts or updates all documents of these saves; it runs inside a transaction. Errors: ErrConflict when an
-// order is not at the version that it was loaded with, ErrDuplicateRequest when a key is taken. The server does not say
-// which save is to blame.
+// insertOrUpdate inserts or updates all documents of these saves; it runs inside a transaction. Errors: ErrConflict
+// when an order is not at the version that it was loaded with, ErrDuplicateRequest when a key is taken. The server
+// does not say which save is to blame.
 func (c *committer) insertOrUpdate(ctx context.Context, saves []*encodedSave) error {
 	if err := c.results.insert(ctx, saves); err != nil {
 		return err
@@ -285,8 +286,8 @@ func (c *committer) rejectStaleAndDuplicate(b *batch) error {
 	return nil
 }
 
-// finish gives saves their result. After a commit it also rejects the queued saves of the same orders, which are stale now,
-// and those under the same keys, which are duplicates.
+// finish gives saves their result. After a commit it also rejects the queued saves of the same orders, which are
+// stale now, and those under the same keys, which are duplicates.
 func (c *committer) finish(done []*pendingSave, err error) {
 	committed, taken := make(map[string]int, len(done)), make(map[string]bool)
 	c.mu.Lock()

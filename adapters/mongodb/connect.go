@@ -1,9 +1,3 @@
-// Package mongodb keeps orders, their outbox, the parked messages and the relay's lease in MongoDB, the topic of the
-// in-process broker, and the views.
-//
-// Read store.go for how a save is one transaction, outbox.go for how the relay follows what saves leave behind, inbox.go
-// for how a message takes effect once, and documents.go and view_documents.go for what stands in the collections. MongoDB
-// has to be a replica set, of one member at least: a standalone server has neither transactions nor change streams.
 package mongodb
 
 import (
@@ -24,23 +18,23 @@ import (
 	"hexorders/ports"
 )
 
-// ErrNotReplicaSet says that the server answers but cannot do transactions. The error text says what to run.
+// ErrNotReplicaSet means that the server answers but has no transactions. The error text says what to run.
 var ErrNotReplicaSet = errors.New("this MongoDB is not a replica set")
 
 const (
 	appName = "hexorders"
 
-	// callTimeout bounds a call whose caller set no tighter deadline, the search for a primary included. It is short,
-	// because there is a client waiting who can be told to come again, and long enough for most elections.
+	// callTimeout bounds a call without a tighter deadline, including the search for a primary. It is short, because a
+	// client waits and can retry, and long enough for most elections.
 	callTimeout = 5 * time.Second
-	// heartbeat is how often a server is asked whether it is still there. A server that hangs is noticed after two or
-	// three of them, and closing a client may have to wait for one.
+	// heartbeat is how often the driver checks a server. It notices a server that hangs after two or three heartbeats, and
+	// closing a client may have to wait for one.
 	heartbeat = 5 * time.Second
-	// probeTimeout is for asking a single server what it is, once there is no primary to ask.
+	// probeTimeout bounds the question to a single server, once no primary was found.
 	probeTimeout = 2 * time.Second
 )
 
-// The collections. Their names are in the documentation, for whoever looks with mongosh.
+// The collections. The documentation names them, for operators who look with mongosh.
 const (
 	ordersCollection    = "orders"
 	outboxCollection    = "outbox"
@@ -58,12 +52,12 @@ const (
 	viewsCollection = "views" // see view_documents.go for those of a view
 )
 
-// byVersion is the outbox's own order: each order's messages in version order.
+// byVersion is the order of a scan: each order's messages in version order.
 var byVersion = bson.D{{Key: "aggregateid", Value: 1}, {Key: "version", Value: 1}}
 
-// Connect opens a database, checks that its server can do transactions and makes the collections and indexes that are
-// missing. Whoever calls it disconnects db.Client(). Errors: ErrNotReplicaSet, ports.ErrUnavailable; their text names
-// the address, never the password, and says what to do.
+// Connect opens a database, checks that its server has transactions, and creates missing collections and indexes. The
+// caller disconnects db.Client(). Errors: ErrNotReplicaSet, ports.ErrUnavailable; their text names the address, never
+// the password, and says what to do.
 func Connect(ctx context.Context, uri, database string) (*mongo.Database, error) {
 	settings, err := settings(uri)
 	if err != nil {
@@ -75,15 +69,15 @@ func Connect(ctx context.Context, uri, database string) (*mongo.Database, error)
 	}
 	db := client.Database(database)
 	if err := prepare(ctx, db, settings); err != nil {
-		// What is still open is only what could not be used anyway.
+		// An error of Disconnect says nothing new: prepare has failed already.
 		_ = client.Disconnect(context.WithoutCancel(ctx))
 		return nil, err
 	}
 	return db, nil
 }
 
-// settings are the URI's, where it says anything, except for what correctness rests on: a save that was answered is on
-// a majority, and what is read is what a majority has.
+// settings parses the URI and fills in defaults. It overrides the concerns, because correctness depends on them: a
+// saved order is on a majority of the members, and a read returns only what a majority has.
 func settings(uri string) (*options.ClientOptions, error) {
 	s := options.Client().ApplyURI(uri)
 	if err := s.Validate(); err != nil {
@@ -124,7 +118,8 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 	if err := server.check(hosts(s)); err != nil {
 		return err
 	}
-	// Transactions do not like to create what they write to, so everything is there before the first.
+	// A collection that is created inside a transaction makes the transaction slow and prone to conflicts, so all
+	// exist before.
 	for _, name := range []string{ordersCollection, outboxCollection, eventsCollection, snapshotsCollection, resultsCollection,
 		relayCollection, parkedCollection, leasesCollection, topicCollection, topicEndCollection, subscribersCollection,
 		viewsCollection} {
@@ -171,7 +166,7 @@ func dropListIndexes(ctx context.Context, db *mongo.Database) error {
 	return nil
 }
 
-// hello is what a server says of itself.
+// hello is a server's description of itself.
 type hello struct {
 	SetName      string   `bson:"setName"`
 	IsReplicaSet bool     `bson:"isreplicaset"` // started with --replSet, but rs.initiate() was never run
@@ -200,9 +195,9 @@ func (h *hello) check(address string) error {
 	}
 }
 
-// explain finds out why no primary answered. A URI with replicaSet=rs0 makes the driver look past every server that is
-// not a member of rs0 until its time is up, whether that server is down, alone or a member of another set. So each is
-// asked directly what it is.
+// explain finds out why no primary answered. With replicaSet=rs0 in the URI the driver ignores each server that is
+// not a member of rs0 until its time is up, whether that server is down, standalone or a member of another set. So
+// explain asks each server directly.
 func explain(ctx context.Context, s *options.ClientOptions, cause error) error {
 	for _, host := range s.Hosts {
 		server, err := probe(ctx, s, host)
@@ -221,8 +216,7 @@ func explain(ctx context.Context, s *options.ClientOptions, cause error) error {
 			ports.ErrUnavailable, host, server.SetName, strings.Join(server.Hosts, ", "), cause)
 	}
 	for _, host := range s.Hosts {
-		// A plain connection has the better reason: the driver only says that its time was up, and what it knows of all
-		// servers, at length.
+		// A plain TCP connection gives a better reason than the driver's long report of all servers.
 		if reason := dial(ctx, host); reason != nil {
 			cause = reason
 		}
@@ -233,7 +227,7 @@ func explain(ctx context.Context, s *options.ClientOptions, cause error) error {
 
 func dial(ctx context.Context, host string) error {
 	if _, _, err := net.SplitHostPort(host); err != nil {
-		host = net.JoinHostPort(host, "27017") // a URI may leave it out
+		host = net.JoinHostPort(host, "27017") // the default port
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

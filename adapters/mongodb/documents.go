@@ -8,10 +8,10 @@ import (
 	"hexorders/ports"
 )
 
-// BSON dates have milliseconds, so an order or a message comes back with its times cut to them. The payload of a
-// message is text and keeps what it had.
+// BSON dates have milliseconds, so the times of an order or a message are truncated to them. A message's payload is
+// text and keeps its times.
 
-// orderDocument is a document of the collection orders: the state, for reading and for the guard of the next save.
+// orderDocument is a document of the collection orders: the state, and the version that guards the next save.
 type orderDocument struct {
 	ID        string         `bson:"_id"`
 	BuyerID   string         `bson:"buyerId"`
@@ -27,8 +27,8 @@ type itemDocument struct {
 	Amount    int    `bson:"amount"`
 }
 
-// messageDocument is a document of the collections outbox and order_events. The field names are the defaults of Debezium's outbox event
-// router, so that Debezium can read the collection too.
+// messageDocument is a document of the collections outbox and order_events. The field names are the defaults of
+// Debezium's outbox event router, so that Debezium can read the collection too.
 type messageDocument struct {
 	ID            string    `bson:"_id"` // "<order id>/<version>"
 	AggregateType string    `bson:"aggregatetype"`
@@ -57,7 +57,7 @@ type resultDocument struct {
 
 func newOrderDocument(o *order.Order) orderDocument {
 	s := o.Snapshot()
-	items := make([]itemDocument, len(s.Items)) // never nil: no items are [] in the document, not null
+	items := make([]itemDocument, len(s.Items)) // not nil: an empty list is [] in the document, not null
 	for i, item := range s.Items {
 		items[i] = itemDocument{item.Product, item.Amount}
 	}

@@ -13,13 +13,13 @@ import (
 	"hexorders/ports"
 )
 
-// Labels that the driver and the server put on errors: what may be done about them.
+// Labels that the driver and the server put on errors: they say which retry is allowed.
 const (
 	transientTransaction = "TransientTransactionError"      // nothing was committed; the transaction may be run again
 	unknownCommit        = "UnknownTransactionCommitResult" // perhaps committed, perhaps not
 )
 
-// Error codes that mean something here. The names are MongoDB's.
+// Error codes that this package handles. The names are MongoDB's.
 const (
 	failedToParse           = 9
 	indexNotFound           = 27
@@ -35,8 +35,9 @@ const (
 	keyStringFormat         = 50811 // has no name; a resume token that is hexadecimal but no token
 )
 
-// fail says what was being done, and turns what the driver says into what the ports promise: ErrUnavailable when the
-// server could not be asked or its answer was lost, the context's own error when the caller has left. nil stays nil.
+// fail adds what was being done, and turns the driver's errors into those of the ports: ErrUnavailable when the
+// server could not be reached or its response was lost, the context's error when the caller has cancelled. nil stays
+// nil.
 func fail(ctx context.Context, doing string, err error) error {
 	switch {
 	case err == nil:
@@ -44,7 +45,7 @@ func fail(ctx context.Context, doing string, err error) error {
 	case !unavailable(err):
 		return fmt.Errorf("%s: %w", doing, err)
 	case ctx.Err() == nil:
-		// Only as text: a deadline that was missed in here is not the caller's.
+		// As text only: an inner deadline that was missed is not the caller's.
 		return fmt.Errorf("%s: %w: %s", doing, ports.ErrUnavailable, err.Error())
 	case errors.Is(ctx.Err(), context.Canceled) && !hasLabel(err, unknownCommit):
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
@@ -53,13 +54,13 @@ func fail(ctx context.Context, doing string, err error) error {
 	}
 }
 
-// unavailable tells the errors of a server that is away, electing, overloaded or slow from those that would come again.
+// unavailable reports whether the server is away, electing, overloaded or slow, so that a retry may succeed.
 func unavailable(err error) bool {
 	var (
 		network net.Error
 		retry   interface {
 			error
-			Retryable() bool // the driver's: the connection was closed because of what another one had met
+			Retryable() bool // the driver's: another connection's error has closed this one
 		}
 	)
 	return mongo.IsNetworkError(err) || mongo.IsTimeout(err) ||
@@ -71,8 +72,8 @@ func unavailable(err error) bool {
 		hasCode(err, awayCodes...)
 }
 
-// awayCodes are the answers of a server that is not, or no longer, the primary, or that is not done in time. Most of
-// them carry a label too, but not for every command.
+// awayCodes are the errors of a server that is not the primary, or no longer, or that took too long. Most of them
+// carry a label too, but not for every command.
 var awayCodes = []int{
 	6,     // HostUnreachable
 	7,     // HostNotFound

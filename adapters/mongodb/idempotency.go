@@ -19,8 +19,8 @@ type resultStore struct {
 	timeout    time.Duration
 }
 
-// Only the server's clock decides whether a stored result is expired. The server deletes expired ones about once a minute;
-// until then all queries filter them out.
+// Only the server's clock decides whether a stored result is expired. The server deletes expired ones about once a
+// minute; until then all queries filter them out.
 var (
 	kept    = bson.D{{Key: "$subtract", Value: bson.A{"$$NOW", ports.ResultsKept.Milliseconds()}}}
 	current = bson.D{{Key: "$gt", Value: bson.A{"$keptAt", kept}}}
@@ -52,8 +52,8 @@ func (r *resultStore) find(ctx context.Context, key string) (ports.StoredResult,
 	return ports.StoredResult{Key: ports.IdempotencyKey{Value: d.Key, Fingerprint: d.Fingerprint}, Order: o}, fail(ctx, doing, err)
 }
 
-// insert inserts the results of those saves that have a key, inside a transaction. Error: ErrDuplicateRequest when one of
-// the keys is taken.
+// insert inserts the results of those saves that have a key, inside a transaction. Error: ErrDuplicateRequest when
+// one of the keys is taken.
 func (r *resultStore) insert(ctx context.Context, saves []*encodedSave) error {
 	var inserts []mongo.WriteModel
 	for _, s := range saves {

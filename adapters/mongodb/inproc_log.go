@@ -20,15 +20,15 @@ import (
 //	topic_end    {_id: "topic", end: the newest offset}
 //	subscribers  {_id: name, position}
 //
-// An append takes its offsets from topic_end in the transaction that writes the messages, so that appends come one after
-// the other, whichever process makes them: who can see an offset can see all before it.
+// An append takes its offsets from topic_end in the transaction that inserts the messages, so the appends of all
+// processes come one after the other: a reader that sees an offset sees all before it.
 type Topic struct {
 	db    *mongo.Database
 	topic *mongo.Collection
 	end   *mongo.Collection
 	subs  *mongo.Collection
 
-	appending chan struct{} // holds one while this process appends: two at once would only lose races
+	appending chan struct{} // one slot: two appends of this process at once would only conflict
 
 	mu    sync.Mutex
 	grown chan struct{} // closed, and replaced, after each append of this process
@@ -38,10 +38,10 @@ var _ ports.Topic = (*Topic)(nil)
 
 const (
 	topicID = "topic"
-	// topicPage is how many messages one question asks for at most. The answer holds 16 MB at most.
+	// topicPage bounds the messages of one query. The server sends at most 16 MB at a time.
 	topicPage = 1000
-	// lookForMessagesEvery is how soon what another process appends is seen. The question that finds nothing is a look
-	// into one index.
+	// lookForMessagesEvery bounds how late this process sees another's append. A query that finds nothing reads one index
+	// entry.
 	lookForMessagesEvery = 200 * time.Millisecond
 )
 
@@ -61,7 +61,7 @@ func NewTopic(db *mongo.Database) *Topic {
 func prepareTopicEnd(ctx context.Context, end *mongo.Collection) error {
 	_, err := end.UpdateByID(ctx, topicID, bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "end", Value: int64(0)}}}},
 		options.UpdateOne().SetUpsert(true))
-	if mongo.IsDuplicateKeyError(err) { // another process is quicker
+	if mongo.IsDuplicateKeyError(err) { // another process has inserted it at the same moment
 		return nil
 	}
 	return fail(ctx, "prepare the topic", err)
@@ -134,7 +134,7 @@ func (t *Topic) Read(ctx context.Context, after int64, limit int) (messages []po
 	}
 }
 
-// page is what the server answers at once.
+// page returns the messages that are stored now.
 func (t *Topic) page(ctx context.Context, after int64, limit int) (messages []ports.Message, last int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -144,7 +144,7 @@ func (t *Topic) page(ctx context.Context, after int64, limit int) (messages []po
 	if err != nil {
 		return nil, 0, err
 	}
-	defer func() { _ = cursor.Close(ctx) }() // or else the server closes it in its own time
+	defer func() { _ = cursor.Close(ctx) }() // if this fails, the server closes the cursor after its idle timeout
 	for answered := false; !answered && cursor.Next(ctx); answered = cursor.RemainingBatchLength() == 0 {
 		var d topicDocument
 		if err := cursor.Decode(&d); err != nil {
@@ -179,7 +179,7 @@ func (t *Topic) Commit(ctx context.Context, subscriber string, offset int64) err
 	return fail(ctx, fmt.Sprintf("remember how far subscriber %q has come", subscriber), err)
 }
 
-// number is a field of a document, 0 when there is no such document.
+// number reads a field of a document; 0 if there is no document.
 func number(ctx context.Context, c *mongo.Collection, id, name string) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -16,7 +16,8 @@ import (
 //
 //	{_id: name, owner, expiresAt, term}
 //
-// Who holds it is decided by the server's clock ($$NOW) alone, so that the clocks of those who want it need not agree.
+// The server's clock ($$NOW) alone decides whether it has expired, so the clocks of the processes need not agree.
+// term is the fencing token.
 type Lease struct {
 	leases *mongo.Collection
 	name   string
@@ -24,7 +25,7 @@ type Lease struct {
 
 var _ ports.Lease = (*Lease)(nil)
 
-// NewLease needs a database that Connect has prepared. Leases of different names have nothing to do with each other.
+// NewLease needs a database that Connect has prepared. Leases of different names are independent.
 func NewLease(db *mongo.Database, name string) *Lease {
 	return &Lease{db.Collection(leasesCollection), name}
 }
@@ -37,7 +38,7 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (i
 
 	me := bson.D{{Key: "$literal", Value: owner}} // a name may begin with a dollar sign
 	mine := bson.D{{Key: "$eq", Value: bson.A{"$owner", me}}}
-	expired := bson.D{{Key: "$lte", Value: bson.A{"$expiresAt", "$$NOW"}}} // so is one that nobody has held yet
+	expired := bson.D{{Key: "$lte", Value: bson.A{"$expiresAt", "$$NOW"}}} // true for a new lease, too
 	nextTerm := bson.D{{Key: "$add", Value: bson.A{bson.D{{Key: "$ifNull", Value: bson.A{"$term", 0}}}, 1}}}
 	taken := bson.D{{Key: "$mergeObjects", Value: bson.A{"$$ROOT", bson.D{
 		{Key: "owner", Value: me},
@@ -51,11 +52,11 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (i
 		Owner string `bson:"owner"`
 		Term  int64  `bson:"term"`
 	}
-	// One command is one decision: it takes the lease if it is free, and answers with whose it is then.
+	// One atomic command takes the lease if it is free and returns its holder.
 	upsert := options.FindOneAndUpdate().SetUpsert(true).SetReturnDocument(options.After)
 	err := l.leases.FindOneAndUpdate(bounded, bson.D{{Key: "_id", Value: l.name}}, take, upsert).Decode(&lease)
 	switch {
-	case mongo.IsDuplicateKeyError(err): // another made the document at the same moment
+	case mongo.IsDuplicateKeyError(err): // another process inserted the document at the same moment
 		return 0, fmt.Errorf("%s: %w", doing, ports.ErrLeaseHeld)
 	case err != nil:
 		return 0, fail(ctx, doing, err)
@@ -65,7 +66,7 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (i
 	return lease.Term, nil
 }
 
-// Release implements ports.Lease. The document stays, because it remembers the term.
+// Release implements ports.Lease. The document stays, because it holds the fencing token.
 func (l *Lease) Release(ctx context.Context, owner string) error {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

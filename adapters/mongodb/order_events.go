@@ -16,11 +16,11 @@ import (
 	"hexorders/ports"
 )
 
-// EventStore implements ports.OrderStore, ports.IdempotencyStore and ports.History. It stores an order's events, and folds
-// them when the order is loaded; a snapshot every 100 events saves time and holds no data of its own.
+// EventStore implements ports.OrderStore, ports.IdempotencyStore and ports.History. It stores an order's events, and
+// folds them when the order is loaded; a snapshot every 100 events saves time and holds no data of its own.
 //
-// The events have the layout of outbox messages, so the relay, and any other reader of an outbox, follows them as they are
-// (EventLog). They are never deleted.
+// The events have the layout of outbox messages, so the relay, and any other reader of an outbox, follows them as
+// they are (EventLog). They are never deleted.
 //
 // A save is rejected if another one came first, because an event's version is unique and cannot be inserted twice.
 type EventStore struct {
@@ -92,8 +92,8 @@ func (s *EventStore) Close(ctx context.Context) error {
 	return s.snapshots.close(ctx)
 }
 
-// Get implements ports.OrderStore. It reads the newest events first, as many as may come after a snapshot. So a short order
-// takes one query and a long one two, the second for the snapshot.
+// Get implements ports.OrderStore. It reads the newest events first, as many as may come after a snapshot. So a short
+// order takes one query and a long one two, the second for the snapshot.
 func (s *EventStore) Get(ctx context.Context, id string) (*order.Order, error) {
 	doing := "get order " + id
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
@@ -164,8 +164,8 @@ func (s *EventStore) find(ctx context.Context, filter, sort bson.D, limit int) (
 	return events, cursor.Err()
 }
 
-// fold builds an order from its snapshot, if there is one, and its events. It skips the events that are in the snapshot; the
-// others must follow it without a gap.
+// fold builds an order from its snapshot, if there is one, and its events. It skips the events that are in the
+// snapshot; the others must follow it without a gap.
 func fold(snapshot *order.Snapshot, messages []ports.Message) (*order.Order, error) {
 	version := 0
 	if snapshot != nil {
@@ -221,8 +221,8 @@ func (l eventLayout) insertOrUpdate(ctx context.Context, saves []*encodedSave) e
 	return err
 }
 
-// findStale implements documentLayout. An order is at the version that it was loaded with if its event of that version is
-// stored and the next one is not.
+// findStale implements documentLayout. An order is at the version that it was loaded with if its event of that
+// version is stored and the next one is not.
 func (l eventLayout) findStale(ctx context.Context, saves []*encodedSave) (map[string]bool, error) {
 	var ids bson.A
 	for _, s := range saves {

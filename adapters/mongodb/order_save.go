@@ -25,8 +25,8 @@ type documentLayout interface {
 	findStale(ctx context.Context, saves []*encodedSave) (map[string]bool, error)
 }
 
-// encodedSave is all that one Save commits, as BSON. The caller of Save encodes it, so that a save that cannot be encoded,
-// or that is too large, fails before it reaches a batch.
+// encodedSave is all that one Save commits, as BSON. The caller of Save encodes it, so that a save that cannot be
+// encoded, or that is too large, fails before it reaches a batch.
 type encodedSave struct {
 	id       string
 	loaded   int        // the version that the store must still have; 0 for a new order

@@ -16,47 +16,47 @@ import (
 const (
 	// snapshotEvery is how many events there are between two snapshots of an order.
 	snapshotEvery = 100
-	// snapshotFormat is what snapshots are written in. One in another format is not read, and replaced by the next.
+	// snapshotFormat is the format's number. A snapshot in another format is not read; the next one replaces it.
 	snapshotFormat = 1
-	// maxSnapshots bounds how many are waiting to be written. Further ones are not taken: losing one costs the time to fold
-	// more events, until the next, and nothing else.
+	// maxSnapshots bounds how many snapshots are queued. Further ones are dropped; until the next snapshot of their
+	// order, a load folds more events.
 	maxSnapshots = 256
 )
 
-// snapshots keeps the newest snapshot of each order, so that a load need not begin with the first event. They are written
-// aside, after the commit, while nobody waits; there is a goroutine only while there is something to write.
+// snapshots stores the newest snapshot of each order, so that a load need not start with the first event. A goroutine
+// stores them after the commit, while no caller waits; it runs only while snapshots are queued.
 type snapshots struct {
 	collection *mongo.Collection
 	timeout    time.Duration
 
 	mu      sync.Mutex
-	waiting []snapshotDocument
+	queue   []snapshotDocument
 	working bool
 	closed  bool
-	writing sync.WaitGroup
+	storing sync.WaitGroup
 }
 
-// take makes a snapshot of a committed order, or not.
+// take queues a snapshot of a committed order, or drops it.
 func (s *snapshots) take(o *order.Order) {
 	d := snapshotDocument{ID: o.ID(), Version: o.Version(), Format: snapshotFormat, Order: newOrderDocument(o)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.waiting) == maxSnapshots {
+	if s.closed || len(s.queue) == maxSnapshots {
 		return
 	}
-	s.waiting = append(s.waiting, d)
+	s.queue = append(s.queue, d)
 	if !s.working {
 		s.working = true
-		s.writing.Go(s.write)
+		s.storing.Go(s.replaceQueued)
 	}
 }
 
-// write writes what is waiting, until nothing is.
-func (s *snapshots) write() {
+// replaceQueued stores queued snapshots until the queue is empty.
+func (s *snapshots) replaceQueued() {
 	for {
 		s.mu.Lock()
-		batch := s.waiting
-		s.waiting = nil
+		batch := s.queue
+		s.queue = nil
 		s.working = len(batch) > 0
 		s.mu.Unlock()
 		if len(batch) == 0 {
@@ -64,7 +64,7 @@ func (s *snapshots) write() {
 		}
 		replace := make([]mongo.WriteModel, len(batch))
 		for i, d := range batch {
-			// An order that has a newer one already is not found, and so the upsert runs into its id.
+			// If a newer snapshot is stored, the filter does not match and the upsert fails on the id.
 			older := bson.D{{Key: "_id", Value: d.ID}, {Key: "$or", Value: bson.A{
 				bson.D{{Key: "version", Value: bson.D{{Key: "$lt", Value: d.Version}}}},
 				bson.D{{Key: "format", Value: bson.D{{Key: "$ne", Value: snapshotFormat}}}},
@@ -72,13 +72,13 @@ func (s *snapshots) write() {
 			replace[i] = mongo.NewReplaceOneModel().SetFilter(older).SetReplacement(d).SetUpsert(true)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
-		// Whatever fails is lost, and may be.
+		// A snapshot that cannot be stored is dropped: only time is lost.
 		_, _ = s.collection.BulkWrite(ctx, replace, options.BulkWrite().SetOrdered(false))
 		cancel()
 	}
 }
 
-// find gives those of the orders' snapshots that can be read.
+// find returns the snapshots of these orders that can be read.
 func (s *snapshots) find(ctx context.Context, ids ...string) (map[string]*order.Snapshot, error) {
 	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, {Key: "format", Value: snapshotFormat}}
 	cursor, err := s.collection.Find(ctx, filter)
@@ -89,7 +89,7 @@ func (s *snapshots) find(ctx context.Context, ids ...string) (map[string]*order.
 	if err := cursor.All(ctx, &found); err != nil {
 		return nil, err
 	}
-	known := make(map[string]*order.Snapshot, len(found))
+	snapshots := make(map[string]*order.Snapshot, len(found))
 	for _, raw := range found {
 		var d snapshotDocument
 		if bson.Unmarshal(raw, &d) != nil {
@@ -97,19 +97,19 @@ func (s *snapshots) find(ctx context.Context, ids ...string) (map[string]*order.
 		}
 		if o, err := d.Order.order(); err == nil && o.ID() == d.ID && o.Version() == d.Version {
 			snapshot := o.Snapshot()
-			known[d.ID] = &snapshot
+			snapshots[d.ID] = &snapshot
 		}
 	}
-	return known, nil
+	return snapshots, nil
 }
 
-// close waits for what is being written and what is waiting.
+// close waits for the queued snapshots.
 func (s *snapshots) close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	if err := waitFor(ctx, &s.writing); err != nil {
-		return fmt.Errorf("close the store: snapshots are being written: %w", err)
+	if err := waitFor(ctx, &s.storing); err != nil {
+		return fmt.Errorf("close the store: snapshots are being stored: %w", err)
 	}
 	return nil
 }

@@ -17,9 +17,9 @@ import (
 
 // Options configures a Store or an EventStore. The zero value is for production.
 type Options struct {
-	// Timeout bounds each call with all its retries. 0 means 5 seconds. If a process that died has left a document locked, a
-	// save of that document waits for Timeout and then returns ErrUnavailable; the server opens such locks after its
-	// transactionLifetimeLimitSeconds, 60 by default.
+	// Timeout bounds each call with all its retries. 0 means 5 seconds. If a process that died has left a document
+	// locked, a save of that document waits for Timeout and then returns ErrUnavailable; the server opens such locks
+	// after its transactionLifetimeLimitSeconds, 60 by default.
 	Timeout time.Duration
 	// MaxBatch bounds how many saves share a transaction. 1 gives each save a transaction of its own; 0 means 256.
 	MaxBatch int
@@ -36,8 +36,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Store implements ports.OrderStore, ports.IdempotencyStore and ports.History. It stores each order's state in a document
-// and the order's messages in the outbox.
+// Store implements ports.OrderStore, ports.IdempotencyStore and ports.History. It stores each order's state in a
+// document and the order's messages in the outbox.
 type Store struct {
 	orders    *mongo.Collection
 	messages  *mongo.Collection
@@ -80,8 +80,8 @@ func (s *Store) Messages(ctx context.Context, orderID string, after, limit int) 
 	return findHistory(ctx, s.messages, s.timeout, orderID, after, limit)
 }
 
-// Close waits until all saves that have started have their result, or until ctx ends. Later saves get ErrUnavailable. The
-// client belongs to the caller and stays open.
+// Close waits until all saves that have started have their result, or until ctx ends. Later saves get ErrUnavailable.
+// The client belongs to the caller and stays open.
 func (s *Store) Close(ctx context.Context) error { return s.committer.close(ctx) }
 
 // Get implements ports.OrderStore.

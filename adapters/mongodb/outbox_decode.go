@@ -10,9 +10,10 @@ import (
 	"hexorders/ports"
 )
 
-// messageDecoder decodes messages from BSON documents. At tens of thousands of messages a second each small allocation
-// shows in the profile, so it copies strings and payloads into larger pieces of memory. Decoding into a struct takes four
-// times as long and fifty allocations. The copies do not reference the server's response, which may be 16 MB.
+// messageDecoder decodes messages from BSON documents. At tens of thousands of messages a second each small
+// allocation shows in the profile, so it copies strings and payloads into larger pieces of memory. Decoding into a
+// struct takes four times as long and fifty allocations. The copies do not reference the server's response, which may
+// be 16 MB.
 type messageDecoder struct {
 	text    strings.Builder
 	payload []byte

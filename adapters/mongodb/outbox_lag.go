@@ -13,12 +13,13 @@ import (
 // unreadLimit bounds how many index entries Unread counts: some ten milliseconds of server time.
 const unreadLimit = 100_000
 
-// Unread estimates how many committed messages Tail has not emitted yet, at most 100,000, and returns when the oldest of
-// them occurred, if that is known.
+// Unread estimates how many committed messages Tail has not emitted yet, at most 100,000, and returns when the oldest
+// of them occurred, if that is known.
 //
-// It is an estimate, because a document does not say when it was committed. In the stream, a message counts as unread if
-// it occurred after all emitted ones; a message from a process whose clock is behind is then missed. In a scan, which
-// reads in the order of the orders' ids, Unread counts the rest of the scan and does not know its oldest message.
+// It is an estimate, because a document does not say when it was committed. In the stream, a message counts as unread
+// if it occurred after all emitted ones; a message from a process whose clock is behind is then missed. In a scan,
+// which reads in the order of the orders' ids, Unread counts the rest of the scan and does not know its oldest
+// message.
 func (o *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, err error) {
 	const doing = "count unread messages"
 	last, newest := o.progress.get()

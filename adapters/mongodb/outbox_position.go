@@ -19,8 +19,9 @@ import (
 //	scan|1763829382.5|0|7|0198-...  In the scan of the documents that occurred at 0 (Unix ms) or later, after version 7
 //	                                of order 0198-...; then in the change stream, after this moment.
 //
-// The moment is a MongoDB cluster time (seconds and a counter) of the event or of the start of the scan. A rescan starts
-// from this server time and not from a message's occurredAt, which comes from the clock of the process that saved it.
+// The moment is a MongoDB cluster time (seconds and a counter) of the event or of the start of the scan. A rescan
+// starts from this server time and not from a message's occurredAt, which comes from the clock of the process that
+// saved it.
 type position struct {
 	moment bson.Timestamp
 	token  string

@@ -16,11 +16,11 @@ type batchCursor interface {
 	Close(context.Context) error
 }
 
-// prefetch reads a cursor in batches and fetches the next batch while the caller processes the current one, so that the
-// server, the relay and the broker are busy at the same time. It holds two batches of at most 16 MB each.
+// prefetch reads a cursor in batches and fetches the next batch while the caller processes the current one, so that
+// the server, the relay and the broker are busy at the same time. It holds two batches of at most 16 MB each.
 //
-// The sequence ends without an error only at the end of the cursor; the end of ctx is an error. prefetch closes the cursor
-// when the loop over it ends.
+// The sequence ends without an error only at the end of the cursor; the end of ctx is an error. prefetch closes the
+// cursor when the loop over it ends.
 func prefetch(ctx context.Context, cursor batchCursor, current *bson.Raw) iter.Seq2[[]bson.Raw, error] {
 	return func(yield func([]bson.Raw, error) bool) {
 		reading, stop := context.WithCancel(ctx)

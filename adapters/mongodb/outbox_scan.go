@@ -13,12 +13,12 @@ import (
 	"hexorders/ports"
 )
 
-// scan emits the documents from p on, each order's in version order. It returns the position where the stream starts, and
-// what the scan emitted, so that the stream can leave it out.
+// scan emits the documents from p on, each order's in version order. It returns the position where the stream starts,
+// and what the scan emitted, so that the stream can leave it out.
 //
-// A message's position continues the scan after it, except for the last message: its position starts the stream, because
-// the outbox may be quiet for days and a restart must not repeat the scan. So scan emits a message only once it knows
-// whether another one follows.
+// A message's position continues the scan after it, except for the last message: its position starts the stream,
+// because the outbox may be quiet for days and a restart must not repeat the scan. So scan emits a message only once
+// it knows whether another one follows.
 func (o *Outbox) scan(ctx context.Context, p position, emit emitFunc) (position, *scanned, error) {
 	const doing = "scan the outbox"
 	// The scan reads in the order of this index, which is missing if an operator dropped the collection.
@@ -76,8 +76,8 @@ func (o *Outbox) scan(ctx context.Context, p position, emit emitFunc) (position,
 	return done, emitted, nil
 }
 
-// documents reads the outbox after p as of a moment. Only a snapshot reads an order's messages without a gap: a plain read
-// along the index can pass the place of version 4 just before it is committed, and read version 5 just after.
+// documents reads the outbox after p as of a moment. Only a snapshot reads an order's messages without a gap: a plain
+// read along the index can pass the place of version 4 just before it is committed, and read version 5 just after.
 func (o *Outbox) documents(ctx context.Context, d *messageDecoder, p position, moment bson.Timestamp) iter.Seq2[ports.Message, error] {
 	return func(yield func(ports.Message, error) bool) {
 		session, err := o.asOf(moment)
@@ -139,8 +139,8 @@ func (o *Outbox) now(ctx context.Context) (bson.Timestamp, error) {
 	return *session.OperationTime(), nil
 }
 
-// scanned records what a scan has emitted: a sequence of spans, each read as of its own moment. A scan has one span unless
-// it outlives its snapshot.
+// scanned records what a scan has emitted: a sequence of spans, each read as of its own moment. A scan has one span
+// unless it outlives its snapshot.
 type scanned struct {
 	since int64
 	spans []span

@@ -43,13 +43,13 @@ const (
 
 // Outbox implements ports.Outbox over the collection that holds the messages of all saves.
 //
-// It follows the collection's change stream: in commit order, without polling, and only what a majority of the replica set
-// has. The stream can be resumed at a message as long as the oplog reaches back to it. If it does not, and at the first
-// start, the Outbox reads the documents themselves: the scan.
+// It follows the collection's change stream: in commit order, without polling, and only what a majority of the
+// replica set has. The stream can be resumed at a message as long as the oplog reaches back to it. If it does not,
+// and at the first start, the Outbox reads the documents themselves: the scan.
 //
-// One moment divides the two. The scan reads the documents as of that moment and the stream starts right after it, so no
-// message falls between them and none is in both. A scan that outlives its snapshot (5 minutes) continues as of a later
-// moment; it records what it read as of which moment, so that the stream can leave it out (outbox_scan.go).
+// One moment divides the two. The scan reads the documents as of that moment and the stream starts right after it, so
+// no message falls between them and none is in both. A scan that outlives its snapshot (5 minutes) continues as of a
+// later moment; it records what it read as of which moment, so that the stream can leave it out (outbox_scan.go).
 type Outbox struct {
 	outbox   *mongo.Collection
 	relay    *mongo.Collection
@@ -155,8 +155,8 @@ func (o *Outbox) Tail(ctx context.Context, after ports.Position, emit emitFunc) 
 	}
 }
 
-// follow emits the messages of the change stream after p, except those that a scan has already emitted. It always returns
-// an error, and the position it reached.
+// follow emits the messages of the change stream after p, except those that a scan has already emitted. It always
+// returns an error, and the position it reached.
 func (o *Outbox) follow(ctx context.Context, p position, alreadyEmitted *scanned, emit emitFunc) (position, error) {
 	const doing = "follow the outbox"
 	stream, err := o.watch(ctx, p)

@@ -24,9 +24,10 @@ var _ ports.Trimmer = (*Outbox)(nil)
 
 // Trim implements ports.Trimmer.
 //
-// A snapshot decides which documents are published, not a clock: all documents that the server had just before the event
-// of the checkpoint were in the stream before that event, or in the scan before the stream. The server keeps snapshots for
-// five minutes. If nothing was published for longer than that, Trim deletes nothing until a message is published.
+// A snapshot decides which documents are published, not a clock: all documents that the server had just before the
+// event of the checkpoint were in the stream before that event, or in the scan before the stream. The server keeps
+// snapshots for five minutes. If nothing was published for longer than that, Trim deletes nothing until a message is
+// published.
 func (o *Outbox) Trim(ctx context.Context, before time.Time) (deleted int, err error) {
 	const doing = "trim the outbox"
 	text, err := o.Position(ctx)
@@ -99,8 +100,8 @@ func (o *Outbox) remove(ctx context.Context, ids bson.A) (n int, err error) {
 	return int(result.DeletedCount), nil
 }
 
-// justBefore returns the last cluster time before moment. All events of a transaction have one cluster time, and only some
-// of them may be published when the checkpoint names one.
+// justBefore returns the last cluster time before moment. All events of a transaction have one cluster time, and only
+// some of them may be published when the checkpoint names one.
 func justBefore(moment bson.Timestamp) bson.Timestamp {
 	if moment.I > 0 {
 		return bson.Timestamp{T: moment.T, I: moment.I - 1}

@@ -12,7 +12,7 @@ import (
 	"hexorders/ports"
 )
 
-// Parking implements ports.Parking with a document a message in the collection parked:
+// Parking implements ports.Parking with one document a message in the collection parked:
 //
 //	{_id: "<order id>/<version>", aggregateid, version, type, payload, occurredAt, traceparent?, reason, parkedAt, retry}
 type Parking struct {
@@ -29,7 +29,7 @@ func (p *Parking) Park(ctx context.Context, m ports.Message, reason string) erro
 	doing := "park message " + m.ID
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	// The retry that an operator asked for is for the whole order, and must outlast the messages it began with.
+	// An operator asks for a retry of the whole order, so a message that is parked later gets the same flag.
 	retry, err := p.parked.CountDocuments(bounded, append(ofOrder(m.OrderID), bson.E{Key: "retry", Value: true}),
 		options.Count().SetLimit(1))
 	if err != nil {

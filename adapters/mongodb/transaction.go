@@ -9,23 +9,23 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// grace bounds how long a transaction continues after its caller's context has ended, and how long its abort may take. A
-// healthy server needs far less.
+// grace bounds how long a transaction continues after its caller's context has ended, and how long its abort may
+// take. A healthy server needs far less.
 const grace = time.Second
 
 // untilDeadline is the number of tries that only the deadline bounds.
 const untilDeadline = 0
 
-// runTransaction runs a transaction until it is committed or rejected, at most so many times and until the deadline of ctx,
-// which must have one. Inside, work gets a context with the session. It replaces the driver's WithTransaction, which
-// retries for two minutes and commits without a deadline, while a client waits here.
+// runTransaction runs a transaction until it is committed or rejected, at most so many times and until the deadline
+// of ctx, which must have one. Inside, work gets a context with the session. It replaces the driver's
+// WithTransaction, which retries for two minutes and commits without a deadline, while a client waits here.
 //
-// The retry turns a lost race into ErrConflict: the loser first gets a WriteConflict, which is transient, and then, once the
-// winner has committed, reads the newer version.
+// The retry turns a lost race into ErrConflict: the loser first gets a WriteConflict, which is transient, and then,
+// once the winner has committed, reads the newer version.
 //
-// When ctx ends, the transaction ends between two commands, not inside one. A command that is broken off may still reach
-// the server after the abort and lock the order for a minute; a commit that is broken off has an unknown outcome. So only
-// a command that takes longer than grace is broken off.
+// When ctx ends, the transaction ends between two commands, not inside one. A command that is broken off may still
+// reach the server after the abort and lock the order for a minute; a commit that is broken off has an unknown
+// outcome. So only a command that takes longer than grace is broken off.
 func runTransaction(ctx context.Context, client *mongo.Client, tries uint, work func(context.Context) error) error {
 	session, err := client.StartSession()
 	if err != nil {
@@ -46,8 +46,9 @@ func runTransaction(ctx context.Context, client *mongo.Client, tries uint, work 
 	return retry(ctx, tries, transientTransaction, func() error { return attempt(ctx, inSession, work) })
 }
 
-// attempt runs a transaction once: it starts it, calls work, and commits or aborts it. It aborts on every error of work,
-// because such an error has often aborted the transaction on the server already, without the driver's knowledge.
+// attempt runs a transaction once: it starts it, calls work, and commits or aborts it. It aborts on every error of
+// work, because such an error has often aborted the transaction on the server already, without the driver's
+// knowledge.
 func attempt(caller, steady context.Context, work func(context.Context) error) error {
 	session := mongo.SessionFromContext(steady)
 	if err := session.StartTransaction(); err != nil {
@@ -70,11 +71,11 @@ func attempt(caller, steady context.Context, work func(context.Context) error) e
 	return commitAndConfirm(steady, session)
 }
 
-// commitAndConfirm commits. If the response is lost or leaves the outcome open, it sends the same commit again: the server
-// keeps a record of each session's last transaction, through restarts and elections, and answers from it without a change
-// (Driver Transactions Specification, "commitTransaction is a retryable write command"). Reading the documents instead
-// would not tell, because they may hold an equal save of another process. The outcome stays unknown only if no response
-// comes until the deadline.
+// commitAndConfirm commits. If the response is lost or leaves the outcome open, it sends the same commit again: the
+// server keeps a record of each session's last transaction, through restarts and elections, and answers from it
+// without a change (Driver Transactions Specification, "commitTransaction is a retryable write command"). Reading the
+// documents instead would not tell, because they may hold an equal save of another process. The outcome stays unknown
+// only if no response comes until the deadline.
 func commitAndConfirm(ctx context.Context, session *mongo.Session) error {
 	err := retry(ctx, untilDeadline, unknownCommit, func() error { return session.CommitTransaction(ctx) })
 	if err != nil {
