@@ -27,9 +27,9 @@ var tours = []tour{
 		"cmd/hexorders/wire.go", "cmd/hexorders/stores.go",
 	}},
 	{"Production", 3700, []string{
-		"adapters/mongodb/connect.go", "adapters/mongodb/documents.go", "adapters/mongodb/errors.go",
+		"adapters/mongodb/doc.go", "adapters/mongodb/connect.go", "adapters/mongodb/documents.go", "adapters/mongodb/errors.go",
 		"adapters/mongodb/order_store.go", "adapters/mongodb/order_save.go", "adapters/mongodb/committer.go",
-		"adapters/mongodb/transaction.go",
+		"adapters/mongodb/transaction.go", "adapters/mongodb/commands.go", "adapters/mongodb/idempotency.go",
 		"adapters/mongodb/outbox_*.go", "adapters/mongodb/lease.go", "adapters/mongodb/parking.go",
 		"adapters/kafka/options.go", "adapters/kafka/publisher.go", "adapters/kafka/session.go", "adapters/kafka/producer.go",
 		"adapters/kafka/headers.go", "adapters/kafka/errors.go", "adapters/kafka/topic_admin.go",
