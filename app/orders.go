@@ -49,7 +49,8 @@ func NewOrders(store ports.OrderStore, options OrdersOptions) *Orders {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
-	return &Orders{store: store, results: options.Idempotency, history: options.History, decode: options.Decode, now: options.Now, newID: options.NewID}
+	return &Orders{store: store, results: options.Idempotency, history: options.History, decode: options.Decode,
+		now: options.Now, newID: options.NewID}
 }
 
 func (s *Orders) Create(ctx context.Context, buyer string, items []order.Item, key ports.IdempotencyKey) (*order.Order, error) {

@@ -198,7 +198,8 @@ func startServer(t *testing.T, replset string) *server {
 			s.env = append(s.env, variable)
 		}
 	}
-	s.env = append(s.env, "SERVICES_NATIVE=1", "SERVICES_DIR="+s.dir, "SERVICES_DIST="+cmp.Or(os.Getenv("SERVICES_DIST"), services(t, ".services", "dist")),
+	s.env = append(s.env, "SERVICES_NATIVE=1", "SERVICES_DIR="+s.dir,
+		"SERVICES_DIST="+cmp.Or(os.Getenv("SERVICES_DIST"), services(t, ".services", "dist")),
 		"SERVICES_MONGODB_PORT=free", "SERVICES_MONGODB_REPLSET="+replset)
 	t.Cleanup(func() { s.run(t, "down") })
 	s.run(t, "up")

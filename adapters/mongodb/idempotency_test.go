@@ -114,7 +114,8 @@ func TestTheServerDeletesOldResults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, index := range indexes {
-		if index.Name == "keptAt_1" && index.ExpireAfterSeconds != nil && *index.ExpireAfterSeconds == int32(ports.ResultsKept/time.Second) {
+		if index.Name == "keptAt_1" && index.ExpireAfterSeconds != nil &&
+			*index.ExpireAfterSeconds == int32(ports.ResultsKept/time.Second) {
 			return
 		}
 	}

@@ -149,7 +149,8 @@ func BenchmarkBytesOfEachStore(b *testing.B) {
 			if err := db.RunCommand(b.Context(), bson.D{{Key: "collStats", Value: collection}}).Decode(&size); err != nil {
 				b.Fatal(err)
 			}
-			fmt.Fprintf(&table, "| %d | `%s` | %.0f | %.0f | %.0f |\n", events, collection, size.Size/orders, size.Storage/orders, size.Indexes/orders)
+			fmt.Fprintf(&table, "| %d | `%s` | %.0f | %.0f | %.0f |\n", events, collection, size.Size/orders,
+				size.Storage/orders, size.Indexes/orders)
 		}
 	}
 	for b.Loop() { // which calls this function once

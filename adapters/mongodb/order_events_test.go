@@ -102,7 +102,8 @@ func TestALostSnapshotCostsOnlyTime(t *testing.T) {
 				t.Fatal(err)
 			}
 			snapshots := db.Collection("order_snapshots")
-			if spoiled, err := snapshots.UpdateMany(t.Context(), bson.D{{Key: "version", Value: 200}}, spoil); err != nil || spoiled.ModifiedCount != 1 {
+			if spoiled, err := snapshots.UpdateMany(t.Context(), bson.D{{Key: "version", Value: 200}},
+				spoil); err != nil || spoiled.ModifiedCount != 1 {
 				t.Fatalf("%d snapshots are spoiled, error %v, want 1", spoiled.ModifiedCount, err)
 			}
 
@@ -113,7 +114,8 @@ func TestALostSnapshotCostsOnlyTime(t *testing.T) {
 			}
 			wantSame(t, got.Snapshot(), want.Snapshot())
 			closeStore(t, again)
-			if n, err := snapshots.CountDocuments(t.Context(), bson.D{{Key: "order.version", Value: 250}, {Key: "format", Value: 1}}); err != nil || n != 1 {
+			if n, err := snapshots.CountDocuments(t.Context(),
+				bson.D{{Key: "order.version", Value: 250}, {Key: "format", Value: 1}}); err != nil || n != 1 {
 				t.Errorf("%d good snapshots are left behind, error %v, want 1", n, err)
 			}
 		})
@@ -196,7 +198,8 @@ func reads(t testing.TB, db *mongo.Database, during func()) (documents, finds in
 	profile(2)
 	during()
 	profile(0)
-	asked, err := db.Collection("system.profile").Find(t.Context(), bson.D{{Key: "op", Value: bson.D{{Key: "$in", Value: bson.A{"query", "getmore"}}}}})
+	asked, err := db.Collection("system.profile").Find(t.Context(),
+		bson.D{{Key: "op", Value: bson.D{{Key: "$in", Value: bson.A{"query", "getmore"}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,8 @@ func TestDocumentsAreAsDocumented(t *testing.T) {
 		"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 	}, bson.M{
 		"_id": "o-1/2", "aggregatetype": "order", "aggregateid": "o-1", "type": "OrderCancelled", "version": int32(2),
-		"payload":    `{"orderId":"o-1","version":2,"occurredAt":"` + cancelled.Format(time.RFC3339Nano) + `","schema":2,"by":"buyer","reason":""}`,
+		"payload": `{"orderId":"o-1","version":2,"occurredAt":"` + cancelled.Format(time.RFC3339Nano) +
+			`","schema":2,"by":"buyer","reason":""}`,
 		"occurredAt": bson.NewDateTimeFromTime(cancelled),
 	})
 }
@@ -185,7 +186,8 @@ func TestACallersDeadlineEndsASave(t *testing.T) {
 	change(t, o, 1)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := store.Save(ctx, o, ports.IdempotencyKey{}); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ports.ErrUnavailable) {
+	if err := store.Save(ctx, o, ports.IdempotencyKey{}); !errors.Is(err, context.DeadlineExceeded) ||
+		!errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("got %v, want both DeadlineExceeded and ErrUnavailable", err)
 	}
 }
@@ -374,7 +376,8 @@ func TestAMessageThatIsThereAlreadyIsNoLostRace(t *testing.T) {
 func TestADamagedOrderIsAnError(t *testing.T) {
 	db := testDB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
-	if _, err := db.Collection("orders").InsertOne(t.Context(), bson.M{"_id": "o-1", "buyerId": "b", "version": 1, "status": "lost"}); err != nil {
+	if _, err := db.Collection("orders").InsertOne(t.Context(),
+		bson.M{"_id": "o-1", "buyerId": "b", "version": 1, "status": "lost"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.Get(t.Context(), "o-1"); !errors.Is(err, order.ErrInvalidHistory) {

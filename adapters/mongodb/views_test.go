@@ -92,7 +92,8 @@ func TestOfTwoProcessesThatChangeAnOrderOneIsRefused(t *testing.T) {
 				row := row
 				row.Version = version
 				return views.Commit(t.Context(), summaryView, ports.Change{
-					Positions: []ports.PositionChange{{Partition: partition + 1, From: int64(version - 2), To: int64(version - 1), AsOf: at}},
+					Positions: []ports.PositionChange{{Partition: partition + 1, From: int64(version - 2),
+						To: int64(version - 1), AsOf: at}},
 					Marks:     []ports.MarkChange{{Mark: ports.Mark{OrderID: row.OrderID, Version: version}, Was: version - 1}},
 					Summaries: []ports.Summary{row},
 				})

@@ -168,7 +168,8 @@ func TestARelayThatStandsBySaysNothingOfWhatItDoesNotKnow(t *testing.T) {
 	})
 	wantValue(t, m, 0, "hexorders_relay_lease_held")
 	wantValue(t, m, 100, "hexorders_relay_published_total")
-	wantAbsent(t, m, "hexorders_relay_lag_messages", "hexorders_relay_lag_seconds", "hexorders_relay_parked_orders", "hexorders_relay_parked_messages")
+	wantAbsent(t, m, "hexorders_relay_lag_messages", "hexorders_relay_lag_seconds", "hexorders_relay_parked_orders",
+		"hexorders_relay_parked_messages")
 }
 
 func TestTheMetricsKeepTheConventions(t *testing.T) {

@@ -39,9 +39,10 @@ type relay struct {
 }
 
 var (
-	leaseHeld      = desc("lease_held", "1 when this process holds the lease and publishes, 0 when it stands by.")
-	lagMessages    = desc("lag_messages", "Committed messages that are neither acknowledged by the broker nor parked; an estimate.")
-	lagSeconds     = desc("lag_seconds", "Age of the oldest message that is neither acknowledged by the broker nor parked; 0 when there is none.")
+	leaseHeld   = desc("lease_held", "1 when this process holds the lease and publishes, 0 when it stands by.")
+	lagMessages = desc("lag_messages", "Committed messages that are neither acknowledged by the broker nor parked; an estimate.")
+	lagSeconds  = desc("lag_seconds",
+		"Age of the oldest message that is neither acknowledged by the broker nor parked; 0 when there is none.")
 	parkedOrders   = desc("parked_orders", "Orders that wait for an operator because the broker refused one of their messages.")
 	parkedMessages = desc("parked_messages", "Messages of the parked orders.")
 	published      = desc("published_total", "Messages that the broker acknowledged, duplicates included.")

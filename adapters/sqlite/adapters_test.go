@@ -40,7 +40,8 @@ func TestADatabaseCanBeReadByAPerson(t *testing.T) {
 
 func TestARowThatIsNoOrderIsSaidSo(t *testing.T) {
 	db := openNew(t)
-	for column, value := range map[string]string{"items": "'{'", "status": "'lost'", "version": "0", "created_at": "'today'", "updated_at": "''"} {
+	for column, value := range map[string]string{"items": "'{'", "status": "'lost'", "version": "0",
+		"created_at": "'today'", "updated_at": "''"} {
 		id := "order-" + column
 		save(t, db, newOrder(t, id))
 		execute(t, raw(t, db.path), fmt.Sprintf("UPDATE orders SET %s = %s WHERE id = '%s'", column, value, id))

@@ -78,7 +78,8 @@ func saveables(b *testing.B, first, n int) []saveable {
 	for i := range all {
 		id := fmt.Sprintf("0197b3a4-0000-7000-8000-%012d", first+i) // grows, as UUIDv7 does
 		at := time.Date(2026, time.March, 14, 6, 30, 0, 0, time.UTC).Add(time.Duration(first+i) * time.Millisecond)
-		o, err := order.New(id, fmt.Sprintf("buyer-%d", i%1000), []order.Item{{Product: "1111", Amount: 3}, {Product: "2222", Amount: 8}}, at)
+		o, err := order.New(id, fmt.Sprintf("buyer-%d", i%1000),
+			[]order.Item{{Product: "1111", Amount: 3}, {Product: "2222", Amount: 8}}, at)
 		if err != nil {
 			b.Fatal(err)
 		}

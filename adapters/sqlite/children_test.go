@@ -41,7 +41,8 @@ func childSaves(ctx context.Context, args []string) error {
 	for client := range 8 {
 		all.Go(func() error {
 			for n := 0; ; n++ {
-				o, err := order.New(fmt.Sprintf("%s-%d-%06d", args[1], client, n), "9999", []order.Item{{Product: "1111", Amount: 1}}, time.Now())
+				o, err := order.New(fmt.Sprintf("%s-%d-%06d", args[1], client, n), "9999",
+					[]order.Item{{Product: "1111", Amount: 1}}, time.Now())
 				for change := 0; err == nil && change < 3; change++ {
 					if err = store.Save(ctx, o, ports.IdempotencyKey{}); err == nil {
 						printing.Lock()

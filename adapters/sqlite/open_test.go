@@ -176,7 +176,8 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 		{name: "a file for a folder", want: ErrNoFolder, says: []string{"create it"}, setUp: func(t *testing.T, folder string) string {
 			return filepath.Join(write(t, folder, "file", "text"), "orders.db")
 		}},
-		{name: "a folder", want: ErrNotDatabase, says: []string{"another path"}, setUp: func(_ *testing.T, folder string) string { return folder }},
+		{name: "a folder", want: ErrNotDatabase, says: []string{"another path"},
+			setUp: func(_ *testing.T, folder string) string { return folder }},
 		{name: "a short text", want: ErrNotDatabase, says: []string{"move it away"}, setUp: func(t *testing.T, folder string) string {
 			return write(t, folder, "notes.txt", "buy milk")
 		}},
@@ -189,61 +190,70 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 			damage(t, path)
 			return path
 		}},
-		{name: "another program's database", want: ErrForeign, says: []string{"another path"}, setUp: func(t *testing.T, folder string) string {
-			path := filepath.Join(folder, "photos.db")
-			execute(t, raw(t, path), "CREATE TABLE photos (id)")
-			return path
-		}},
-		{name: "another program's empty database", want: ErrForeign, says: []string{"another path"}, setUp: func(t *testing.T, folder string) string {
-			path := filepath.Join(folder, "photos.db")
-			execute(t, raw(t, path), "PRAGMA application_id = 7")
-			return path
-		}},
-		{name: "a newer version", want: ErrNewer, says: []string{"schema 99", "use that version"}, setUp: func(t *testing.T, folder string) string {
-			path := filepath.Join(folder, "orders.db")
-			closeNow(t, openAt(t, path))
-			execute(t, raw(t, path), "PRAGMA user_version = 99")
-			return path
-		}},
-		{name: "a writer that does not end", want: ErrLocked, says: []string{"close what has it open"}, setUp: func(t *testing.T, folder string) string {
-			path := filepath.Join(folder, "orders.db")
-			closeNow(t, openAt(t, path))
-			execute(t, raw(t, path), "BEGIN EXCLUSIVE")
-			return path
-		}},
-		{name: "someone who wants it alone", want: ErrLocked, says: []string{"close what has it open"}, setUp: func(t *testing.T, folder string) string {
-			path := filepath.Join(folder, "orders.db")
-			closeNow(t, openAt(t, path))
-			other := raw(t, path)
-			execute(t, other, "PRAGMA locking_mode = EXCLUSIVE")
-			execute(t, other, "BEGIN EXCLUSIVE; COMMIT")
-			return path
-		}},
-		{name: "a new file in a read-only folder", want: ErrReadOnly, says: []string{"folder", "permissions"}, user: true, setUp: func(t *testing.T, folder string) string {
-			mode(t, folder, 0o555)
-			return filepath.Join(folder, "orders.db")
-		}},
-		{name: "a database in a read-only folder", want: ErrReadOnly, says: []string{"folder", "permissions"}, user: true, setUp: func(t *testing.T, folder string) string {
-			path := filepath.Join(folder, "orders.db")
-			closeNow(t, openAt(t, path))
-			mode(t, path, 0o666)
-			mode(t, folder, 0o555)
-			return path
-		}},
-		{name: "a read-only file", want: ErrReadOnly, says: []string{"permissions"}, user: true, setUp: func(t *testing.T, folder string) string {
-			path := filepath.Join(folder, "orders.db")
-			closeNow(t, openAt(t, path))
-			mode(t, path, 0o444)
-			mode(t, folder, 0o777)
-			return path
-		}},
-		{name: "a file that may not even be read", want: ErrReadOnly, says: []string{"permissions"}, user: true, setUp: func(t *testing.T, folder string) string {
-			path := filepath.Join(folder, "orders.db")
-			closeNow(t, openAt(t, path))
-			mode(t, path, 0)
-			mode(t, folder, 0o777)
-			return path
-		}},
+		{name: "another program's database", want: ErrForeign, says: []string{"another path"},
+			setUp: func(t *testing.T, folder string) string {
+				path := filepath.Join(folder, "photos.db")
+				execute(t, raw(t, path), "CREATE TABLE photos (id)")
+				return path
+			}},
+		{name: "another program's empty database", want: ErrForeign, says: []string{"another path"},
+			setUp: func(t *testing.T, folder string) string {
+				path := filepath.Join(folder, "photos.db")
+				execute(t, raw(t, path), "PRAGMA application_id = 7")
+				return path
+			}},
+		{name: "a newer version", want: ErrNewer, says: []string{"schema 99", "use that version"},
+			setUp: func(t *testing.T, folder string) string {
+				path := filepath.Join(folder, "orders.db")
+				closeNow(t, openAt(t, path))
+				execute(t, raw(t, path), "PRAGMA user_version = 99")
+				return path
+			}},
+		{name: "a writer that does not end", want: ErrLocked, says: []string{"close what has it open"},
+			setUp: func(t *testing.T, folder string) string {
+				path := filepath.Join(folder, "orders.db")
+				closeNow(t, openAt(t, path))
+				execute(t, raw(t, path), "BEGIN EXCLUSIVE")
+				return path
+			}},
+		{name: "someone who wants it alone", want: ErrLocked, says: []string{"close what has it open"},
+			setUp: func(t *testing.T, folder string) string {
+				path := filepath.Join(folder, "orders.db")
+				closeNow(t, openAt(t, path))
+				other := raw(t, path)
+				execute(t, other, "PRAGMA locking_mode = EXCLUSIVE")
+				execute(t, other, "BEGIN EXCLUSIVE; COMMIT")
+				return path
+			}},
+		{name: "a new file in a read-only folder", want: ErrReadOnly, says: []string{"folder", "permissions"},
+			user: true, setUp: func(t *testing.T, folder string) string {
+				mode(t, folder, 0o555)
+				return filepath.Join(folder, "orders.db")
+			}},
+		{name: "a database in a read-only folder", want: ErrReadOnly, says: []string{"folder", "permissions"},
+			user: true, setUp: func(t *testing.T, folder string) string {
+				path := filepath.Join(folder, "orders.db")
+				closeNow(t, openAt(t, path))
+				mode(t, path, 0o666)
+				mode(t, folder, 0o555)
+				return path
+			}},
+		{name: "a read-only file", want: ErrReadOnly, says: []string{"permissions"}, user: true,
+			setUp: func(t *testing.T, folder string) string {
+				path := filepath.Join(folder, "orders.db")
+				closeNow(t, openAt(t, path))
+				mode(t, path, 0o444)
+				mode(t, folder, 0o777)
+				return path
+			}},
+		{name: "a file that may not even be read", want: ErrReadOnly, says: []string{"permissions"}, user: true,
+			setUp: func(t *testing.T, folder string) string {
+				path := filepath.Join(folder, "orders.db")
+				closeNow(t, openAt(t, path))
+				mode(t, path, 0)
+				mode(t, folder, 0o777)
+				return path
+			}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -140,7 +140,8 @@ func TestTwoProcessesWriteAtOnce(t *testing.T) {
 	}()
 
 	added := 0
-	one, other := start(t, "add", path, strconv.Itoa(orders), strconv.Itoa(times)), start(t, "add", path, strconv.Itoa(orders), strconv.Itoa(times))
+	one, other := start(t, "add", path, strconv.Itoa(orders), strconv.Itoa(times)),
+		start(t, "add", path, strconv.Itoa(orders), strconv.Itoa(times))
 	for _, c := range []*child{one, other} {
 		line, ok := c.next()
 		if !ok {

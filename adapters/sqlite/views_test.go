@@ -55,7 +55,8 @@ func readingSide(db *DB) porttest.ReadingSide {
 		FailCommits: func(t testing.TB) func() { return failCommits(t, db) },
 		Age: func(t testing.TB, by time.Duration) {
 			t.Helper()
-			mustWrite(t, db, `UPDATE inbox SET received_at = strftime('%Y-%m-%dT%H:%M:%fZ', received_at, ?)`, fmt.Sprintf("-%d seconds", int(by.Seconds())))
+			mustWrite(t, db, `UPDATE inbox SET received_at = strftime('%Y-%m-%dT%H:%M:%fZ', received_at, ?)`,
+				fmt.Sprintf("-%d seconds", int(by.Seconds())))
 		},
 	}
 }
@@ -214,7 +215,8 @@ func TestWhatASwapLeftIsDeletedLater(t *testing.T) {
 	fill(t, v, ports.Generation{View: ports.OrderTimeline, Number: 1}, 5)
 	mustWrite(t, v.db, `UPDATE generations SET state = 'leaving' WHERE view = 'timeline'`)
 	mustWrite(t, v.db, `INSERT INTO generations (view, number, state) VALUES ('timeline', 2, 'live')`)
-	if positions, err := v.Positions(t.Context(), ports.Generation{View: ports.OrderTimeline, Number: 1}); err != nil || len(positions) != 0 {
+	if positions, err := v.Positions(t.Context(), ports.Generation{View: ports.OrderTimeline, Number: 1}); err != nil ||
+		len(positions) != 0 {
 		t.Errorf("positions of a generation that is leaving: %v, error %v, want none", positions, err)
 	}
 	if g, err := v.Shadow(t.Context(), ports.OrderTimeline); err != nil || g.Number != 3 {
@@ -290,7 +292,8 @@ func feed(ctx context.Context, v *Views, messages int) (taken int, err error) {
 // A cursor of the views is good for its own list alone, and read as it was given out.
 func FuzzViewCursor(f *testing.F) {
 	list := []string{"order-summary", "9999", "", "-updatedAt"}
-	for _, seed := range []string{"", "x", viewCursor(list, []string{"2026", "order-1"}), viewCursor(list, nil), "WyJhIl0", "\xff", "bnVsbA"} {
+	for _, seed := range []string{"", "x", viewCursor(list, []string{"2026", "order-1"}), viewCursor(list, nil),
+		"WyJhIl0", "\xff", "bnVsbA"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -308,7 +311,8 @@ func FuzzViewCursor(f *testing.F) {
 		if place, err := parseViewCursor(given, list, 2); err != nil || len(place) != 2 || place[1] != text {
 			t.Errorf("the cursor after %q is read back as %q, %v", text, place, err)
 		}
-		if _, err := parseViewCursor(given, []string{"order-summary", "9999", "paid", "-updatedAt"}, 2); !errors.Is(err, ports.ErrBadCursor) {
+		_, err = parseViewCursor(given, []string{"order-summary", "9999", "paid", "-updatedAt"}, 2)
+		if !errors.Is(err, ports.ErrBadCursor) {
 			t.Errorf("in another list the cursor after %q gets error %v, want %v", text, err, ports.ErrBadCursor)
 		}
 	})

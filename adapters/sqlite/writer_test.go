@@ -185,7 +185,8 @@ func TestABadJobDoesNotHurtItsNeighbours(t *testing.T) {
 			}
 		case strings.HasPrefix(id, "bad"):
 			if !errors.Is(s.err, ports.ErrUnavailable) || len(s.order.Changes()) != 1 {
-				t.Errorf("save %s: got error %v and %d changes left, want %v and 1", id, s.err, len(s.order.Changes()), ports.ErrUnavailable)
+				t.Errorf("save %s: got error %v and %d changes left, want %v and 1", id, s.err, len(s.order.Changes()),
+					ports.ErrUnavailable)
 			}
 			wantNoOrder(t, db, id)
 		default:
@@ -396,7 +397,8 @@ func TestAfterCloseEverythingIsErrClosed(t *testing.T) {
 	closing.Wait()
 
 	ctx, m := t.Context(), ports.Message{ID: "order-1/1", OrderID: "order-1", Version: 1}
-	calls := map[string]error{"Tail": <-tailed, "Read": <-read, "Save": NewStore(db).Save(ctx, newOrder(t, "order-2"), ports.IdempotencyKey{})}
+	calls := map[string]error{"Tail": <-tailed, "Read": <-read,
+		"Save": NewStore(db).Save(ctx, newOrder(t, "order-2"), ports.IdempotencyKey{})}
 	_, calls["Get"] = NewStore(db).Get(ctx, "order-1")
 	_, calls["Position"] = NewOutbox(db).Position(ctx)
 	calls["Checkpoint"] = NewOutbox(db).Checkpoint(ctx, 1, "1")

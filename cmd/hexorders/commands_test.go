@@ -14,6 +14,10 @@ import (
 	"hexorders/ports"
 )
 
+// memoryOnly is the answer of a command that cannot see the orders of another process.
+const memoryOnly = "only the process that serves can open the memory store: " +
+	"set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"
+
 func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
 	cleanEnvironment(t)
 	t.Setenv("HEXORDERS_STORE", "memory")
@@ -28,22 +32,22 @@ func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
 		{"serve --roles api,projection", "unknown role \"projection\": known are api, relay, projections"},
 		{"serve --roles=", "no role: give --roles one or more of api, relay, projections"},
 		{"--roles nonsense", "unknown role \"nonsense\": known are api, relay, projections"},
-		{"outbox status", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
-		{"events tail", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
+		{"outbox status", memoryOnly},
+		{"events tail", memoryOnly},
 		{"events tail --from yesterday", "--from is start or now, not \"yesterday\""},
 		{"events tail --count 0", "--count is a whole number from 1 on, not 0"},
 		{"events tail --count -1", "--count is a whole number from 1 on, not -1"},
-		{"outbox parked", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
+		{"outbox parked", memoryOnly},
 		{"consumers statsu", "unknown command \"statsu\" for \"hexorders consumers\": did you mean status?"},
 		{"consumers retry order-summary", "`hexorders consumers retry` takes a view and the id of one order, got 1 arguments"},
 		{"consumers retry summary o", "no view is called \"summary\": there are order-summary, buyer-activity, timeline"},
 		{"replay", "`hexorders replay` takes one view, got 0 arguments"},
 		{"replay all", "no view is called \"all\": there are order-summary, buyer-activity, timeline"},
-		{"consumers status", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
-		{"consumers parked", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
-		{"consumers retry timeline o", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
-		{"replay timeline", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
-		{"outbox retry o", "only the process that serves can open the memory store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"},
+		{"consumers status", memoryOnly},
+		{"consumers parked", memoryOnly},
+		{"consumers retry timeline o", memoryOnly},
+		{"replay timeline", memoryOnly},
+		{"outbox retry o", memoryOnly},
 	} {
 		out, errOut, code := runCommand(t, strings.Fields(x.args)...)
 		if want := "hexorders: " + x.want + "\n"; errOut != want || out != "" || code != exitUsage {
@@ -56,13 +60,17 @@ func TestAnUnknownStoreIsAMistake(t *testing.T) {
 	cleanEnvironment(t)
 	t.Setenv("HEXORDERS_STORE", "mongo")
 	_, errOut, code := runCommand(t)
-	if want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be " + alternatives(strings.Split(names(stores), ", ")) + "\n"; errOut != want || code != exitUsage {
+	if want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be " + alternatives(strings.Split(names(stores),
+		", ")) + "\n"; errOut != want || code != exitUsage {
 		t.Errorf("exit code %d\n%swant\n%s", code, errOut, want)
 	}
 }
 
 func TestEveryCommandExplainsItself(t *testing.T) {
-	for _, args := range []string{"--help", "serve --help", "outbox", "outbox --help", "outbox status --help", "outbox parked --help", "outbox retry --help", "consumers", "consumers status --help", "consumers parked --help", "consumers retry --help", "replay --help", "events", "events tail --help", "doctor --help", "config --help", "version --help", "completion bash"} {
+	for _, args := range []string{"--help", "serve --help", "outbox", "outbox --help", "outbox status --help",
+		"outbox parked --help", "outbox retry --help", "consumers", "consumers status --help",
+		"consumers parked --help", "consumers retry --help", "replay --help", "events", "events tail --help",
+		"doctor --help", "config --help", "version --help", "completion bash"} {
 		out, errOut, code := runCommand(t, strings.Fields(args)...)
 		if code != exitOK || errOut != "" || !strings.Contains(out, "hexorders") {
 			t.Errorf("hexorders %s: exit code %d\n%s%s", args, code, out, errOut)
@@ -81,7 +89,8 @@ func TestVersionSaysWhatTheBuildRecorded(t *testing.T) {
 		},
 		"hexorders (devel), go1.26.0 linux/arm64, without cgo and so without Kafka\n": {
 			GoVersion: "go1.26.0", Main: debug.Module{Version: "(devel)"},
-			Settings: []debug.BuildSetting{{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm64"}, {Key: "CGO_ENABLED", Value: "0"}},
+			Settings: []debug.BuildSetting{{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm64"},
+				{Key: "CGO_ENABLED", Value: "0"}},
 		},
 	} {
 		var out bytes.Buffer
@@ -131,7 +140,8 @@ func TestOutboxCommands(t *testing.T) {
 	if err := s.outbox.Checkpoint(ctx, 1, "0"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := print(status), "checkpoint  there: a relay has published, and the next one goes on from here\nparked      2 events of 1 orders: see `hexorders outbox parked`\n"; got != want {
+	if got, want := print(status),
+		"checkpoint  there: a relay has published, and the next one goes on from here\nparked      2 events of 1 orders: see `hexorders outbox parked`\n"; got != want {
 		t.Errorf("status\n%swant\n%s", got, want)
 	}
 	if got, want := print(retry), "the relay will send the parked events of order order-1 again\n"; got != want {

@@ -32,16 +32,20 @@ func TestTheComposeCheckFindsWhatIsWrong(t *testing.T) {
 		{"HEXORDERS_STORE: mongodb", "HEXORDERS_STROE: mongodb", "did you mean HEXORDERS_STORE?"},
 		{"HEXORDERS_BROKER: kafka", "HEXORDERS_BROKER: inproc", "the whole compose file is for mongodb and kafka"},
 		{"HEXORDERS_HTTP_ADDR: 0.0.0.0:8080", "HEXORDERS_HTTP_ADDR: 127.0.0.1:8080", "nobody outside the container reaches 127.0.0.1:8080"},
-		{"HEXORDERS_HTTP_ADDR: 0.0.0.0:8080", "HEXORDERS_HTTP_ADDR: 0.0.0.0:8181", "service hexorders publishes 8080 of the container, where nothing listens"},
+		{"HEXORDERS_HTTP_ADDR: 0.0.0.0:8080", "HEXORDERS_HTTP_ADDR: 0.0.0.0:8181",
+			"service hexorders publishes 8080 of the container, where nothing listens"},
 		{`"127.0.0.1:8080:8080"`, `"127.0.0.1:8000:8080"`, "service hexorders is not published on 8080"},
-		{"mongodb://mongo:${SERVICES_MONGODB_PORT:-27017}/?directConnection=true\n      HEXORDERS", "mongodb://db:27017/\n      HEXORDERS", `no service "db"`},
-		{"mongodb://mongo:${SERVICES_MONGODB_PORT:-27017}/?directConnection=true\n      HEXORDERS", "mongodb://mongo:27018/\n      HEXORDERS", "nothing says that service mongo listens on 27018"},
+		{"mongodb://mongo:${SERVICES_MONGODB_PORT:-27017}/?directConnection=true\n      HEXORDERS",
+			"mongodb://db:27017/\n      HEXORDERS", `no service "db"`},
+		{"mongodb://mongo:${SERVICES_MONGODB_PORT:-27017}/?directConnection=true\n      HEXORDERS",
+			"mongodb://mongo:27018/\n      HEXORDERS", "nothing says that service mongo listens on 27018"},
 		{"HEXORDERS_KAFKA_BROKERS: kafka:19092", "HEXORDERS_KAFKA_BROKERS: kafka:9092", "Kafka does not advertise kafka:9092"},
 		{":${SERVICES_KAFKA_PORT:-9092}:9092", ":9192:9092", "service kafka is not published on 9092"},
 		{"127.0.0.1:${SERVICES_KAFKA_PORT:-9092}:9092", "${SERVICES_KAFKA_PORT:-9092}:9092", "service kafka is open to the network"},
 		{"image: apache/kafka:4.1.0", "image: apache/kafka", "image apache/kafka of service kafka has no fixed tag"},
 		{"image: apache/kafka:4.1.0", "image: apache/kafka:latest", "image apache/kafka:latest of service kafka has no fixed tag"},
-		{"      mongo:\n        condition: service_healthy", "      mongo:\n        condition: service_started", "hexorders must wait until mongo is healthy"},
+		{"      mongo:\n        condition: service_healthy", "      mongo:\n        condition: service_started",
+			"hexorders must wait until mongo is healthy"},
 		{"  mongo-data:\n", "", "mongo-data"},
 		{"- mongo-data:/data/db", "- /data/db", "data of service mongo are not in a named volume"},
 		{"stop_grace_period: 15s", "stop_grace_period: 5s", "stop_grace_period"},
@@ -85,7 +89,8 @@ func composeProblems(t *testing.T, content string) (problems []string) {
 		return []string{err.Error()}
 	}
 
-	for name, want := range map[string][]string{"mongo": nil, "kafka": nil, "hexorders": nil, "kafka-ui": {"tools"}, "mongo-express": {"tools"}} {
+	for name, want := range map[string][]string{"mongo": nil, "kafka": nil, "hexorders": nil, "kafka-ui": {"tools"},
+		"mongo-express": {"tools"}} {
 		service, ok := project.Services[name]
 		if !ok {
 			return []string{"no service " + name}
@@ -190,7 +195,8 @@ func addressProblems(t *testing.T, project *types.Project, environment map[strin
 	}
 
 	kafka := project.Services["kafka"].Environment
-	if advertised := value(kafka["KAFKA_ADVERTISED_LISTENERS"]); !strings.Contains(advertised, "://"+environment["HEXORDERS_KAFKA_BROKERS"]) {
+	if advertised := value(kafka["KAFKA_ADVERTISED_LISTENERS"]); !strings.Contains(advertised,
+		"://"+environment["HEXORDERS_KAFKA_BROKERS"]) {
 		complain("Kafka does not advertise %s", environment["HEXORDERS_KAFKA_BROKERS"])
 	}
 	if m := regexp.MustCompile(`HOST://[^:,]*:(\d+)`).FindStringSubmatch(value(kafka["KAFKA_LISTENERS"])); m != nil {

@@ -35,11 +35,13 @@ func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 	settings := readSettings(t)
 	for name, want := range map[string]string{
 		"HEXORDERS_STORE": "sqlite", "HEXORDERS_BROKER": "inproc", "HEXORDERS_HTTP_ADDR": "127.0.0.1:8080",
-		"HEXORDERS_HTTP_REQUIRE_IF_MATCH": "false", "HEXORDERS_HTTP_RATE": "0", "HEXORDERS_HTTP_BURST": "20", "HEXORDERS_HTTP_CORS_ORIGINS": "none",
-		"HEXORDERS_SQLITE_PATH":      "hexorders.db",
-		"HEXORDERS_MONGODB_URI":      "mongodb://127.0.0.1:27017/?replicaSet=rs0",
-		"HEXORDERS_MONGODB_DATABASE": "hexorders", "HEXORDERS_MONGODB_MAX_BATCH": "256", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
-		"HEXORDERS_KAFKA_TOPIC": "orders.events", "HEXORDERS_OUTBOX_RETENTION": "720h", "HEXORDERS_LOG_LEVEL": "info", "HEXORDERS_LOG_FORMAT": "auto",
+		"HEXORDERS_HTTP_REQUIRE_IF_MATCH": "false", "HEXORDERS_HTTP_RATE": "0", "HEXORDERS_HTTP_BURST": "20",
+		"HEXORDERS_HTTP_CORS_ORIGINS": "none",
+		"HEXORDERS_SQLITE_PATH":       "hexorders.db",
+		"HEXORDERS_MONGODB_URI":       "mongodb://127.0.0.1:27017/?replicaSet=rs0",
+		"HEXORDERS_MONGODB_DATABASE":  "hexorders", "HEXORDERS_MONGODB_MAX_BATCH": "256", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
+		"HEXORDERS_KAFKA_TOPIC": "orders.events", "HEXORDERS_OUTBOX_RETENTION": "720h", "HEXORDERS_LOG_LEVEL": "info",
+		"HEXORDERS_LOG_FORMAT": "auto",
 	} {
 		if got := textOf(settings, name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
@@ -73,9 +75,11 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 	for name, value := range map[string]string{
 		"HEXORDERS_STORE": "mongodb", "HEXORDERS_BROKER": "kafka", "HEXORDERS_HTTP_ADDR": ":1", "HEXORDERS_HTTP_REQUIRE_IF_MATCH": "true",
 		"HEXORDERS_HTTP_RATE": "0.5", "HEXORDERS_HTTP_BURST": "7", "HEXORDERS_HTTP_CORS_ORIGINS": "https://a.example, https://b.example",
-		"HEXORDERS_SQLITE_PATH": "a.db", "HEXORDERS_MONGODB_URI": "mongodb://a", "HEXORDERS_MONGODB_DATABASE": "shop", "HEXORDERS_MONGODB_MAX_BATCH": "9",
-		"HEXORDERS_KAFKA_BROKERS": "a:1,b:2", "HEXORDERS_KAFKA_TOPIC": "events", "HEXORDERS_OUTBOX_RETENTION": "90m", "HEXORDERS_VIEWS_WAIT": "2s",
-		"HEXORDERS_LOG_LEVEL": "warn", "HEXORDERS_LOG_FORMAT": "json",
+		"HEXORDERS_SQLITE_PATH": "a.db", "HEXORDERS_MONGODB_URI": "mongodb://a", "HEXORDERS_MONGODB_DATABASE": "shop",
+		"HEXORDERS_MONGODB_MAX_BATCH": "9",
+		"HEXORDERS_KAFKA_BROKERS":     "a:1,b:2", "HEXORDERS_KAFKA_TOPIC": "events", "HEXORDERS_OUTBOX_RETENTION": "90m",
+		"HEXORDERS_VIEWS_WAIT": "2s",
+		"HEXORDERS_LOG_LEVEL":  "warn", "HEXORDERS_LOG_FORMAT": "json",
 	} {
 		t.Setenv(name, value)
 	}
@@ -163,25 +167,32 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 
 func TestValues(t *testing.T) {
 	for name, values := range map[string]map[string]bool{
-		"HEXORDERS_STORE":       {"sqlite": true, "memory": true, "mongodb": true, "mongodb-events": true, "mongodb-event": false, "mysql": false, "MEMORY": false, "": false},
+		"HEXORDERS_STORE": {"sqlite": true, "memory": true, "mongodb": true, "mongodb-events": true,
+			"mongodb-event": false, "mysql": false, "MEMORY": false, "": false},
 		"HEXORDERS_BROKER":      {"inproc": true, "kafka": true, "memory": false, "rabbit": false},
 		"HEXORDERS_SQLITE_PATH": {"hexorders.db": true, "/var/lib/hexorders/a b.db": true, "folder/": false, "": false},
-		"HEXORDERS_HTTP_ADDR":   {":8080": true, "0.0.0.0:0": true, "[::1]:80": true, "localhost:http": false, "h:65536": false, "h:-1": false, "": false},
-		"HEXORDERS_HTTP_RATE":   {"0": true, "0.5": true, "1000": true, "-1": false, "NaN": false, "Inf": false, "": false},
-		"HEXORDERS_HTTP_BURST":  {"1": true, "1000000": true, "1000001": false, "1.5": false, "": false},
+		"HEXORDERS_HTTP_ADDR": {":8080": true, "0.0.0.0:0": true, "[::1]:80": true, "localhost:http": false,
+			"h:65536": false, "h:-1": false, "": false},
+		"HEXORDERS_HTTP_RATE":  {"0": true, "0.5": true, "1000": true, "-1": false, "NaN": false, "Inf": false, "": false},
+		"HEXORDERS_HTTP_BURST": {"1": true, "1000000": true, "1000001": false, "1.5": false, "": false},
 		"HEXORDERS_HTTP_CORS_ORIGINS": {
-			"none": true, "*": true, "https://shop.example.com": true, "http://localhost:3000, https://a.b": true, "http://[::1]:3000": true,
-			"https://a.b/": false, "https://A.b": false, "a.b": false, "https://*.a.b": false, "/.*/": false, "https://a.b,": false, "null": false, "": false, "none,*": false,
+			"none": true, "*": true, "https://shop.example.com": true, "http://localhost:3000, https://a.b": true,
+			"http://[::1]:3000": true,
+			"https://a.b/":      false, "https://A.b": false, "a.b": false, "https://*.a.b": false, "/.*/": false,
+			"https://a.b,": false, "null": false, "": false, "none,*": false,
 		},
 		"HEXORDERS_MONGODB_URI": {
 			"mongodb://a:1,b:2/?replicaSet=x": true, "mongodb+srv://u:p@cluster.example.com/": true, "mongodb://h": true,
 			"http://h": false, "mongodb://": false, "mongodb:///db": false, "mongodb://h /": false, "": false,
 		},
 		"HEXORDERS_MONGODB_DATABASE": {"hexorders_2": true, strings.Repeat("d", 64): false, "a b": false, "": false},
-		"HEXORDERS_KAFKA_BROKERS":    {"a:1,b:2": true, "a:1, b:2": true, "[::1]:9092": true, "a": false, "a:0": false, ":9092": false, "a:1,": false, "PLAINTEXT://a:1": false, "": false},
-		"HEXORDERS_VIEWS_WAIT":       {"1ms": true, "9s": true, "0": false, "9.1s": false, "-1s": false, "1": false, "": false},
-		"HEXORDERS_OUTBOX_RETENTION": {"720h": true, "1h30m": true, "0": true, "0s": true, "-1h": false, "30d": false, "720": false, "": false},
-		"HEXORDERS_KAFKA_TOPIC":      {"orders.events_v2-x": true, ".": false, "..": false, "a/b": false, strings.Repeat("t", 250): false, "": false},
+		"HEXORDERS_KAFKA_BROKERS": {"a:1,b:2": true, "a:1, b:2": true, "[::1]:9092": true, "a": false, "a:0": false,
+			":9092": false, "a:1,": false, "PLAINTEXT://a:1": false, "": false},
+		"HEXORDERS_VIEWS_WAIT": {"1ms": true, "9s": true, "0": false, "9.1s": false, "-1s": false, "1": false, "": false},
+		"HEXORDERS_OUTBOX_RETENTION": {"720h": true, "1h30m": true, "0": true, "0s": true, "-1h": false, "30d": false,
+			"720": false, "": false},
+		"HEXORDERS_KAFKA_TOPIC": {"orders.events_v2-x": true, ".": false, "..": false, "a/b": false,
+			strings.Repeat("t", 250): false, "": false},
 	} {
 		for value, good := range values {
 			for _, v := range variables(&environment{}, &Config{}) {
@@ -224,7 +235,8 @@ func TestNoErrorShowsAPassword(t *testing.T) {
 func TestVariablesThatNothingReadsAreWarnedOf(t *testing.T) {
 	got := unknownVariables(variables(&environment{}, &Config{}), []string{
 		"HEXORDERS_STORE=memory", "HEXORDERS_MONGO_URI=x", "HEXORDERS_KAFKA_BROKER=x", "HEXORDERS_FAVOURITE_COLOUR=blue", "PATH=/bin",
-		"HEXORDERS_TEST_MONGODB_URI=x", "HEXORDERS_PORT=tcp://10.0.0.1:80", "HEXORDERS_PORT_8080_TCP_ADDR=10.0.0.1", "HEXORDERS_SERVICE_HOST=10.0.0.1",
+		"HEXORDERS_TEST_MONGODB_URI=x", "HEXORDERS_PORT=tcp://10.0.0.1:80", "HEXORDERS_PORT_8080_TCP_ADDR=10.0.0.1",
+		"HEXORDERS_SERVICE_HOST=10.0.0.1",
 	})
 	want := []string{
 		"nothing reads the variable HEXORDERS_FAVOURITE_COLOUR: see `hexorders config`",
@@ -270,7 +282,8 @@ func TestTheConfigCommandShowsEverySettingAndItsSource(t *testing.T) {
 	if want := len(variables(&environment{}, &Config{})) + 1; len(lines) != want {
 		t.Errorf("%d lines, want %d", len(lines), want)
 	}
-	if code != exitUsage || !strings.Contains(errOut, "HEXORDERS_LOG_LEVEL=loud: must be") || !strings.Contains(errOut, "did you mean HEXORDERS_LOG_LEVEL?") {
+	if code != exitUsage || !strings.Contains(errOut, "HEXORDERS_LOG_LEVEL=loud: must be") ||
+		!strings.Contains(errOut, "did you mean HEXORDERS_LOG_LEVEL?") {
 		t.Errorf("exit code %d, errors %s", code, errOut)
 	}
 }

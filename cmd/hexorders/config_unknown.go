@@ -30,7 +30,8 @@ func unknownVariables(known []variable, environment []string) (warnings []string
 // notForUs knows the variables that others set beside ours: the tests, and Kubernetes for a service that is called
 // hexorders (HEXORDERS_SERVICE_HOST, HEXORDERS_PORT_8080_TCP, ...).
 func notForUs(name string) bool {
-	return strings.HasPrefix(name, prefix+"_TEST_") || strings.HasPrefix(name, prefix+"_E2E_") || strings.HasPrefix(name, prefix+"_SERVICE_") ||
+	return strings.HasPrefix(name, prefix+"_TEST_") || strings.HasPrefix(name, prefix+"_E2E_") ||
+		strings.HasPrefix(name, prefix+"_SERVICE_") ||
 		name == prefix+"_PORT" || strings.HasPrefix(name, prefix+"_PORT_")
 }
 

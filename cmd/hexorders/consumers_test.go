@@ -49,7 +49,8 @@ func published(t *testing.T) {
 	if err != nil || len(messages) != 2 {
 		t.Fatalf("%d messages, error %v", len(messages), err)
 	}
-	messages = append(messages, ports.Message{ID: "order-2/1", Type: "OrderShipped", OrderID: "order-2", Version: 1, Payload: []byte(`{}`), OccurredAt: time.Now()})
+	messages = append(messages, ports.Message{ID: "order-2/1", Type: "OrderShipped", OrderID: "order-2", Version: 1,
+		Payload: []byte(`{}`), OccurredAt: time.Now()})
 	if err := s.topic.Append(t.Context(), messages); err != nil {
 		t.Fatal(err)
 	}
@@ -80,16 +81,19 @@ func TestConsumersAndReplay(t *testing.T) {
 		t.Errorf("parked: %swant %s", got, want)
 	}
 	for n, more := range []string{"", " --restart", ""} {
-		if got, want := prints(t, "replay timeline"+more), "timeline was built anew from 3 events, and is what is read from now on\n"; got != want {
+		if got, want := prints(t, "replay timeline"+more),
+			"timeline was built anew from 3 events, and is what is read from now on\n"; got != want {
 			t.Errorf("replay %d: %swant %s", n+1, got, want)
 		}
 	}
 	status := prints(t, "consumers status")
-	if want := "timeline        4           0       TIME"; !strings.Contains(status, want) || !strings.Contains(status, "1 events of 1 orders: see `hexorders consumers parked`") {
+	if want := "timeline        4           0       TIME"; !strings.Contains(status, want) ||
+		!strings.Contains(status, "1 events of 1 orders: see `hexorders consumers parked`") {
 		t.Errorf("after three replays\n%swant %s and a parked order", status, want)
 	}
 	parked := prints(t, "consumers parked")
-	if fields := strings.Fields(strings.Split(parked, "\n")[1]); len(fields) < 6 || strings.Join(fields[:5], " ") != "timeline order-2 1 1 TIME" || !strings.Contains(parked, "OrderShipped") {
+	if fields := strings.Fields(strings.Split(parked, "\n")[1]); len(fields) < 6 ||
+		strings.Join(fields[:5], " ") != "timeline order-2 1 1 TIME" || !strings.Contains(parked, "OrderShipped") {
 		t.Errorf("parked\n%s", parked)
 	}
 	for args, want := range map[string]string{
@@ -110,7 +114,8 @@ func TestOldOrdersAreInTheViews(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := startWith(t, knownRoles, map[string]string{"HEXORDERS_STORE": "sqlite", "HEXORDERS_SQLITE_PATH": c.SQLite.Path, "HEXORDERS_VIEWS_WAIT": "9s"})
+	s := startWith(t, knownRoles, map[string]string{"HEXORDERS_STORE": "sqlite", "HEXORDERS_SQLITE_PATH": c.SQLite.Path,
+		"HEXORDERS_VIEWS_WAIT": "9s"})
 	var list answer
 	for deadline := time.Now().Add(2 * time.Minute); list.header.Get("View-Version") != "2" && time.Now().Before(deadline); {
 		list = s.do(t, "GET", "/orders?buyerId=9999&atLeastVersion=order-1/2", "", nil)

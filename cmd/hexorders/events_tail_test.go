@@ -44,7 +44,8 @@ func TestAnEventOfANewerVersionIsALineToo(t *testing.T) {
 	var out bytes.Buffer
 	m := message("OrderFramed", "")
 	m.Payload = []byte("{\n \"frame\": 1\n}")
-	if err := printLine(&out, m); err != nil || strings.Count(out.String(), "\n") != 1 || !strings.HasSuffix(out.String(), "OrderFramed         {  \"frame\": 1 }\n") {
+	if err := printLine(&out, m); err != nil || strings.Count(out.String(), "\n") != 1 ||
+		!strings.HasSuffix(out.String(), "OrderFramed         {  \"frame\": 1 }\n") {
 		t.Errorf("error %v, got %q", err, &out)
 	}
 }
@@ -66,7 +67,8 @@ func TestEveryEventIsACloudEventOnALine(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"specversion":"1.0","id":"` + m.ID + `","source":"/hexorders","type":"OrderCancelled","time":"2026-11-22T16:06:41.441Z",` +
-		`"subject":"` + someOrder + `","aggregateversion":12,"traceparent":"` + m.TraceParent + `","datacontenttype":"application/json","data":` +
+		`"subject":"` + someOrder + `","aggregateversion":12,"traceparent":"` + m.TraceParent +
+		`","datacontenttype":"application/json","data":` +
 		string(m.Payload) + "}\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", &out, want)
@@ -83,7 +85,8 @@ func message(typeName, fields string) ports.Message {
 	if fields != "" {
 		payload += "," + fields
 	}
-	return ports.Message{ID: someOrder + "/12", OrderID: someOrder, Version: 12, Type: typeName, Payload: []byte(payload + "}"), OccurredAt: at}
+	return ports.Message{ID: someOrder + "/12", OrderID: someOrder, Version: 12, Type: typeName,
+		Payload: []byte(payload + "}"), OccurredAt: at}
 }
 
 func TestATailEndsAfterCountEvents(t *testing.T) {

@@ -67,12 +67,14 @@ func replay(ctx context.Context, cmd *cobra.Command, view ports.View, restart bo
 		err := app.Replay(ctx, projection(c, s, subscriber, view, newLogger(cmd.ErrOrStderr(), c)), progress.report)
 		progress.end()
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return fmt.Errorf("stopped at %s; `hexorders replay %s` goes on from there, with --restart it begins anew", progress.where(), view)
+			return fmt.Errorf("stopped at %s; `hexorders replay %s` goes on from there, with --restart it begins anew",
+				progress.where(), view)
 		}
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s was built anew from %d events, and is what is read from now on\n", view, progress.last.Done)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s was built anew from %d events, and is what is read from now on\n",
+			view, progress.last.Done)
 		return err
 	})
 }

@@ -37,12 +37,14 @@ func TestMain(m *testing.M) {
 func TestAnOrderPlacedOverHTTPReachesTheBroker(t *testing.T) {
 	s := start(t, knownRoles)
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	created := s.do(t, "POST", "/orders", `{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`, map[string]string{"Traceparent": trace})
+	created := s.do(t, "POST", "/orders", `{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`,
+		map[string]string{"Traceparent": trace})
 	if created.status != http.StatusCreated {
 		t.Fatalf("create: %d %s", created.status, created.body)
 	}
 	location := created.header.Get("Location")
-	if paid := s.do(t, "POST", location+"/pay", "", map[string]string{"If-Match": created.header.Get("ETag")}); paid.status != http.StatusOK {
+	if paid := s.do(t, "POST", location+"/pay", "",
+		map[string]string{"If-Match": created.header.Get("ETag")}); paid.status != http.StatusOK {
 		t.Fatalf("pay: %d %s", paid.status, paid.body)
 	}
 	id := strings.TrimPrefix(location, "/orders/")
@@ -58,7 +60,9 @@ func TestARequestUnderWayFinishesBeforeTheStop(t *testing.T) {
 	s := start(t, knownRoles)
 	const body = `{"buyerId":"9999"}`
 	connection := dial(t, s.URL())
-	send(t, connection, "POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body))
+	send(t, connection,
+		"POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n",
+		len(body))
 	answers := bufio.NewReader(connection)
 	if line, err := answers.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
 		t.Fatalf("%q, %v", line, err)
@@ -97,7 +101,8 @@ func TestReadinessEndsWithTheStopAndServingALittleLater(t *testing.T) {
 	}
 	s.stop()
 	<-inGrace
-	for path, want := range map[string]int{"/readyz": http.StatusServiceUnavailable, "/livez": http.StatusOK, "/orders?buyerId=9999": http.StatusOK} {
+	for path, want := range map[string]int{"/readyz": http.StatusServiceUnavailable, "/livez": http.StatusOK,
+		"/orders?buyerId=9999": http.StatusOK} {
 		if answer := s.do(t, "GET", path, "", nil); answer.status != want {
 			t.Errorf("%s during the stop: %d, want %d", path, answer.status, want)
 		}
@@ -167,7 +172,8 @@ func TestTheSettingsOfTheAPIReachIt(t *testing.T) {
 	if got := answer.header.Get("Access-Control-Allow-Origin"); got != "https://b.example" {
 		t.Errorf("a page of a configured origin is allowed %q", got)
 	}
-	if answer := s.do(t, "GET", "/orders/o", "", nil); answer.status != http.StatusTooManyRequests || answer.header.Get("Retry-After") == "" {
+	if answer := s.do(t, "GET", "/orders/o", "", nil); answer.status != http.StatusTooManyRequests ||
+		answer.header.Get("Retry-After") == "" {
 		t.Errorf("the third request: %d with Retry-After %q, want 429", answer.status, answer.header.Get("Retry-After"))
 	}
 	if got := s.do(t, "GET", "/metrics", "", nil).status; got != http.StatusOK {
@@ -260,7 +266,8 @@ func TestAPortThatIsTakenSaysSo(t *testing.T) {
 	address := taken.Addr().String()
 	t.Setenv("HEXORDERS_HTTP_ADDR", address)
 	out, errOut, code := runCommand(t, "serve")
-	want := "hexorders: cannot listen on " + address + ", the port is taken: stop what runs there, or choose another with HEXORDERS_HTTP_ADDR\n"
+	want := "hexorders: cannot listen on " + address +
+		", the port is taken: stop what runs there, or choose another with HEXORDERS_HTTP_ADDR\n"
 	if errOut != want || out != "" || code != exitFailed {
 		t.Errorf("exit code %d\n%s%swant\n%s", code, out, errOut, want)
 	}
@@ -270,7 +277,8 @@ func TestAnAddressThatIsNotHereSaysSo(t *testing.T) {
 	cleanEnvironment(t)
 	t.Setenv("HEXORDERS_HTTP_ADDR", "192.0.2.1:8080") // reserved for documentation
 	_, errOut, code := runCommand(t, "serve")
-	if !strings.HasPrefix(errOut, "hexorders: cannot listen on 192.0.2.1:8080") || !strings.Contains(errOut, "HEXORDERS_HTTP_ADDR") || code != exitFailed {
+	if !strings.HasPrefix(errOut, "hexorders: cannot listen on 192.0.2.1:8080") ||
+		!strings.Contains(errOut, "HEXORDERS_HTTP_ADDR") || code != exitFailed {
 		t.Errorf("exit code %d\n%s", code, errOut)
 	}
 }
@@ -305,7 +313,8 @@ func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	p := startProcess(t)
 	url := strings.TrimPrefix(p.log.waitFor(t, "hexorders listens")["msg"].(string), "hexorders listens on ")
 	connection := dial(t, url)
-	send(t, connection, "POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+	send(t, connection,
+		"POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
 	if line, err := bufio.NewReader(connection).ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
 		t.Fatalf("%q, %v", line, err)
 	}
@@ -512,7 +521,8 @@ func startProcess(t *testing.T, env ...string) *process {
 	t.Helper()
 	cleanEnvironment(t)
 	p := &process{exec.CommandContext(t.Context(), os.Args[0]), newLogLines()}
-	p.Env = append(os.Environ(), beTheProgram+"=yes", "HEXORDERS_STORE=memory", "HEXORDERS_HTTP_ADDR=127.0.0.1:0", "HEXORDERS_LOG_LEVEL="+strings.ToLower(slog.LevelInfo.String()))
+	p.Env = append(os.Environ(), beTheProgram+"=yes", "HEXORDERS_STORE=memory", "HEXORDERS_HTTP_ADDR=127.0.0.1:0",
+		"HEXORDERS_LOG_LEVEL="+strings.ToLower(slog.LevelInfo.String()))
 	p.Env = append(p.Env, env...)
 	errOut, err := p.StderrPipe()
 	if err != nil {

@@ -29,7 +29,8 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("cannot listen on %s, the port is taken: stop what runs there, or choose another with HEXORDERS_HTTP_ADDR", address)
+		return nil, fmt.Errorf("cannot listen on %s, the port is taken: "+
+			"stop what runs there, or choose another with HEXORDERS_HTTP_ADDR", address)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("cannot listen on %s, permission denied: choose a port from 1024 on with HEXORDERS_HTTP_ADDR", address)
 	case err != nil:

@@ -61,7 +61,8 @@ func TestSlowClientsAreSentAway(t *testing.T) {
 func TestTheServerIsBounded(t *testing.T) {
 	s := newServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	for name, bound := range map[string]time.Duration{
-		"ReadHeaderTimeout": s.ReadHeaderTimeout, "ReadTimeout": s.ReadTimeout, "WriteTimeout": s.WriteTimeout, "IdleTimeout": s.IdleTimeout,
+		"ReadHeaderTimeout": s.ReadHeaderTimeout, "ReadTimeout": s.ReadTimeout, "WriteTimeout": s.WriteTimeout,
+		"IdleTimeout": s.IdleTimeout,
 	} {
 		if bound <= 0 || bound > 2*time.Minute {
 			t.Errorf("%s is %v", name, bound)
@@ -100,7 +101,8 @@ func startSlowClient(t *testing.T, url string, inHead bool) *slowClient {
 	if inHead {
 		send(t, c.connection, "POST /orders HTTP/1.1\r\nHost: test\r\nX-Slow: ")
 	} else {
-		send(t, c.connection, "POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 60000\r\n\r\n")
+		send(t, c.connection,
+			"POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 60000\r\n\r\n")
 		if line, err := c.received.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
 			t.Fatalf("%q, %v", line, err)
 		}

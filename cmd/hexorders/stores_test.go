@@ -59,7 +59,8 @@ func TestAStoreIsAddedByOneRow(t *testing.T) {
 			t.Errorf("doctor ends with %d and prints\n%swant\n%s", code, out, want)
 		}
 	}
-	if out, _, _ := runCommand(t, "config"); !strings.Contains(out, "where orders are kept: sqlite, memory, mongodb, mongodb-events, fake\n") {
+	if out, _, _ := runCommand(t, "config"); !strings.Contains(out,
+		"where orders are kept: sqlite, memory, mongodb, mongodb-events, fake\n") {
 		t.Errorf("config does not know the store:\n%s", out)
 	}
 	if out, _, _ := runCommand(t, "config", "--help"); !strings.Contains(out, "Stores:  sqlite, memory, mongodb, mongodb-events, fake\n") {
@@ -72,7 +73,8 @@ func TestAStoreIsAddedByOneRow(t *testing.T) {
 		}
 	}
 	t.Setenv("HEXORDERS_STORE", "fame")
-	if _, errOut, _ := runCommand(t, "config"); !strings.Contains(errOut, "HEXORDERS_STORE=fame: must be sqlite, memory, mongodb, mongodb-events or fake\n") {
+	if _, errOut, _ := runCommand(t, "config"); !strings.Contains(errOut,
+		"HEXORDERS_STORE=fame: must be sqlite, memory, mongodb, mongodb-events or fake\n") {
 		t.Errorf("a wrong store: %s", errOut)
 	}
 }
@@ -154,7 +156,8 @@ func TestOnlyTheTablesDecideByName(t *testing.T) {
 		ast.Inspect(tree, func(n ast.Node) bool {
 			if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING {
 				if text, _ := strconv.Unquote(literal.Value); known[text] {
-					t.Errorf("%s: %s is decided here, and not by a row of stores.go or brokers.go", fileSet.Position(literal.Pos()), literal.Value)
+					t.Errorf("%s: %s is decided here, and not by a row of stores.go or brokers.go",
+						fileSet.Position(literal.Pos()), literal.Value)
 				}
 			}
 			return true

@@ -67,7 +67,8 @@ func readsBack(t testing.TB, s Storage) {
 		{"the most items", orderID(3), "9999", many, morning},
 		{"the largest amount", orderID(4), "9999", []order.Item{{Product: "1111", Amount: order.MaxAmount}}, morning},
 		{"other alphabets", "заказ-注文-🛒", "Ünal Çelik", []order.Item{{Product: "茶 \"grün\" <1kg> & ½", Amount: 2}}, morning},
-		{"names that mean something to databases", "a.b/c", "$where", []order.Item{{Product: "$set.x", Amount: 1}, {Product: "' OR 1=1; --", Amount: 1}}, morning},
+		{"names that mean something to databases", "a.b/c", "$where",
+			[]order.Item{{Product: "$set.x", Amount: 1}, {Product: "' OR 1=1; --", Amount: 1}}, morning},
 		{"the longest ids", long, long, []order.Item{{Product: long, Amount: 1}}, morning},
 		{"a time long ago", orderID(5), "9999", nil, time.Date(1969, 12, 31, 23, 59, 59, 999_000_000, time.UTC)},
 	}
@@ -282,7 +283,8 @@ func changedButNeverSaved(t testing.TB, s Storage) {
 func wantConflict(t testing.TB, s Storage, o *order.Order) {
 	t.Helper()
 	before, changes := o.Snapshot(), len(o.Changes())
-	wantError(t, fmt.Sprintf("Save of order %s, version %d", o.ID(), o.Version()), s.Orders.Save(bounded(t), o, ports.IdempotencyKey{}), ports.ErrConflict)
+	wantError(t, fmt.Sprintf("Save of order %s, version %d", o.ID(), o.Version()),
+		s.Orders.Save(bounded(t), o, ports.IdempotencyKey{}), ports.ErrConflict)
 	wantSame(t, o.Snapshot(), before)
 	if len(o.Changes()) != changes {
 		t.Errorf("after ErrConflict the order has %d changes, want the %d it had", len(o.Changes()), changes)

@@ -82,7 +82,8 @@ func TestTheLockFilesNameNoRegistry(t *testing.T) {
 	for _, place := range []string{"test/asyncapi", "test/newman", "test/redocly"} {
 		lock := read(t, place+"/package-lock.json")
 		if strings.Contains(lock, `"resolved"`) || strings.Contains(lock, "://registry") {
-			t.Errorf("%s/package-lock.json names a registry: write it with `npm install --package-lock-only` there, where .npmrc leaves that out",
+			t.Errorf("%s/package-lock.json names a registry: "+
+				"write it with `npm install --package-lock-only` there, where .npmrc leaves that out",
 				place)
 		}
 		var packages struct {
