@@ -1,5 +1,5 @@
-// Package inproc is a broker within this process, for a service without Kafka. It keeps its one topic in a ports.Topic,
-// and so what it took survives a restart as well as that does. It behaves as Kafka does where a relay or a consumer
+// Package inproc is a broker within this process, for a service without Kafka. It keeps its messages in a Log,
+// so they survive a restart if the Log does. It behaves as Kafka does where a relay or a consumer
 // could tell: what it has acknowledged it has for good, it refuses what is too large, and a subscriber goes on where it
 // left off.
 package inproc
@@ -29,7 +29,7 @@ var ErrClosed = errors.New("the broker is closed")
 // Broker implements ports.Publisher. While one append is on its way to the disk the next one gathers, so that a slow
 // disk makes appends larger, not the wait longer.
 type Broker struct {
-	topic ports.Topic
+	log   Log
 	ctx   context.Context // ends when Close has lost its patience
 	abort context.CancelFunc
 
@@ -44,9 +44,9 @@ type publication struct {
 	done    func(error)
 }
 
-func NewBroker(topic ports.Topic) *Broker {
+func NewBroker(log Log) *Broker {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Broker{topic: topic, ctx: ctx, abort: cancel}
+	return &Broker{log: log, ctx: ctx, abort: cancel}
 }
 
 // Publish implements ports.Publisher.
@@ -122,7 +122,7 @@ func (b *Broker) append(ctx context.Context, next []publication) {
 	for i, p := range next {
 		messages[i] = p.message
 	}
-	err := b.topic.Append(ctx, messages)
+	err := b.log.Append(ctx, messages)
 	for _, p := range next {
 		p.done(err)
 	}

@@ -149,7 +149,7 @@ func publish(t testing.TB, b *inproc.Broker, m ports.Message) {
 }
 
 // read returns all the topic holds, once that is at least n messages.
-func read(t testing.TB, topic ports.Topic, n int) (messages []ports.Message) {
+func read(t testing.TB, topic inproc.Log, n int) (messages []ports.Message) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

@@ -17,7 +17,7 @@ const idleAfter = time.Second
 // others wait for it to leave. It knows the members within the process that subscribe through it: those of another process
 // that reads the same topic get everything too.
 type Subscriber struct {
-	topic ports.Topic
+	log Log
 
 	mu    sync.Mutex
 	turns map[string]chan struct{} // by group; whoever has put something in works
@@ -25,8 +25,8 @@ type Subscriber struct {
 
 var _ ports.Subscriber = (*Subscriber)(nil)
 
-func NewSubscriber(topic ports.Topic) *Subscriber {
-	return &Subscriber{topic: topic, turns: make(map[string]chan struct{})}
+func NewSubscriber(log Log) *Subscriber {
+	return &Subscriber{log: log, turns: make(map[string]chan struct{})}
 }
 
 // Subscribe implements ports.Subscriber. A nil resume knows nothing.
@@ -61,7 +61,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 			continue
 		}
 		// Also when ctx has ended meanwhile: what was handled counts.
-		if err := s.topic.Commit(context.WithoutCancel(ctx), group, last); err != nil {
+		if err := s.log.Commit(context.WithoutCancel(ctx), group, last); err != nil {
 			return err
 		}
 		after = last
@@ -90,12 +90,12 @@ func (s *Subscriber) begin(ctx context.Context, group string, resume ports.Resum
 	if group == "" {
 		return 0, ctx.Err()
 	}
-	return s.topic.Committed(ctx, group)
+	return s.log.Committed(ctx, group)
 }
 
 // read waits for messages, for idleAfter at most; at the beginning not at all when there are none.
 func (s *Subscriber) read(ctx context.Context, after int64, first bool) (batch ports.Batch, last int64, err error) {
-	end, err := s.topic.End(ctx)
+	end, err := s.log.End(ctx)
 	if err != nil {
 		return ports.Batch{}, 0, err
 	}
@@ -104,7 +104,7 @@ func (s *Subscriber) read(ctx context.Context, after int64, first bool) (batch p
 	}
 	waiting, cancel := context.WithTimeout(ctx, idleAfter)
 	defer cancel()
-	messages, last, err := s.topic.Read(waiting, after, ports.MaxBatch)
+	messages, last, err := s.log.Read(waiting, after, ports.MaxBatch)
 	switch {
 	case err == nil:
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
@@ -121,7 +121,7 @@ func (s *Subscriber) read(ctx context.Context, after int64, first bool) (batch p
 		}
 		batch.Messages = append(batch.Messages, ports.Delivery{Message: m, Next: next})
 	}
-	if end, err = s.topic.End(ctx); err != nil {
+	if end, err = s.log.End(ctx); err != nil {
 		return ports.Batch{}, 0, err
 	}
 	if end <= last {
@@ -132,7 +132,7 @@ func (s *Subscriber) read(ctx context.Context, after int64, first bool) (batch p
 
 // Ends implements ports.Subscriber.
 func (s *Subscriber) Ends(ctx context.Context) (map[int]int64, error) {
-	end, err := s.topic.End(ctx)
+	end, err := s.log.End(ctx)
 	if err != nil {
 		return nil, err
 	}

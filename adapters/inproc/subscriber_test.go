@@ -20,7 +20,7 @@ func TestSubscriber(t *testing.T) {
 	porttest.Subscriber(t, func(testing.TB) porttest.Feed { return feed(memory.NewTopic()) })
 }
 
-func feed(topic ports.Topic) porttest.Feed {
+func feed(topic inproc.Log) porttest.Feed {
 	return porttest.Feed{
 		Subscriber: inproc.NewSubscriber(topic),
 		Append: func(t testing.TB, messages ...ports.Message) {
@@ -33,15 +33,15 @@ func feed(topic ports.Topic) porttest.Feed {
 }
 
 // gappyTopic has offsets with gaps: tenfold those of the topic in it.
-type gappyTopic struct{ ports.Topic }
+type gappyTopic struct{ inproc.Log }
 
 func (g gappyTopic) Read(ctx context.Context, after int64, limit int) ([]ports.Message, int64, error) {
-	messages, last, err := g.Topic.Read(ctx, after/10, limit)
+	messages, last, err := g.Log.Read(ctx, after/10, limit)
 	return messages, last * 10, err
 }
 
 func (g gappyTopic) End(ctx context.Context) (int64, error) {
-	end, err := g.Topic.End(ctx)
+	end, err := g.Log.End(ctx)
 	return end * 10, err
 }
 

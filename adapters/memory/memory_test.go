@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"hexorders/adapters/inproc"
+	"hexorders/adapters/inproc/logtest"
 	"hexorders/core/order"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
@@ -109,7 +111,7 @@ func TestTailRefusesAPositionOfAnotherOutbox(t *testing.T) {
 }
 
 func TestTopic(t *testing.T) {
-	porttest.Topic(t, func(testing.TB) ports.Topic { return NewTopic() })
+	logtest.Log(t, func(testing.TB) inproc.Log { return NewTopic() })
 }
 
 func TestAFullTopicDropsTheOldest(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // not grow for months.
 const TopicKept = 100_000
 
-// Topic is a ports.Topic that lives as long as the process. A reader that asks for what was dropped goes on with the
+// Topic is an inproc.Log that lives as long as the process. A reader that asks for what was dropped goes on with the
 // oldest there is.
 type Topic struct {
 	mu        sync.Mutex
@@ -22,8 +22,6 @@ type Topic struct {
 	grown     chan struct{} // closed, and replaced, when the topic grows
 	committed map[string]int64
 }
-
-var _ ports.Topic = (*Topic)(nil)
 
 func NewTopic() *Topic {
 	return &Topic{grown: make(chan struct{}), committed: make(map[string]int64)}

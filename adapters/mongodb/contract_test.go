@@ -8,6 +8,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"hexorders/adapters/inproc"
+	"hexorders/adapters/inproc/logtest"
 	"hexorders/adapters/mongodb"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
@@ -39,7 +41,7 @@ func TestLeaseContract(t *testing.T) {
 }
 
 func TestTopicContract(t *testing.T) {
-	porttest.Topic(t, func(t testing.TB) ports.Topic { return mongodb.NewTopic(testDB(t)) })
+	logtest.Log(t, func(t testing.TB) inproc.Log { return mongodb.NewTopic(testDB(t)) })
 }
 
 // The event store is held to the same promises, but for Trim, which it does not make.

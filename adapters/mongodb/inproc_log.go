@@ -14,7 +14,7 @@ import (
 	"hexorders/ports"
 )
 
-// Topic implements ports.Topic: the log behind the in-process broker, and how far its subscribers have come.
+// Topic implements inproc.Log: the log behind the in-process broker, and how far its subscribers have come.
 //
 //	topic        {_id: offset, message: <as in the outbox>}
 //	topic_end    {_id: "topic", end: the newest offset}
@@ -33,8 +33,6 @@ type Topic struct {
 	mu    sync.Mutex
 	grown chan struct{} // closed, and replaced, after each append of this process
 }
-
-var _ ports.Topic = (*Topic)(nil)
 
 const (
 	topicID = "topic"
@@ -67,7 +65,7 @@ func prepareTopicEnd(ctx context.Context, end *mongo.Collection) error {
 	return fail(ctx, "prepare the topic", err)
 }
 
-// Append implements ports.Topic.
+// Append implements inproc.Log.
 func (t *Topic) Append(ctx context.Context, messages []ports.Message) error {
 	if len(messages) == 0 {
 		return ctx.Err()
@@ -109,7 +107,7 @@ func (t *Topic) append(ctx context.Context, messages []ports.Message) error {
 	return err
 }
 
-// Read implements ports.Topic.
+// Read implements inproc.Log.
 func (t *Topic) Read(ctx context.Context, after int64, limit int) (messages []ports.Message, last int64, err error) {
 	const doing = "read the topic"
 	for {
@@ -158,19 +156,19 @@ func (t *Topic) page(ctx context.Context, after int64, limit int) (messages []po
 	return messages, last, nil
 }
 
-// End implements ports.Topic.
+// End implements inproc.Log.
 func (t *Topic) End(ctx context.Context) (int64, error) {
 	end, err := number(ctx, t.end, topicID, "end")
 	return end, fail(ctx, "read the topic's end", err)
 }
 
-// Committed implements ports.Topic.
+// Committed implements inproc.Log.
 func (t *Topic) Committed(ctx context.Context, subscriber string) (int64, error) {
 	position, err := number(ctx, t.subs, subscriber, "position")
 	return position, fail(ctx, fmt.Sprintf("read how far subscriber %q has come", subscriber), err)
 }
 
-// Commit implements ports.Topic.
+// Commit implements inproc.Log.
 func (t *Topic) Commit(ctx context.Context, subscriber string, offset int64) error {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

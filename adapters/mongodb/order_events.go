@@ -53,13 +53,18 @@ func NewEventStore(db *mongo.Database, o Options) *EventStore {
 // EventLog is the outbox of an EventStore. It has no Trim, because the events are the orders.
 type EventLog struct {
 	ports.Outbox
-	ports.Backlog
+	outbox *Outbox
 }
 
 // NewEventLog needs a database that Connect has prepared.
 func NewEventLog(db *mongo.Database, o OutboxOptions) *EventLog {
 	log := newOutbox(db, eventsCollection, o)
-	return &EventLog{Outbox: log, Backlog: log}
+	return &EventLog{Outbox: log, outbox: log}
+}
+
+// Unread is the Outbox's.
+func (l *EventLog) Unread(ctx context.Context) (messages int, oldest time.Time, err error) {
+	return l.outbox.Unread(ctx)
 }
 
 // Save implements ports.OrderStore.

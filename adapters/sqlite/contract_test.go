@@ -11,6 +11,8 @@ import (
 
 	driver "modernc.org/sqlite"
 
+	"hexorders/adapters/inproc"
+	"hexorders/adapters/inproc/logtest"
 	"hexorders/core/order"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
@@ -40,7 +42,7 @@ func TestLease(t *testing.T) {
 }
 
 func TestTopic(t *testing.T) {
-	porttest.Topic(t, func(t testing.TB) ports.Topic { return NewTopic(openNew(t)) })
+	logtest.Log(t, func(t testing.TB) inproc.Log { return NewTopic(openNew(t)) })
 }
 
 func openStorage(o options) func(testing.TB) porttest.Storage {

@@ -8,11 +8,9 @@ import (
 	"hexorders/ports"
 )
 
-// Topic is a ports.Topic: the log behind the in-process broker, and how far its subscribers have come. An offset is
+// Topic is an inproc.Log: the log behind the in-process broker, and how far its subscribers have come. An offset is
 // the seq of a table like the outbox, and as reliable.
 type Topic struct{ db *DB }
-
-var _ ports.Topic = (*Topic)(nil)
 
 func NewTopic(db *DB) *Topic { return &Topic{db} }
 

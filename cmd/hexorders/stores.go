@@ -12,6 +12,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"hexorders/adapters/inproc"
 	"hexorders/adapters/memory"
 	"hexorders/adapters/mongodb"
 	"hexorders/adapters/sqlite"
@@ -73,7 +74,7 @@ type storage struct {
 	outbox  ports.Outbox
 	parking ports.Parking
 	lease   ports.Lease
-	topic   ports.Topic // for the in-process broker
+	topic   inproc.Log // for the in-process broker
 	views   viewStore
 	ready   func(context.Context) error     // nil when the store answers
 	examine func(context.Context) []finding // more for doctor; may be nil

@@ -4,12 +4,17 @@ import (
 	"context"
 	"testing"
 	"time"
-
-	"hexorders/ports"
 )
 
-// Backlog checks the promises of ports.Backlog, which the storage's Outbox has to implement. In a store at rest the
-// estimate has to be right.
+// backlog is what an outbox may offer to a metric besides the port. Unread estimates how many committed messages Tail has
+// not handed out, and says when the oldest of them occurred; zero when there is none or that is not known. Before the
+// first Tail it may be an error.
+type backlog interface {
+	Unread(ctx context.Context) (messages int, oldest time.Time, err error)
+}
+
+// Backlog checks what Unread promises, which the storage's Outbox has to implement. When no save and no Tail is at work,
+// the estimate has to be right.
 func Backlog(t *testing.T, open func(t testing.TB) Storage) { run(t, backlogChecks, open) }
 
 var backlogChecks = []check[Storage]{
@@ -48,7 +53,7 @@ var backlogChecks = []check[Storage]{
 		save(t, s, newOrder(t, orderID(1), 1))
 		follow(t, s.Outbox, "").next(t)
 		wantCancelled(t, "Unread", func(ctx context.Context) error {
-			_, _, err := s.Outbox.(ports.Backlog).Unread(ctx)
+			_, _, err := s.Outbox.(backlog).Unread(ctx)
 			return err
 		})
 	}},
@@ -62,7 +67,7 @@ func wantUnread(t testing.TB, s Storage, want, second int) {
 	var oldest time.Time
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		var err error
-		if got, oldest, err = s.Outbox.(ports.Backlog).Unread(bounded(t)); err == nil && got == want {
+		if got, oldest, err = s.Outbox.(backlog).Unread(bounded(t)); err == nil && got == want {
 			break
 		}
 	}

@@ -1,33 +1,28 @@
 package porttest
 
 import (
-	"testing"
-
 	"hexorders/ports"
+	"hexorders/ports/porttest/red"
 )
 
-// Check is a check that the tests of this package can run by themselves.
-type Check[F any] struct {
-	Name  string
-	Prove func(testing.TB, F)
-}
+func OrderStoreChecks() []red.Check[Storage]       { return export(orderStoreChecks) }
+func OutboxChecks() []red.Check[Storage]           { return export(outboxChecks) }
+func HistoryChecks() []red.Check[Storage]          { return export(historyChecks) }
+func IdempotencyStoreChecks() []red.Check[Storage] { return export(idempotencyStoreChecks) }
+func TrimmerChecks() []red.Check[Storage]          { return export(trimmerChecks) }
+func ParkingChecks() []red.Check[ports.Parking]    { return export(parkingChecks) }
+func BacklogChecks() []red.Check[Storage]          { return export(backlogChecks) }
+func SubscriberChecks() []red.Check[Feed]          { return export(subscriberChecks) }
+func LeaseChecks() []red.Check[ports.Lease]        { return export(leaseChecks) }
+func PublisherChecks() []red.Check[Broker]         { return export(publisherChecks) }
 
-func OrderStoreChecks() []Check[Storage]       { return export(orderStoreChecks) }
-func OutboxChecks() []Check[Storage]           { return export(outboxChecks) }
-func HistoryChecks() []Check[Storage]          { return export(historyChecks) }
-func IdempotencyStoreChecks() []Check[Storage] { return export(idempotencyStoreChecks) }
-func TrimmerChecks() []Check[Storage]          { return export(trimmerChecks) }
-func ParkingChecks() []Check[ports.Parking]    { return export(parkingChecks) }
-func LeaseChecks() []Check[ports.Lease]        { return export(leaseChecks) }
-func PublisherChecks() []Check[Broker]         { return export(publisherChecks) }
+func InboxChecks() []red.Check[ReadingSide]       { return export(inboxChecks) }
+func OrderViewsChecks() []red.Check[ReadingSide]  { return export(orderViewsChecks) }
+func GenerationsChecks() []red.Check[ReadingSide] { return export(generationsChecks) }
 
-func InboxChecks() []Check[ReadingSide]       { return export(inboxChecks) }
-func OrderViewsChecks() []Check[ReadingSide]  { return export(orderViewsChecks) }
-func GenerationsChecks() []Check[ReadingSide] { return export(generationsChecks) }
-
-func export[F any](checks []check[F]) (exported []Check[F]) {
+func export[F any](checks []check[F]) (exported []red.Check[F]) {
 	for _, c := range checks {
-		exported = append(exported, Check[F]{c.name, c.prove})
+		exported = append(exported, red.Check[F]{Name: c.name, Prove: c.prove})
 	}
 	return exported
 }

@@ -68,6 +68,21 @@ func message(orderID string, version int) ports.Message {
 	}
 }
 
+// messages are versions from..to of an order.
+func messages(orderID string, from, to int) (run []ports.Message) {
+	for version := from; version <= to; version++ {
+		run = append(run, message(orderID, version))
+	}
+	return run
+}
+
+func idsOf(messages []ports.Message) (ids []string) {
+	for _, m := range messages {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
 // noise is JSON of exactly that many bytes that compresses badly, so that a limit on either side of compression is met.
 func noise(size int) []byte {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"

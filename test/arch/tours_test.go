@@ -23,6 +23,7 @@ var tours = []tour{
 		"core/order/order.go", "core/order/rules.go", "core/order/event.go", "ports/ports.go", "app/orders.go",
 		"app/relay/relay.go", "app/relay/inflight.go", "app/relay/leadership.go", "app/relay/loop.go", "app/relay/checkpoint.go",
 		"adapters/eventjson/eventjson.go", "adapters/memory/store.go", "adapters/memory/outbox.go", "adapters/inproc/inproc.go",
+		"adapters/inproc/log.go",
 		"adapters/httpapi/httpapi.go", "adapters/httpapi/orders.go", "adapters/httpapi/json.go", "adapters/httpapi/problem.go",
 		"cmd/hexorders/wire.go", "cmd/hexorders/stores.go",
 	}},
@@ -35,7 +36,7 @@ var tours = []tour{
 		"adapters/kafka/headers.go", "adapters/kafka/errors.go", "adapters/kafka/topic_admin.go",
 	}},
 	{"The reading side", 3500, []string{
-		"ports/reading.go", "ports/views.go",
+		"ports/readside.go", "ports/views.go",
 		"app/projection.go", "app/consumer.go", "app/work.go", "app/folds.go", "app/parked.go", "app/replay.go",
 		"app/views.go", "app/status.go",
 		"adapters/httpapi/views.go",
@@ -45,7 +46,7 @@ var tours = []tour{
 }
 
 // The border is one file that a reader has on one screen.
-const portsLines = 155
+const portsLines = 130
 
 func TestPortsStayOnOneScreen(t *testing.T) {
 	if lines := countLines(t, "../../ports/ports.go"); lines == 0 || lines > portsLines {

@@ -1,4 +1,4 @@
-package porttest_test
+package logtest_test
 
 import (
 	"context"
@@ -8,106 +8,122 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
+	"hexorders/adapters/inproc"
+	"hexorders/adapters/inproc/logtest"
 	"hexorders/ports"
-	"hexorders/ports/porttest"
+	"hexorders/ports/porttest/red"
 )
 
-func TestTopicSuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.TopicChecks(), topicFlaws, func() ports.Topic { return newTopic("") })
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestLogSuiteGoesRed(t *testing.T) {
+	all := make([]red.Flaw[inproc.Log], len(flaws))
+	for i, f := range flaws {
+		all[i] = red.Flaw[inproc.Log]{Name: f.name, Open: f.open, Red: f.red}
+	}
+	red.Test(t, logtest.Checks(), all, func() inproc.Log { return newLog("") })
 }
 
-var topicFlaws = []flaw[ports.Topic]{
-	{"loses the trace parent", openTopic("no trace"), []string{
+type flaw struct {
+	name string
+	open func() inproc.Log
+	red  []string
+}
+
+var flaws = []flaw{
+	{"loses the trace parent", openLog("no trace"), []string{
 		"what was appended reads back as it was",
 	}},
-	{"keeps times to the second", openTopic("whole seconds"), []string{
+	{"keeps times to the second", openLog("whole seconds"), []string{
 		"what was appended reads back as it was",
 	}},
-	{"sorts by order and version", openTopic("sorted"), []string{
+	{"sorts by order and version", openLog("sorted"), []string{
 		"messages stand in the order they were appended",
 		"a message appended again stands there again",
 	}},
-	{"drops what it has already", openTopic("distinct"), []string{
+	{"drops what it has already", openLog("distinct"), []string{
 		"a message appended again stands there again",
 	}},
-	{"moves the end for an empty Append", openTopic("counts appends"), []string{
+	{"moves the end for an empty Append", openLog("counts appends"), []string{
 		"appending nothing adds nothing",
 		"End is 0 at first, then the offset of the newest message",
 	}},
-	{"keeps the caller's slice", openTopic("aliases input"), []string{
+	{"keeps the caller's slice", openLog("aliases input"), []string{
 		"a caller may reuse the slice that it appended",
 	}},
-	{"hands out its own slice", openTopic("aliases output"), []string{
+	{"hands out its own slice", openLog("aliases output"), []string{
 		"a caller may reuse the slice that it appended",
 	}},
-	{"appends one by one", openTopic("piecemeal"), []string{
+	{"appends one by one", openLog("piecemeal"), []string{
 		"the messages of one Append stand together, and are seen all at once",
 		"every Read that waits gets what is appended",
 	}},
-	{"says the end where the last message read should be", openTopic("last is end"), []string{
+	{"says the end where the last message read should be", openLog("last is end"), []string{
 		"offsets grow, and Read goes on after any of them",
 		"a reader among writers gets every message once, each order's in version order",
 	}},
-	{"reads from an offset instead of after it", openTopic("inclusive"), []string{
+	{"reads from an offset instead of after it", openLog("inclusive"), []string{
 		"offsets grow, and Read goes on after any of them",
 		"a reader among writers gets every message once, each order's in version order",
 	}},
-	{"leaves out the first message", openTopic("skips first"), []string{
+	{"leaves out the first message", openLog("skips first"), []string{
 		"offsets grow, and Read goes on after any of them",
 		"what was appended reads back as it was",
 	}},
-	{"ignores the limit", openTopic("no limit"), []string{
+	{"ignores the limit", openLog("no limit"), []string{
 		"Read returns at most limit messages",
 		"offsets grow, and Read goes on after any of them",
 	}},
-	{"forgets what was read", openTopic("consumes"), []string{
+	{"forgets what was read", openLog("consumes"), []string{
 		"reading takes nothing away",
 	}},
-	{"forgets what was committed", openTopic("trims"), []string{
+	{"forgets what was committed", openLog("trims"), []string{
 		"reading takes nothing away",
 	}},
-	{"does not wait", openTopic("returns empty"), []string{
+	{"does not wait", openLog("returns empty"), []string{
 		"Read waits until there is a message",
 		"every Read that waits gets what is appended",
 		"a cancelled context ends a Read that waits",
 	}},
-	{"wakes nobody", openTopic("sleepy"), []string{
+	{"wakes nobody", openLog("sleepy"), []string{
 		"Read waits until there is a message",
 		"every Read that waits gets what is appended",
 	}},
-	{"wakes one reader only", openTopic("wakes one"), []string{
+	{"wakes one reader only", openLog("wakes one"), []string{
 		"every Read that waits gets what is appended",
 	}},
-	{"loses a message now and then", openTopic("lossy"), []string{
+	{"loses a message now and then", openLog("lossy"), []string{
 		"a reader among writers gets every message once, each order's in version order",
 	}},
-	{"says the number of messages of an empty topic less one", openTopic("end off by one"), []string{
+	{"says the number of messages of an empty topic less one", openLog("end off by one"), []string{
 		"End is 0 at first, then the offset of the newest message",
 		"appending nothing adds nothing",
 	}},
-	{"starts new subscribers at the end", openTopic("starts at end"), []string{
+	{"starts new subscribers at the end", openLog("starts at end"), []string{
 		"a subscriber that never committed is at 0",
 	}},
-	{"commits what is read", openTopic("auto commit"), []string{
+	{"commits what is read", openLog("auto commit"), []string{
 		"a subscriber that never committed is at 0",
 	}},
-	{"only ever moves subscribers forward", openTopic("ratchet"), []string{
+	{"only ever moves subscribers forward", openLog("ratchet"), []string{
 		"a subscriber is where it last committed",
 	}},
-	{"does not commit", openTopic("no commit"), []string{
+	{"does not commit", openLog("no commit"), []string{
 		"a subscriber is where it last committed",
 		"subscribers do not move each other",
 	}},
-	{"takes subscribers' names without their case", openTopic("folds names"), []string{
+	{"takes subscribers' names without their case", openLog("folds names"), []string{
 		"subscribers do not move each other",
 	}},
-	{"waits on after its context has ended", openTopic("deaf"), []string{
+	{"waits on after its context has ended", openLog("deaf"), []string{
 		"a cancelled context ends a Read that waits",
 	}},
-	{"carries out cancelled calls", openTopic("ignores cancel"), []string{
+	{"carries out cancelled calls", openLog("ignores cancel"), []string{
 		"a cancelled context ends every call, and nothing has changed",
 	}},
-	{"says that a call was cancelled, and carries it out", openTopic("acts, then says cancelled"), []string{
+	{"says that a call was cancelled, and carries it out", openLog("acts, then says cancelled"), []string{
 		"a cancelled context ends every call, and nothing has changed",
 	}},
 }
@@ -125,9 +141,9 @@ type fakeTopic struct {
 	dropped   bool
 }
 
-func openTopic(flaw string) func() ports.Topic { return func() ports.Topic { return newTopic(flaw) } }
+func openLog(flaw string) func() inproc.Log { return func() inproc.Log { return newLog(flaw) } }
 
-func newTopic(flaw string) *fakeTopic {
+func newLog(flaw string) *fakeTopic {
 	return &fakeTopic{flaw: flaw, grown: make(chan struct{}), committed: map[string]int64{}}
 }
 

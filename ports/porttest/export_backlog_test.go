@@ -1,3 +1,0 @@
-package porttest
-
-func BacklogChecks() []Check[Storage] { return export(backlogChecks) }

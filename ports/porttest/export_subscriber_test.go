@@ -1,3 +1,0 @@
-package porttest
-
-func SubscriberChecks() []Check[Feed] { return export(subscriberChecks) }

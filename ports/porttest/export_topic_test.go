@@ -1,5 +1,0 @@
-package porttest
-
-import "hexorders/ports"
-
-func TopicChecks() []Check[ports.Topic] { return export(topicChecks) }
