@@ -74,17 +74,12 @@ func (a *api) readBody(c *gin.Context, into any, p presence) ([]byte, error) {
 	return body, decode(body, into)
 }
 
-// declaredJSON tells whether the body is plain JSON in UTF-8, the only encoding that JSON between systems has
-// (RFC 8259, 8.1).
+// declaredJSON tells whether the body is declared as JSON without compression. Parameters of the media type mean nothing
+// (RFC 8259, 11), charset included: JSON between systems is UTF-8 (8.1), and a body that is not is malformed.
 func declaredJSON(h http.Header) bool {
-	mediaType, parameters, err := mime.ParseMediaType(h.Get("Content-Type"))
+	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil || mediaType != mediaJSON {
 		return false
-	}
-	for name, v := range parameters {
-		if name != "charset" || !strings.EqualFold(v, "utf-8") {
-			return false
-		}
 	}
 	coding := h.Get("Content-Encoding")
 	return coding == "" || strings.EqualFold(coding, "identity")

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
@@ -149,14 +150,17 @@ func unknownField(at jsontext.Pointer, body reflect.Type) error {
 		}
 		detail = "is not known here; known are " + strings.Join(names, ", ")
 	}
-	if utf8.RuneCountInString(at.LastToken()) > longestEcho {
+	if name := at.LastToken(); name != "" && !echoable(name) {
 		return &inputError{is: errUnknownField, errors: []fieldError{atPointer(string(at.Parent()), "has a field that "+detail)}}
 	}
 	return &inputError{is: errUnknownField, errors: []fieldError{atPointer(string(at), detail)}}
 }
 
-// longestEcho is the longest name in characters that is sent back. The client knows what it sent.
-const longestEcho = 64
+// echoable tells whether a name that a client sent is sent back: it must be short and safe to print.
+func echoable(name string) bool {
+	return name != "" && utf8.ValidString(name) && utf8.RuneCountInString(name) <= 64 &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+}
 
 // missingFields finds all required fields that are missing, so that a client need not find them one by one.
 func missingFields(pointer string, v reflect.Value) (missing []fieldError) {

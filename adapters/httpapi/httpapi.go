@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -71,7 +72,7 @@ func New(o Options) http.Handler {
 
 	defer a.observe(router) // once it has every route
 
-	router.Use(a.identify, a.log, a.rescue, protect)
+	router.Use(a.identify, a.log, a.rescue, securityHeaders)
 	if len(o.CORSOrigins) > 0 {
 		router.Use(a.crossOrigin())
 	}
@@ -80,8 +81,8 @@ func New(o Options) http.Handler {
 		router.Use(a.limit)
 	}
 	router.Use(a.bound)
-	router.NoRoute(a.answer(func(*gin.Context) error { return errNoSuchPath }))
-	router.NoMethod(a.answer(func(*gin.Context) error { return errMethodNotAllowed }))
+	router.NoRoute(a.respond(func(*gin.Context) error { return errNoSuchPath }))
+	router.NoMethod(a.respond(otherMethod))
 
 	read := []string{http.MethodGet, http.MethodHead}
 	router.Match(read, "/livez", a.answer(a.live))
@@ -96,12 +97,12 @@ func New(o Options) http.Handler {
 	router.Match(read, "/docs", a.answer(a.showDescription))
 	router.Match(read, "/docs/:file", a.answer(a.showDescriptionPart))
 	router.POST("/orders", a.answer(a.create))
-	router.Match(read, "/orders/:id", a.answer(a.get))
-	router.Match(read, "/orders/:id/events", a.answer(a.events))
+	router.Match(read, "/orders/:id", a.query(a.get, "version"))
+	router.Match(read, "/orders/:id/events", a.query(a.events, "limit", "cursor"))
 	if o.Views != nil {
-		router.Match(read, "/orders", a.answer(a.list))
-		router.Match(read, "/orders/:id/timeline", a.answer(a.timeline))
-		router.Match(read, "/buyers/:buyerId/activity", a.answer(a.activity))
+		router.Match(read, "/orders", a.query(a.list, "buyerId", "status", "sort", "limit", "cursor", atLeastVersion))
+		router.Match(read, "/orders/:id/timeline", a.query(a.timeline, "limit", "cursor", atLeastVersion))
+		router.Match(read, "/buyers/:buyerId/activity", a.query(a.activity, atLeastVersion))
 	}
 	router.POST("/orders/:id/items", a.answer(a.addItem))
 	router.PUT("/orders/:id/items/:productId", a.answer(a.changeAmount))
@@ -136,13 +137,40 @@ func (a *api) observed(c *gin.Context, took time.Duration) {
 	observer(c.Writer.Status(), took)
 }
 
-// answer makes a handler of a function that either has answered or returns why not.
+// answer is query for an endpoint whose query has no parameters.
 func (a *api) answer(handle func(*gin.Context) error) gin.HandlerFunc {
+	return a.query(func(c *gin.Context, _ url.Values) error { return handle(c) })
+}
+
+// query is respond for an endpoint whose query may have these parameters and no others, each at most once.
+func (a *api) query(handle func(*gin.Context, url.Values) error, parameters ...string) gin.HandlerFunc {
+	return a.respond(func(c *gin.Context) error {
+		query, err := parseQuery(c.Request.URL.RawQuery, parameters)
+		if err != nil {
+			return err
+		}
+		return handle(c, query)
+	})
+}
+
+// respond makes a handler of a function that either has answered or returns why not.
+func (a *api) respond(handle func(*gin.Context) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		if err := handle(c); err != nil {
 			a.problem(c, err)
 		}
 	}
+}
+
+// otherMethod answers for a method that the path does not have. Gin has written those that it has into Allow. OPTIONS asks
+// for them (RFC 9110, 9.3.7).
+func otherMethod(c *gin.Context) error {
+	c.Header("Allow", c.Writer.Header().Get("Allow")+", "+http.MethodOptions)
+	if c.Request.Method != http.MethodOptions {
+		return errMethodNotAllowed
+	}
+	c.Status(http.StatusNoContent)
+	return nil
 }
 
 func (a *api) live(c *gin.Context) error {

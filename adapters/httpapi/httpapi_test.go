@@ -154,7 +154,19 @@ var exchanges = []exchange{
 		status: 415, want: problem(415, "not-json", "Not JSON", "Send the body as Content-Type: application/json, in UTF-8 and not compressed.", ""),
 	},
 	{
-		name: "other charsets are not JSON", when: "POST /orders " + basket, header: map[string]string{"Content-Type": "application/json; charset=latin1"},
+		name: "a charset means nothing", when: "POST /orders " + basket, header: map[string]string{"Content-Type": "application/json; charset=utf8"},
+		status: 201, want: orderJSON("pending", 1, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "nor does any other parameter", when: "POST /orders " + basket, header: map[string]string{"Content-Type": `Application/JSON; charset=latin1; profile="x y"`},
+		status: 201, want: orderJSON("pending", 1, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "text in another charset is malformed", when: "POST /orders {\"buyerId\":\"caf\xe9\"}", header: map[string]string{"Content-Type": "application/json; charset=latin1"},
+		status: 400, want: problem(400, "malformed-json", "Malformed JSON", "The JSON is malformed at byte 16.", ""),
+	},
+	{
+		name: "a media type that cannot be read is not JSON", when: "POST /orders " + basket, header: map[string]string{"Content-Type": "application/json; charset"},
 		status: 415, want: problem(415, "not-json", "Not JSON", "Send the body as Content-Type: application/json, in UTF-8 and not compressed.", ""),
 	},
 	{
@@ -172,13 +184,42 @@ var exchanges = []exchange{
 	},
 	{
 		name: "a buyer has a name", when: `POST /orders {"buyerId":""}`,
-		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must have 1 to 64 characters, none of them a control character.",
-			`{"pointer":"/buyerId","detail":"id must have 1 to 64 characters, none of them a control character"}`),
+		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must have 1 to 64 characters.",
+			`{"pointer":"/buyerId","detail":"id must have 1 to 64 characters"}`),
 	},
 	{
 		name: "a product id has a limit", when: `POST /orders {"buyerId":"9","items":[{"productId":"` + strings.Repeat("p", 65) + `","amount":1}]}`,
-		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must have 1 to 64 characters, none of them a control character.",
-			`{"pointer":"/items/0/productId","detail":"id must have 1 to 64 characters, none of them a control character"}`),
+		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must have 1 to 64 characters.",
+			`{"pointer":"/items/0/productId","detail":"id must have 1 to 64 characters"}`),
+	},
+	{
+		name: "a buyer's name is not blank", when: `POST /orders {"buyerId":" \u3000"}`,
+		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must not consist of blanks.", `{"pointer":"/buyerId","detail":"id must not consist of blanks"}`),
+	},
+	{
+		name: "a product id has no blank at its end", when: `POST /orders {"buyerId":"9","items":[{"productId":"1 ","amount":1}]}`,
+		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must not begin or end with a blank.", `{"pointer":"/items/0/productId","detail":"id must not begin or end with a blank"}`),
+	},
+	{
+		name: "a product id has no byte order mark", when: `POST /orders {"buyerId":"9","items":[{"productId":"\ufeff1","amount":1}]}`,
+		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must not have an invisible space (U+200B, U+2060, U+FEFF).",
+			`{"pointer":"/items/0/productId","detail":"id must not have an invisible space (U+200B, U+2060, U+FEFF)"}`),
+	},
+	{
+		name: "a buyer is no step in a path", when: `POST /orders {"buyerId":".."}`,
+		status: 422, want: problem(422, "invalid-id", "Invalid id", `Id must not be \".\" or \"..\".`, `{"pointer":"/buyerId","detail":"id must not be \".\" or \"..\""}`),
+	},
+	{
+		name: "é in two forms is two products", when: `POST /orders {"buyerId":"9999","items":[{"productId":"\u00e9","amount":1},{"productId":"e\u0301","amount":2}]}`,
+		status: 201, want: orderJSON("pending", 1, "{\"productId\":\"\u00e9\",\"amount\":1},{\"productId\":\"e\u0301\",\"amount\":2}"),
+	},
+	{
+		name: "a number just below an amount is a fraction", when: `POST /orders {"buyerId":"9","items":[{"productId":"1","amount":0.99999999999999999999}]}`,
+		status: 400, want: problem(400, "wrong-type", "Wrong type", "The body has a value of the wrong type.", `{"pointer":"/items/0/amount","detail":"must be a whole number, not a fraction"}`),
+	},
+	{
+		name: "an exponent may be huge", when: `POST /orders {"buyerId":"9","items":[{"productId":"1","amount":1e1000000}]}`,
+		status: 422, want: problem(422, "invalid-amount", "Invalid amount", "Amount must be from 1 to 1000000.", `{"pointer":"/items/0/amount","detail":"amount must be from 1 to 1000000"}`),
 	},
 	{
 		name: "amounts are positive", when: `POST /orders {"buyerId":"9","items":[{"productId":"1","amount":1},{"productId":"2","amount":0}]}`,
@@ -212,11 +253,11 @@ var exchanges = []exchange{
 	},
 	{
 		name: "an id that is too long is not found", when: "GET /orders/" + strings.Repeat("o", 65),
-		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id: an id must have 1 to 64 characters.", ""),
 	},
 	{
 		name: "an id that is no text is not found", when: "GET /orders/%ff",
-		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id: an id must be valid UTF-8.", ""),
 	},
 	{
 		name: "an empty id is no path", when: "GET /orders/",
@@ -224,7 +265,7 @@ var exchanges = []exchange{
 	},
 	{
 		name: "an empty id in the middle is not found", when: "POST /orders//pay",
-		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id.", ""),
+		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id: an id must have 1 to 64 characters.", ""),
 	},
 
 	// GET /orders; views_test.go has the rest
@@ -259,6 +300,32 @@ var exchanges = []exchange{
 	{
 		name: "a parameter comes once", when: "GET /orders?buyerId=9999&buyerId=8888",
 		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"buyerId","detail":"may be given once"}`),
+	},
+	{
+		name: "an empty cursor is not none", when: "GET /orders?buyerId=9999&cursor=",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"cursor","detail":"must not be empty"}`),
+	},
+	{
+		name: "a buyer's id is one that a buyer can have", when: "GET /orders?buyerId=a%E2%80%AEb",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.",
+			`{"parameter":"buyerId","detail":"id must not have a character that sets the direction of text (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069)"}`),
+	},
+	{
+		name: "an unknown parameter is refused", when: "GET /orders?buyerId=9999&statuss=paid",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.",
+			`{"parameter":"statuss","detail":"is not known here; known are buyerId, status, sort, limit, cursor, atLeastVersion"}`),
+	},
+	{
+		name: "an unknown parameter of a command is refused", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay?by=buyer",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", `{"parameter":"by","detail":"is not known here; no parameter is"}`),
+	},
+	{
+		name: "a parameter that cannot be printed is not sent back", when: "GET /orders/order-1?%E2%80%AE=1",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "The query has a parameter that is not known here; known are version.", ""),
+	},
+	{
+		name: "nor is a parameter without a name", when: "GET /orders/order-1?=1",
+		status: 400, want: problem(400, "invalid-query", "Invalid query", "The query has a parameter that is not known here; known are version.", ""),
 	},
 	{
 		name: "a query is well-formed", when: "GET /orders?buyerId=%zz",
@@ -374,7 +441,7 @@ var exchanges = []exchange{
 	},
 	{
 		name: "a history cannot be written", when: "POST /orders/order-1/events",
-		status: 405, sent: map[string]string{"Allow": "GET, HEAD"}, want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
+		status: 405, sent: map[string]string{"Allow": "GET, HEAD, OPTIONS"}, want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
 	},
 
 	// POST /orders/{id}/items
@@ -392,8 +459,8 @@ var exchanges = []exchange{
 	},
 	{
 		name: "an added item has a product", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/items {"productId":"","amount":1}`,
-		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must have 1 to 64 characters, none of them a control character.",
-			`{"pointer":"/productId","detail":"id must have 1 to 64 characters, none of them a control character"}`),
+		status: 422, want: problem(422, "invalid-id", "Invalid id", "Id must have 1 to 64 characters.",
+			`{"pointer":"/productId","detail":"id must have 1 to 64 characters"}`),
 	},
 	{
 		name: "an added item is whole", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/items {}`,
@@ -512,8 +579,13 @@ var exchanges = []exchange{
 		status: 422, want: problem(422, "invalid-cancelled-by", "Invalid canceller", "By must be buyer or system.", `{"pointer":"/by","detail":"by must be buyer or system"}`),
 	},
 	{
+		name: "a reason has no terminal's commands", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/cancel {"reason":"\u001b[2J"}`,
+		status: 422, want: problem(422, "invalid-reason", "Invalid reason", "Reason may have at most 500 characters of valid UTF-8, no control characters but line breaks and tabs.",
+			`{"pointer":"/reason","detail":"reason may have at most 500 characters of valid UTF-8, no control characters but line breaks and tabs"}`),
+	},
+	{
 		name: "a reason has a limit", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/cancel {"reason":"` + strings.Repeat("r", 501) + `"}`,
-		status: 422, want: problem(422, "invalid-reason", "Invalid reason", "Reason may have at most 500 characters of valid UTF-8.", `{"pointer":"/reason","detail":"reason may have at most 500 characters of valid UTF-8"}`),
+		status: 422, want: problem(422, "invalid-reason", "Invalid reason", "Reason may have at most 500 characters of valid UTF-8, no control characters but line breaks and tabs.", `{"pointer":"/reason","detail":"reason may have at most 500 characters of valid UTF-8, no control characters but line breaks and tabs"}`),
 	},
 	{
 		name: "a cancelled order is not paid", given: []string{"POST /orders " + basket, "POST /orders/order-1/cancel"}, when: "POST /orders/order-1/pay",
@@ -632,23 +704,32 @@ var exchanges = []exchange{
 	},
 	{
 		name: "a wrong method names the right ones", when: "PATCH /orders/order-1",
-		status: 405, sent: map[string]string{"Allow": "GET, HEAD", "Content-Type": "application/problem+json"},
+		status: 405, sent: map[string]string{"Allow": "GET, HEAD, OPTIONS", "Content-Type": "application/problem+json"},
 		want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
 	},
 	{
 		name: "a wrong method of the list names the right ones", when: "DELETE /orders",
-		status: 405, sent: map[string]string{"Allow": "GET, HEAD, POST"},
+		status: 405, sent: map[string]string{"Allow": "GET, HEAD, POST, OPTIONS"},
 		want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
 	},
 	{
 		name: "a wrong method of an item names the right ones", when: "GET /orders/order-1/items/1111",
-		status: 405, sent: map[string]string{"Allow": "PUT, DELETE"},
+		status: 405, sent: map[string]string{"Allow": "PUT, DELETE, OPTIONS"},
 		want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
 	},
 	{
 		name: "a command is posted", when: "GET /orders/order-1/pay",
-		status: 405, sent: map[string]string{"Allow": "POST"},
+		status: 405, sent: map[string]string{"Allow": "POST, OPTIONS"},
 		want: problem(405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", ""),
+	},
+
+	{
+		name: "OPTIONS asks for the methods of a path", when: "OPTIONS /orders/order-1",
+		status: 204, sent: map[string]string{"Allow": "GET, HEAD, OPTIONS", "Content-Type": ""},
+	},
+	{
+		name: "OPTIONS of a path that is not served is not found", when: "OPTIONS /order",
+		status: 404, want: problem(404, "no-such-path", "No such path", "Nothing is served under this path.", ""),
 	},
 
 	// Health

@@ -159,11 +159,11 @@ func FuzzEntityTags(f *testing.F) {
 }
 
 func FuzzSummaryQuery(f *testing.F) {
-	for _, seed := range []string{"buyerId=1", "buyerId=1&limit=2&cursor=x", "buyerId=1&status=paid&sort=-updatedAt", "limit=0", "%zz", "buyerId=%ff", "a;b"} {
+	for _, seed := range []string{"buyerId=1", "buyerId=1&limit=2&cursor=x", "buyerId=1&status=paid&sort=-updatedAt", "limit=0", "%zz", "buyerId=%ff", "a;b", "buyerId=+", "statuss=paid", "cursor="} {
 		f.Add(seed)
 	}
 	read := func(raw string) (ports.SummaryQuery, error) {
-		query, err := parseQuery(raw)
+		query, err := parseQuery(raw, []string{"buyerId", "status", "sort", "limit", "cursor", atLeastVersion})
 		if err != nil {
 			return ports.SummaryQuery{}, err
 		}

@@ -116,9 +116,9 @@ func isProbe(c *gin.Context) bool {
 	return slices.Contains([]string{"/livez", "/readyz", metricsPath}, c.FullPath())
 }
 
-// protect tells browsers what the answers are: data, to be neither run, nor framed, nor taken for another type, nor kept.
-// A handler whose answer is more than that says so itself.
-func protect(c *gin.Context) {
+// securityHeaders forbids sniffing, framing, scripts and caching. A handler whose response needs less strict ones sets
+// them itself.
+func securityHeaders(c *gin.Context) {
 	c.Header("X-Content-Type-Options", "nosniff")
 	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	c.Header("Cache-Control", "no-store")

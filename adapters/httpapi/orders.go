@@ -2,12 +2,12 @@ package httpapi
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -29,7 +29,7 @@ func (a *api) create(c *gin.Context) error {
 	return writeOrder(c, http.StatusCreated, o)
 }
 
-func (a *api) get(c *gin.Context) error {
+func (a *api) get(c *gin.Context, query url.Values) error {
 	id, err := orderID(c)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func (a *api) get(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	version, err := parseVersion(c.Request.URL.RawQuery)
+	version, err := parseVersion(query)
 	if err != nil {
 		return err
 	}
@@ -70,10 +70,9 @@ func (a *api) read(c *gin.Context, id string, version int) (o *order.Order, cach
 }
 
 // parseVersion is the version that is asked for, 0 when none is.
-func parseVersion(raw string) (version int, err error) {
-	query, err := parseQuery(raw)
-	if err != nil || !query.Has("version") {
-		return 0, err
+func parseVersion(query url.Values) (version int, err error) {
+	if !query.Has("version") {
+		return 0, nil
 	}
 	text := query.Get("version")
 	if version, err = strconv.Atoi(text); err != nil || version < 1 || strconv.Itoa(version) != text {
@@ -82,12 +81,8 @@ func parseVersion(raw string) (version int, err error) {
 	return version, nil
 }
 
-func (a *api) events(c *gin.Context) error {
+func (a *api) events(c *gin.Context, query url.Values) error {
 	id, err := orderID(c)
-	if err != nil {
-		return err
-	}
-	query, err := parseQuery(c.Request.URL.RawQuery)
 	if err != nil {
 		return err
 	}
@@ -217,30 +212,33 @@ func writeOrder(c *gin.Context, status int, o *order.Order) error {
 	return writeJSON(c, status, mediaJSON, toJSON(o))
 }
 
-// orderID is the id in the path. One that no order can have is not worth a question to the store.
+// orderID is the id in the path. An id that no order can have is not looked up.
 func orderID(c *gin.Context) (string, error) {
 	id, err := pathValue(c, "id")
-	if err != nil || !possibleID(id) {
+	if err != nil {
 		return "", ports.ErrNotFound
+	}
+	if err := order.CheckID(id); err != nil {
+		return "", &inputError{is: ports.ErrNotFound, detail: "There is no order with this id: an " + err.Error() + "."}
 	}
 	return id, nil
 }
 
 func pathValue(c *gin.Context, name string) (string, error) { return url.PathUnescape(c.Param(name)) }
 
-func possibleID(id string) bool {
-	return id != "" && utf8.ValidString(id) && utf8.RuneCountInString(id) <= order.MaxIDLength &&
-		!strings.ContainsFunc(id, unicode.IsControl)
-}
-
-// parseQuery reads the query of a list or a view. Parameters that are not known are left alone, as is the custom of queries; the
-// known ones may come once.
-func parseQuery(raw string) (url.Values, error) {
+// parseQuery reads a query that may have these parameters and no others, each at most once.
+func parseQuery(raw string, parameters []string) (url.Values, error) {
+	if raw == "" {
+		return nil, nil
+	}
 	query, err := url.ParseQuery(raw)
 	if err != nil {
 		return nil, &inputError{is: errInvalidQuery, detail: "The query is not well-formed."}
 	}
-	for _, name := range []string{"buyerId", "status", "sort", "limit", "cursor", "version", atLeastVersion} {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if !slices.Contains(parameters, name) {
+			return nil, unknownParameter(name, parameters)
+		}
 		if len(query[name]) > 1 {
 			return nil, invalidParameter(name, "may be given once")
 		}
@@ -248,8 +246,22 @@ func parseQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
+func unknownParameter(name string, known []string) error {
+	detail := "is not known here; no parameter is"
+	if len(known) > 0 {
+		detail = "is not known here; known are " + strings.Join(known, ", ")
+	}
+	if !echoable(name) {
+		return &inputError{is: errInvalidQuery, detail: "The query has a parameter that " + detail + "."}
+	}
+	return invalidParameter(name, detail)
+}
+
 func parsePage(query url.Values) (ports.Page, error) {
 	page := ports.Page{Cursor: query.Get("cursor")}
+	if query.Has("cursor") && page.Cursor == "" {
+		return page, invalidParameter("cursor", "must not be empty")
+	}
 	if query.Has("limit") {
 		limit, err := strconv.Atoi(query.Get("limit"))
 		if err != nil || limit < 1 || limit > ports.MaxPageLimit {

@@ -124,9 +124,9 @@ func (a *api) problem(c *gin.Context, err error) {
 			body.Detail = input.detail
 		}
 	case errors.As(err, &limit):
-		body.Detail = sentence(kind.is.Error())
+		body.Detail = sentence(limit.Err.Error())
 		if pointer, ok := pointerTo(limit); ok {
-			body.Errors = []fieldError{atPointer(pointer, kind.is.Error())}
+			body.Errors = []fieldError{atPointer(pointer, limit.Err.Error())}
 		}
 	}
 	if body.Detail == "" {

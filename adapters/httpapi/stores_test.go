@@ -154,11 +154,11 @@ func TestALostRaceIsAConflict(t *testing.T) {
 		do(api, "POST /orders "+basket, nil)
 		wantAnswer(t, do(api, "POST /orders/order-1/pay", nil), 409, problem(409, "version-conflict", "Order changed meanwhile",
 			"Others kept changing the order at the same moment. Nothing was changed by this request: send it again.", ""))
-		if got := do(api, "GET /orders/order-1", nil).Body.String(); !strings.Contains(got, `"status":"pending","version":4,`) {
-			t.Errorf("after three lost races the order is %s", got)
+		if got := do(api, "GET /orders/order-1", nil).Body.String(); !strings.Contains(got, `"status":"pending","version":9,`) {
+			t.Errorf("after eight lost races the order is %s", got)
 		}
 		// Whoever named a version hears what became of it.
-		wantAnswer(t, do(api, "POST /orders/order-1/pay", map[string]string{"If-Match": `"4"`}), 412, problem(412, "version-mismatch", "Order is at another version",
+		wantAnswer(t, do(api, "POST /orders/order-1/pay", map[string]string{"If-Match": `"9"`}), 412, problem(412, "version-mismatch", "Order is at another version",
 			"The order is not at the version that If-Match asks for. Read it again and decide anew.", ""))
 	})
 }

@@ -19,11 +19,7 @@ import (
 // was asked for. (View-Version has no X- before it, because names that were to be temporary never are: RFC 6648.)
 const headerViewVersion = "View-Version"
 
-func (a *api) list(c *gin.Context) error {
-	query, err := parseQuery(c.Request.URL.RawQuery)
-	if err != nil {
-		return err
-	}
+func (a *api) list(c *gin.Context, query url.Values) error {
 	q, err := parseSummaryQuery(query)
 	if err != nil {
 		return err
@@ -47,14 +43,13 @@ func (a *api) list(c *gin.Context) error {
 	return writeJSON(c, http.StatusOK, mediaJSON, body)
 }
 
-func (a *api) activity(c *gin.Context) error {
+func (a *api) activity(c *gin.Context, query url.Values) error {
 	buyer, err := pathValue(c, "buyerId")
-	if err != nil || !possibleID(buyer) {
-		return errNoSuchPath // an unknown buyer has done nothing yet; this is none at all
-	}
-	query, err := parseQuery(c.Request.URL.RawQuery)
 	if err != nil {
-		return err
+		return errNoSuchPath
+	}
+	if err := order.CheckID(buyer); err != nil { // an unknown buyer has done nothing yet; this is none at all
+		return &inputError{is: errNoSuchPath, detail: "There is no buyer with this id: an " + err.Error() + "."}
 	}
 	known, err := parseEventRef(query)
 	if err != nil {
@@ -71,12 +66,8 @@ func (a *api) activity(c *gin.Context) error {
 	})
 }
 
-func (a *api) timeline(c *gin.Context) error {
+func (a *api) timeline(c *gin.Context, query url.Values) error {
 	id, err := orderID(c)
-	if err != nil {
-		return err
-	}
-	query, err := parseQuery(c.Request.URL.RawQuery)
 	if err != nil {
 		return err
 	}
@@ -118,8 +109,11 @@ func fresh(c *gin.Context, f ports.Freshness, orderID string) {
 const atLeastVersion = "atLeastVersion"
 
 func parseSummaryQuery(query url.Values) (q ports.SummaryQuery, err error) {
-	if q.Buyer = query.Get("buyerId"); !possibleID(q.Buyer) {
+	if q.Buyer = query.Get("buyerId"); q.Buyer == "" {
 		return q, invalidParameter("buyerId", fmt.Sprintf("is required, with 1 to %d characters", order.MaxIDLength))
+	}
+	if err := order.CheckID(q.Buyer); err != nil {
+		return q, invalidParameter("buyerId", err.Error())
 	}
 	if query.Has("status") {
 		q.Status, err = oneOf(query, "status", order.StatusPending, order.StatusSubmitted, order.StatusPaid, order.StatusCancelled)
@@ -167,7 +161,7 @@ func parseEventRef(query url.Values) (ports.EventRef, error) {
 	id := query.Get(atLeastVersion)
 	slash := max(0, strings.LastIndexByte(id, '/'))
 	version, err := versionIn(strings.TrimPrefix(id[slash:], "/"))
-	if err != nil || !possibleID(id[:slash]) {
+	if err != nil || order.CheckID(id[:slash]) != nil {
 		return ports.EventRef{}, invalidParameter(atLeastVersion, "must be the id of an event: an order's id, a slash and a version, a whole number from 1 on")
 	}
 	return ports.EventRef{OrderID: id[:slash], Version: version}, nil

@@ -95,7 +95,7 @@ func TestWhatTheViewsAreAsked(t *testing.T) {
 		"GET /orders?buyerId=b&atLeastVersion=a%2Fb/12":                        "{Buyer:b Status: Sort: Page:{Limit:0 Cursor:}} {OrderID:a/b Version:12}",
 		"GET /buyers/b/activity":                                               "b {OrderID: Version:0}",
 		"GET /buyers/a%2Fb%20c/activity?atLeastVersion=o/7":                    "a/b c {OrderID:o Version:7}",
-		"HEAD /buyers/b/activity?unknown=1":                                    "b {OrderID: Version:0}",
+		"HEAD /buyers/b/activity":                                              "b {OrderID: Version:0}",
 		"GET /orders/o/timeline":                                               "o {Limit:0 Cursor:} {OrderID:o Version:0}",
 		"GET /orders/o/timeline?limit=2&cursor=c&atLeastVersion=7":             "o {Limit:2 Cursor:c} {OrderID:o Version:7}",
 	} {

@@ -29,7 +29,7 @@ type CancelledBy string
 
 const (
 	ByBuyer  CancelledBy = "buyer"
-	BySystem CancelledBy = "system" // nobody asked: a rule of the business did it, such as a payment that never came
+	BySystem CancelledBy = "system" // a rule of the business, such as a payment that never came
 )
 
 // What a command may be refused with. Errors carry detail: compare with errors.Is.
@@ -41,9 +41,8 @@ var (
 	ErrNoSuchItem         = errors.New("order has no such item")
 	ErrTooManyItems       = fmt.Errorf("order may have at most %d items", MaxItems)
 	ErrInvalidAmount      = fmt.Errorf("amount must be from 1 to %d", MaxAmount)
-	ErrInvalidID          = fmt.Errorf("id must have 1 to %d characters, none of them a control character", MaxIDLength)
 	ErrInvalidCancelledBy = fmt.Errorf("by must be %s or %s", ByBuyer, BySystem)
-	ErrInvalidReason      = fmt.Errorf("reason may have at most %d characters of valid UTF-8", MaxReasonLength)
+	ErrInvalidReason      = fmt.Errorf("reason may have at most %d characters of valid UTF-8, no control characters but line breaks and tabs", MaxReasonLength)
 )
 
 // action groups the commands that share a row of the rules.
@@ -98,13 +97,6 @@ func atLine(line int, err error) error {
 	return err
 }
 
-func checkID(field, id string) error {
-	if id == "" || longer(id, MaxIDLength) || !validUTF8(id) || strings.ContainsFunc(id, isControl) {
-		return invalid(field, ErrInvalidID)
-	}
-	return nil
-}
-
 func checkAmount(amount int) error {
 	if amount < 1 || amount > MaxAmount {
 		return invalid("amount", ErrInvalidAmount)
@@ -120,7 +112,7 @@ func checkCancelledBy(by CancelledBy) error {
 }
 
 func checkReason(reason string) error {
-	if longer(reason, MaxReasonLength) || !validUTF8(reason) {
+	if longer(reason, MaxReasonLength) || !validUTF8(reason) || strings.ContainsFunc(reason, isControlInText) {
 		return invalid("reason", ErrInvalidReason)
 	}
 	return nil
@@ -157,4 +149,5 @@ func longer(s string, limit int) bool {
 
 func validUTF8(s string) bool { return strings.ToValidUTF8(s, "") == s }
 
-func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
+// isControlInText tells whether a character has no place in text of several lines.
+func isControlInText(r rune) bool { return isControl(r) && r != '\n' && r != '\r' && r != '\t' }

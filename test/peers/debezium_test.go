@@ -67,7 +67,7 @@ func TestDebeziumPublishesWhatHexordersDoes(t *testing.T) {
 		orders = append(orders, id)
 	}
 	for _, id := range orders { // the orders in turn, so that their messages lie between each other
-		w.post("/orders/"+id+"/items", `{"productId":"Ünïcode \"2222\" \u2028","amount":8}`, "")
+		w.post("/orders/"+id+"/items", `{"productId":"Ünïcode \"2222\" 🛒","amount":8}`, "")
 	}
 	for i, id := range orders {
 		w.post("/orders/"+id+"/submit", "", "")
