@@ -14,10 +14,12 @@ import (
 
 // Lease implements ports.Lease with one document of the collection leases:
 //
-//	{_id: name, owner, expiresAt, term}
+//	{_id: name, owner, expiresAt, ttl, term}
 //
 // The server's clock ($$NOW) alone decides whether it has expired, so the clocks of the processes need not agree.
 // term is the fencing token.
+// ttl has the milliseconds of the last renewal. A lease that expires later than it can was renewed before the server's
+// clock was set back. It counts as expired: otherwise no relay would publish until the clock reaches that time again.
 type Lease struct {
 	leases *mongo.Collection
 	name   string
@@ -39,14 +41,19 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (i
 	me := bson.D{{Key: "$literal", Value: owner}} // a name may begin with a dollar sign
 	mine := bson.D{{Key: "$eq", Value: bson.A{"$owner", me}}}
 	expired := bson.D{{Key: "$lte", Value: bson.A{"$expiresAt", "$$NOW"}}} // true for a new lease, too
+	// One ttl of tolerance, because the clocks of two primaries differ. A lease of an earlier version has no ttl.
+	twice := bson.D{{Key: "$multiply", Value: bson.A{2, bson.D{{Key: "$ifNull", Value: bson.A{"$ttl", ttl.Milliseconds()}}}}}}
+	latest := bson.D{{Key: "$add", Value: bson.A{"$$NOW", twice}}}
+	unbelievable := bson.D{{Key: "$gt", Value: bson.A{"$expiresAt", latest}}}
 	nextTerm := bson.D{{Key: "$add", Value: bson.A{bson.D{{Key: "$ifNull", Value: bson.A{"$term", 0}}}, 1}}}
 	taken := bson.D{{Key: "$mergeObjects", Value: bson.A{"$$ROOT", bson.D{
 		{Key: "owner", Value: me},
 		{Key: "expiresAt", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", ttl.Milliseconds()}}}},
+		{Key: "ttl", Value: ttl.Milliseconds()},
 		{Key: "term", Value: bson.D{{Key: "$cond", Value: bson.A{mine, "$term", nextTerm}}}},
 	}}}}
 	take := mongo.Pipeline{{{Key: "$replaceWith", Value: bson.D{{Key: "$cond", Value: bson.A{
-		bson.D{{Key: "$or", Value: bson.A{mine, expired}}}, taken, "$$ROOT",
+		bson.D{{Key: "$or", Value: bson.A{mine, expired, unbelievable}}}, taken, "$$ROOT",
 	}}}}}}
 	var lease struct {
 		Owner string `bson:"owner"`

@@ -52,7 +52,7 @@ func TestALeaseIsADocumentThatOutlivesItsRelease(t *testing.T) {
 		t.Errorf("term: got %v, want 2", term)
 	}
 	delete(got, "term")
-	wantSame(t, got, bson.M{"_id": "relay", "owner": "$two", "expiresAt": bson.DateTime(0)})
+	wantSame(t, got, bson.M{"_id": "relay", "owner": "$two", "expiresAt": bson.DateTime(0), "ttl": time.Hour.Milliseconds()})
 
 	other, err := mongodb.NewLease(db, "projections").Acquire(t.Context(), "one", time.Hour)
 	if err != nil || other != 1 {
