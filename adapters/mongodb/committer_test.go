@@ -17,7 +17,7 @@ import (
 	"hexorders/ports"
 )
 
-// crowd saves all at once.
+// crowd runs all saves at once.
 func crowd(t *testing.T, saves ...func() error) []error {
 	t.Helper()
 	results := make([]error, len(saves))
@@ -55,7 +55,7 @@ func TestSavesThatWaitShareATransaction(t *testing.T) {
 	}
 }
 
-// What only one save of a batch is to blame for is an error of that save alone, whichever command it fails.
+// An error that one save of a batch causes is returned to that save alone, whichever command fails.
 func TestABadSaveFailsAlone(t *testing.T) {
 	db := testDB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
@@ -95,7 +95,7 @@ func TestABadSaveFailsAlone(t *testing.T) {
 	}
 	for i, err := range results[2:4] {
 		if err == nil || errors.Is(err, ports.ErrConflict) || errors.Is(err, ports.ErrUnavailable) {
-			t.Errorf("bad save %d: got %v, want an error that nobody tries again", 2+i, err)
+			t.Errorf("bad save %d: got %v, want a permanent error", 2+i, err)
 		}
 	}
 	for i, err := range results[4:] {
@@ -108,7 +108,7 @@ func TestABadSaveFailsAlone(t *testing.T) {
 	}
 }
 
-// An order that a dead process left locked must not hold up the others.
+// An order that a dead process left locked must not delay the others.
 func TestALockedOrderHoldsUpNobodyElse(t *testing.T) {
 	db := testDB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
@@ -132,7 +132,7 @@ func TestALockedOrderHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
-// Everybody in a batch whose commit got no answer is told what became of it, and it is what the documents say.
+// When the response to a batch's commit is lost, each of its saves gets the outcome, and it agrees with the documents.
 func TestABatchWhoseAnswerIsLostIsAskedFor(t *testing.T) {
 	for name, how := range map[string]bson.D{
 		"the connection breaks":  {{Key: "closeConnection", Value: true}},

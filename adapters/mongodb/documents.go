@@ -48,7 +48,7 @@ type snapshotDocument struct {
 	Order   orderDocument `bson:"order"`
 }
 
-// resultDocument is a document of the collection receipts. What writes it adds the server's time, keptAt.
+// resultDocument is a document of the collection receipts. The insert adds the server's time, keptAt.
 type resultDocument struct {
 	Key         string        `bson:"_id"`
 	Fingerprint string        `bson:"fingerprint"`

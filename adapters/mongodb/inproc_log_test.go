@@ -15,7 +15,7 @@ import (
 	"hexorders/ports"
 )
 
-// TestProcessesShareATopic has each process append where another reads, so that nobody is woken: who reads has to look.
+// TestProcessesShareATopic has each process append where another reads. The reader is not woken and has to poll.
 func TestProcessesShareATopic(t *testing.T) {
 	db := testDB(t)
 	const processes, appends = 4, 10

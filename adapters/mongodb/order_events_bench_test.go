@@ -20,7 +20,7 @@ import (
 )
 
 // The benchmarks of docs/event-sourcing.md: the store of states against the store of events. What is compared takes turns
-// in one run, so that whatever else the machine does hits all of it, and each prints the table of the page:
+// in one run, so that other load of the machine affects all of it, and each prints the table of the page:
 //
 //	go test ./adapters/mongodb -run '^$' -v -bench 'LoadByEvents|OfEachStore' -benchtime 30x
 

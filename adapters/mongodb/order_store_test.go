@@ -248,7 +248,7 @@ func TestALostAnswerToACommitIsAskedForAgain(t *testing.T) {
 	}
 }
 
-// The server commits, but never says that a majority has it: nobody can know yet whether it will last.
+// The server commits, but never says that a majority has it: its outcome is not known yet.
 func TestACommitWithAnUnknownOutcomeIsUnavailable(t *testing.T) {
 	db := testDB(t)
 	store := mongodb.NewStore(db, mongodb.Options{Timeout: 500 * time.Millisecond})
@@ -366,7 +366,7 @@ func TestAMessageThatIsThereAlreadyIsNoLostRace(t *testing.T) {
 	}
 	err := mongodb.NewStore(db, mongodb.Options{}).Save(t.Context(), newOrder(t, "o-1", 1), ports.IdempotencyKey{})
 	if err == nil || errors.Is(err, ports.ErrConflict) || errors.Is(err, ports.ErrUnavailable) {
-		t.Errorf("got %v, want an error that nobody tries again", err)
+		t.Errorf("got %v, want a permanent error", err)
 	}
 	if n := count(t, db.Collection("orders")); n != 0 {
 		t.Errorf("%d orders, want none", n)

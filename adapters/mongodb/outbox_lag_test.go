@@ -19,7 +19,7 @@ func TestAQuietOutboxIsNotBehind(t *testing.T) {
 	db := testDB(t)
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	if _, _, err := outbox.Unread(t.Context()); err == nil {
-		t.Error("before the first Tail: got no error, though nobody knows what was read")
+		t.Error("before the first Tail: got no error, though nothing was read yet")
 	}
 	save(t, mongodb.NewStore(db, mongodb.Options{}), newOrder(t, "o-1", 3))
 	ahead := bson.D{{Key: "$set", Value: bson.D{{Key: "occurredAt", Value: time.Now().Add(20 * time.Second)}}}}

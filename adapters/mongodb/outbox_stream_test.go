@@ -198,7 +198,7 @@ func TestWhenTheStreamIsLostTheDocumentsAreReadAgain(t *testing.T) {
 			end := tail(t, outbox, "", 2)[1].position // where the scan ends, which has no token
 			save(t, store, newOrder(t, "order-2", 3))
 			p := tail(t, outbox, end, 3)[2].position
-			save(t, store, newOrder(t, "order-3", 1)) // while nobody was there
+			save(t, store, newOrder(t, "order-3", 1)) // while no relay was reading
 			if c.fail != "" {
 				failCommand(t, db, times(1), c.fail, historyLost)
 			}
@@ -259,7 +259,7 @@ func TestAStreamThatIsLostDuringAScanRepeatsRatherThanLoses(t *testing.T) {
 	wantOnce(t, got[1:], map[string]int{"order-1": 3, "order-2": 2})
 }
 
-// Whoever drops the collection (to begin anew, say) invalidates the stream.
+// Dropping the collection, to start from scratch, invalidates the stream.
 func TestATailSurvivesThatTheCollectionIsDropped(t *testing.T) {
 	db := testDB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
