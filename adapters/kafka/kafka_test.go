@@ -57,7 +57,7 @@ func connect(t testing.TB, brokers string) *cluster {
 	return &cluster{brokers: brokers, admin: admin}
 }
 
-// newTopic is the name of a topic that nobody has used; it is deleted at the end of the test.
+// newTopic returns the name of an unused topic. The topic is deleted at the end of the test.
 func (c *cluster) newTopic(t testing.TB) string {
 	t.Helper()
 	topic := fmt.Sprintf("test.%016x", rand.Uint64())

@@ -134,7 +134,7 @@ func TestKafkaComesAndGoes(t *testing.T) {
 		}
 		select {
 		case <-leaves.idles:
-			t.Error("a reader says that there is no more, though there is nobody to ask")
+			t.Error("a reader reports the end of the topic, although no broker is up")
 		case <-time.After(2 * idleAfter):
 		}
 		leaves.stop(t)

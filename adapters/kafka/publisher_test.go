@@ -328,7 +328,7 @@ func TestCloseWaitsForADoneThatIsStillRunning(t *testing.T) {
 	<-returned
 }
 
-// watched is a context that says when somebody begins to wait for its end.
+// watched is a context that reports when a goroutine begins to wait for its end.
 type watched struct {
 	context.Context
 	waiting chan struct{}

@@ -171,7 +171,7 @@ func TestAMemberComesAndAnotherIsKilledInTheMiddleOfALoad(t *testing.T) {
 	a.await(t, orders*versions)
 	stop()
 	a.wantAll(t, orders, versions)
-	// What the killed member had in hand, and what it had handled and nobody had heard of.
+	// The batch that the killed member was handling, and the batches that it had handled but not reported.
 	if a.repeats > 2*ports.MaxBatch {
 		t.Errorf("%d messages came again, want no more than was in hand", a.repeats)
 	}
@@ -331,7 +331,7 @@ func startProcess(t testing.TB, brokers, topic string, a *account) (kill func(te
 			var orderID string
 			var version, partition int
 			var next int64
-			// A line that was cut off by the kill is of a message that nobody has heard of.
+			// A line that the kill cut off is of a message that was not reported.
 			if _, err := fmt.Sscan(lines.Text(), &orderID, &version, &partition, &next); err == nil {
 				a.add(orderID, version, partition, next)
 			}

@@ -45,7 +45,7 @@ func TestATopicThatIsNotThereYetIsWaitedFor(t *testing.T) {
 		r := startReader(t, s, group)
 		log.await(t, 1, "does not exist yet", topic)
 		if c.exists(t, topic) {
-			t.Errorf("topic %s was created by whoever wanted to read it", topic)
+			t.Errorf("topic %s was created by its reader", topic)
 		}
 		p := open(t, Options{Brokers: c.brokers, Topic: topic, Partitions: 2})
 		publish(t, p, event("a", 1), event("b", 1))
@@ -206,7 +206,7 @@ func (r *reader) awaitIdle(t testing.TB) {
 	case err := <-r.ended:
 		t.Fatalf("Subscribe ended: %v", err)
 	case <-time.After(memberPatience):
-		t.Fatal("nobody says that there is nothing to read")
+		t.Fatal("the end of the topic was not reported")
 	}
 }
 

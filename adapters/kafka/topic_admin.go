@@ -105,7 +105,7 @@ func (a *topicAdmin) ends(ctx context.Context, partitions []int32) (map[int]int6
 	for _, partition := range partitions {
 		asked[kafka.TopicPartition{Topic: &topic, Partition: partition}] = kafka.LatestOffsetSpec
 	}
-	// As for the consumer, what a hanging transaction of somebody else holds back is not there yet.
+	// Like the consumer, this does not see records after an open transaction of another producer.
 	result, err := a.client.ListOffsets(ctx, asked, kafka.SetAdminRequestTimeout(requestTimeout),
 		kafka.SetAdminIsolationLevel(kafka.IsolationLevelReadCommitted))
 	if err != nil {

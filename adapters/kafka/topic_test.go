@@ -172,13 +172,13 @@ func TestPingSaysInPlainWordsWhatToDo(t *testing.T) {
 	}
 }
 
-// librdkafka is not asked while nobody listens: it would use up a processor meanwhile. Here it could not even be asked.
+// librdkafka is not used while no broker listens, because it would use a whole processor. This admin has no client at all.
 func TestNobodyIsAskedWhereNobodyListens(t *testing.T) {
 	closed, open := listen(t), listen(t)
 	closed.Close()
 	admin := topicAdmin{options: Options{Brokers: closed.Addr().String(), Topic: "orders.events"}}
 	if _, err := admin.describe(t.Context()); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("describe where nobody listens: %v, want that the connection was refused", err)
+		t.Errorf("describe without a listener: %v, want a refused connection", err)
 	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -201,7 +201,7 @@ func TestOptionsThatCannotBeUsedAreAnError(t *testing.T) {
 	}
 }
 
-// listen opens a port on which nobody ever answers.
+// listen opens a port that never answers.
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -63,7 +63,7 @@ func TestEverySaveIsCountedByItsResult(t *testing.T) {
 		fmt.Errorf("save order a: %w: %w", ports.ErrUnavailable, context.Canceled): "unavailable",
 		fmt.Errorf("save order a: %w", context.Canceled):                           "interrupted",
 		fmt.Errorf("save order a: %w", context.DeadlineExceeded):                   "interrupted",
-		errors.New("save order a: a document that nobody understands"):             "failed",
+		errors.New("save order a: a malformed document"):                           "failed",
 	} {
 		m := New(nil)
 		if got := m.Orders(answering{err: err}).Save(t.Context(), nil, ports.IdempotencyKey{}); !errors.Is(got, err) {

@@ -48,7 +48,7 @@ func TestTheAgeOfAViewIsTheStoresToSay(t *testing.T) {
 		time.Sleep(time.Minute)
 		wantValue(t, m, 60, `hexorders_view_age_seconds{view="order-summary"}`)
 		wantValue(t, m, 0, `hexorders_view_age_seconds{view="buyer-activity"}`) // by a clock that runs ahead
-		wantNoSample(t, m, `hexorders_view_age_seconds{view="timeline"}`)       // nobody fills it
+		wantNoSample(t, m, `hexorders_view_age_seconds{view="timeline"}`)       // no process fills it
 		if asked != len(ports.AllViews) {
 			t.Errorf("3 scrapes at the same moment asked the store %d times, want once for each view", asked)
 		}

@@ -39,7 +39,7 @@ func BenchmarkSave(b *testing.B) {
 			rates := map[string][]float64{}
 			next := 0
 			for round := 0; b.Loop(); round++ {
-				for turn := range contestants { // nobody is always the first
+				for turn := range contestants { // each contestant is first in turn
 					c := contestants[(round+turn)%len(contestants)]
 					work := saveables(b, next, saves)
 					next += saves

@@ -60,7 +60,7 @@ func childSaves(ctx context.Context, args []string) error {
 	return all.Wait()
 }
 
-// childAdds adds a piece to each order of a file that has some, over and over, whatever others do to it meanwhile; then
+// childAdds adds a piece to each order of a file that has some, over and over, while other processes change it too; then
 // it prints how many pieces it has added. Its second argument is how often.
 func childAdds(ctx context.Context, args []string) error {
 	var orders, times int

@@ -20,7 +20,7 @@ import (
 // impatient is for tests of what happens when a lock is not given up.
 var impatient = options{lockTimeout: 50 * time.Millisecond}
 
-// raw is a connection of somebody else's.
+// raw is a connection of another program.
 func raw(t testing.TB, path string) *sql.Conn {
 	t.Helper()
 	pool, err := connect(path, "busy_timeout(5000)")

@@ -81,7 +81,7 @@ func saveBehind(t testing.TB, db *DB, orders ...*order.Order) (all []*saving) {
 	return all
 }
 
-// waitUntil looks again and again, for what nobody tells.
+// waitUntil polls a condition that sends no signal.
 func waitUntil(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); !so(); {

@@ -37,14 +37,14 @@ CREATE TABLE marks (
     generation INTEGER NOT NULL,
     order_id   TEXT    NOT NULL,
     version    INTEGER NOT NULL,
-    held       INTEGER NOT NULL, -- messages kept back
+    held       INTEGER NOT NULL, -- number of held messages
     parked     TEXT    NOT NULL, -- why the next one cannot take effect, '' when nothing is wrong with it
     buyer_id   TEXT    NOT NULL,
     status     TEXT    NOT NULL,
     PRIMARY KEY (generation, order_id)
 ) STRICT, WITHOUT ROWID;
 
--- Messages kept back, as they came: nobody says that they are JSON, or even text.
+-- Held messages, byte for byte as they came: they need not be JSON, or even text.
 CREATE TABLE held (
     generation  INTEGER NOT NULL,
     message_id  TEXT    NOT NULL,
