@@ -53,25 +53,25 @@ const (
 	optional presence = false
 )
 
-// readBody decodes a request's body into the struct that into points to, and returns the body as it came.
-func (a *api) readBody(c *gin.Context, into any, p presence) ([]byte, error) {
+// readBody decodes a request's body into the struct that into points to. Without a body the struct stays as it is.
+func (a *api) readBody(c *gin.Context, into any, p presence) error {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, a.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &inputError{is: errBodyTooLarge, detail: fmt.Sprintf("A body may have at most %d bytes.", a.MaxBody)}
+		return &inputError{is: errBodyTooLarge, detail: fmt.Sprintf("A body may have at most %d bytes.", a.MaxBody)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, errBodyTimeout
+		return errBodyTimeout
 	case err != nil:
-		return nil, &inputError{is: errMalformedJSON, detail: "The body ended before it was complete."}
+		return &inputError{is: errMalformedJSON, detail: "The body ended before it was complete."}
 	case len(body) == 0 && p == optional:
-		return nil, nil
+		return nil
 	case len(body) == 0:
-		return nil, &inputError{is: errMalformedJSON, detail: "The body is empty; a JSON object is needed."}
+		return &inputError{is: errMalformedJSON, detail: "The body is empty; a JSON object is needed."}
 	case !declaredJSON(c.Request.Header):
-		return nil, errNotJSON
+		return errNotJSON
 	}
-	return body, decode(body, into)
+	return decode(body, into)
 }
 
 // declaredJSON tells whether the body is declared as JSON without compression. Parameters of the media type mean nothing

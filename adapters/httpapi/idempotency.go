@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"regexp"
 
 	"github.com/gin-gonic/gin"
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"hexorders/ports"
 )
@@ -17,18 +20,21 @@ var errBadKey = errors.New("the Idempotency-Key header is malformed")
 
 // idempotencyKey reads the request's Idempotency-Key (draft-ietf-httpapi-idempotency-key-header), the zero value when it
 // has none. Every command takes one: PUT and DELETE can be sent again anyway, but with a key they also get the first
-// response.
-func idempotencyKey(c *gin.Context, body []byte) (ports.IdempotencyKey, error) {
+// response. body is the decoded body, defaults is what it was before.
+func idempotencyKey(c *gin.Context, body, defaults any) (ports.IdempotencyKey, error) {
 	header := c.Request.Header.Values("Idempotency-Key")
 	if len(header) == 0 {
 		return ports.IdempotencyKey{}, nil
 	}
-	key, err := parseKey(header)
+	value, err := parseKey(header)
 	if err != nil {
 		return ports.IdempotencyKey{}, err
 	}
-	fingerprint, err := fingerprint(c.Request.Method, c.Request.URL.EscapedPath(), body)
-	return ports.IdempotencyKey{Value: key, Fingerprint: fingerprint}, err
+	fingerprint, err := fingerprint(c.Request.Method, c.Request.URL.EscapedPath(), body, defaults)
+	if err != nil {
+		return ports.IdempotencyKey{}, fmt.Errorf("fingerprint of the request: %w", err)
+	}
+	return ports.IdempotencyKey{Value: value, Fingerprint: fingerprint}, nil
 }
 
 // The draft wants a string of RFC 8941, which has quotes. Most clients leave them out, and mean the same key.
@@ -45,20 +51,34 @@ func parseKey(header []string) (string, error) {
 	return parts[2], nil
 }
 
-// fingerprint is of what a request asks for. The order of a body's fields, the space between them, the spelling of a
-// number and {} for no body change nothing, and neither does If-Match: a client who has lost an answer may have read the
-// order since.
-func fingerprint(method, path string, body []byte) (string, error) {
-	content := any(map[string]any{})
-	if len(body) > 0 {
-		if json.Unmarshal(body, &content) != nil {
-			content = string(body) // it is JSON, but has a number that no float holds
-		}
-	}
-	canonical, err := json.Marshal([]any{method, path, content})
+// fingerprint hashes what a request asks for, not how it is written: the order of fields, white space, the spelling of a
+// number, a default that is written out, and {} instead of no body make no difference. If-Match makes none either: a
+// client that got no response may have read the order since.
+//
+// Stores keep fingerprints for a day, so a change of the form makes retries fail that come right after an upgrade.
+func fingerprint(method, path string, body, defaults any) (string, error) {
+	content, err := fieldsOf(body)
 	if err != nil {
-		return "", fmt.Errorf("fingerprint of the request: %w", err)
+		return "", err
+	}
+	implied, err := fieldsOf(defaults)
+	if err != nil {
+		return "", err
+	}
+	maps.DeleteFunc(content, func(field string, value any) bool { return reflect.DeepEqual(value, implied[field]) })
+	canonical, err := json.Marshal([]any{method, path, content}) // with sorted fields
+	if err != nil {
+		return "", err
 	}
 	sum := sha256.Sum256(canonical)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// fieldsOf returns a body's fields by their JSON names. A nil list is an empty one.
+func fieldsOf(body any) (fields map[string]any, err error) {
+	text, err := jsonv2.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return fields, json.Unmarshal(text, &fields)
 }

@@ -2,6 +2,8 @@ package httpapi_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -79,6 +81,55 @@ func TestWhoCancelsIsPartOfTheRequest(t *testing.T) {
 		again := do(api, "POST /orders/order-1/cancel "+command, key)
 		if first.Code != 200 || again.Code != status {
 			t.Errorf("cancelled by the system: %d, then with %q: %d, want 200 and %d", first.Code, command, again.Code, status)
+		}
+	}
+}
+
+func TestADefaultThatIsWrittenOutMakesNoOtherRequest(t *testing.T) {
+	for _, x := range []struct {
+		path        string
+		same, other []string
+	}{
+		{"/orders/order-1/cancel",
+			[]string{"", "{}", `{"by":"buyer"}`, `{"reason":""}`, `{"reason":"","by":"buyer"}`},
+			[]string{`{"by":"system"}`, `{"reason":"x"}`, `{"by":"buyer","reason":" "}`}},
+		{"/orders",
+			[]string{`{"buyerId":"9999"}`, `{"items":[],"buyerId":"9999"}`},
+			[]string{`{"buyerId":"999"}`, `{"buyerId":"9999","items":[{"productId":"1111","amount":1}]}`}},
+	} {
+		api := newAPI()
+		do(api, "POST /orders "+basket, nil)
+		key := map[string]string{"Idempotency-Key": "key-1"}
+		first := do(api, "POST "+x.path+" "+x.same[0], key)
+		if first.Code/100 != 2 {
+			t.Fatalf("POST %s %s: %d %s", x.path, x.same[0], first.Code, first.Body)
+		}
+		for _, body := range x.same {
+			sameAnswer(t, do(api, "POST "+x.path+" "+body, key), first)
+		}
+		for _, body := range x.other {
+			if answer := do(api, "POST "+x.path+" "+body, key); answer.Code != 422 {
+				t.Errorf("POST %s %s with the key of another: %d %s", x.path, body, answer.Code, answer.Body)
+			}
+		}
+	}
+}
+
+// Stores keep fingerprints for a day: those of earlier versions must not become wrong.
+func TestFingerprintsKeepTheirForm(t *testing.T) {
+	for command, canonical := range map[string]string{
+		`POST /orders {"buyerId":"<9>","items":[{"productId":"1111","amount":3e0}]}`: `["POST","/orders",{"buyerId":"\u003c9\u003e","items":[{"amount":3,"productId":"1111"}]}]`,
+		`POST /orders/o/items {"productId":"ü","amount":20}`:                         `["POST","/orders/o/items",{"amount":20,"productId":"ü"}]`,
+		`PUT /orders/o/items/%2F {"amount":1}`:                                       `["PUT","/orders/o/items/%2F",{"amount":1}]`,
+		`POST /orders/o/cancel {"by":"system","reason":"x"}`:                         `["POST","/orders/o/cancel",{"by":"system","reason":"x"}]`,
+		`POST /orders/o/pay`:                      `["POST","/orders/o/pay",{}]`,
+		`POST /orders/o/cancel`:                   `["POST","/orders/o/cancel",{}]`,
+		`POST /orders {"buyerId":"9","items":[]}`: `["POST","/orders",{"buyerId":"9"}]`,
+	} {
+		orders := &fakeOrders{order: sample(t)}
+		do(newHandler(orders, nil), command, map[string]string{"Idempotency-Key": "key-1"})
+		if want := fmt.Sprintf("%x", sha256.Sum256([]byte(canonical))); orders.key.Fingerprint != want {
+			t.Errorf("%s: fingerprint %q, want that of %s", command, orders.key.Fingerprint, canonical)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,13 +192,14 @@ func (a *api) command(c *gin.Context, body any, p presence) (ports.Target, error
 	return at, err
 }
 
-// input reads the body and, now that it is known what the request asks for, its Idempotency-Key.
+// input reads the body into a struct, which holds the defaults, and then the Idempotency-Key.
 func (a *api) input(c *gin.Context, into any, p presence) (ports.IdempotencyKey, error) {
-	body, err := a.readBody(c, into, p)
-	if err != nil {
+	body := reflect.ValueOf(into).Elem()
+	defaults := body.Interface() // a copy, taken before the body changes it
+	if err := a.readBody(c, into, p); err != nil {
 		return ports.IdempotencyKey{}, err
 	}
-	return idempotencyKey(c, body)
+	return idempotencyKey(c, body.Interface(), defaults)
 }
 
 func writeChanged(c *gin.Context, o *order.Order, err error) error {
