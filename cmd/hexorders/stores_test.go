@@ -69,7 +69,7 @@ func TestAStoreIsAddedByOneRow(t *testing.T) {
 	want := "hexorders: only the process that serves can open the fake store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there\n"
 	for _, args := range []string{"outbox status", "consumers status", "events tail"} {
 		if _, errOut, code := runCommand(t, strings.Fields(args)...); errOut != want || code != exitUsage {
-			t.Errorf("hexorders %s: exit code %d, %swant %s", args, code, errOut, want)
+			t.Fatalf("hexorders %s: exit code %d, %swant %s", args, code, errOut, want)
 		}
 	}
 	t.Setenv("HEXORDERS_STORE", "fame")
