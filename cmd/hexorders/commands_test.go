@@ -120,7 +120,7 @@ func TestOutboxCommands(t *testing.T) {
 		return outboxRetry(ctx, s, "order-1", out)
 	}
 
-	if got, want := print(status), "checkpoint  none: no relay has published anything yet\nparked      none\n"; got != want {
+	if got, want := print(status), "checkpoint  none: no relay has published yet\nparked      none\n"; got != want {
 		t.Errorf("status\n%swant\n%s", got, want)
 	}
 	if got, want := print(parked), "no order is parked\n"; got != want {
@@ -141,7 +141,7 @@ func TestOutboxCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := print(status),
-		"checkpoint  there: a relay has published, and the next one goes on from here\nparked      2 events of 1 orders: see `hexorders outbox parked`\n"; got != want {
+		"checkpoint  stored: a relay has published, and the next one resumes there\nparked      2 events of 1 orders: see `hexorders outbox parked`\n"; got != want {
 		t.Errorf("status\n%swant\n%s", got, want)
 	}
 	if got, want := print(retry), "the relay will send the parked events of order order-1 again\n"; got != want {

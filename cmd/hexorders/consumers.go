@@ -19,16 +19,16 @@ import (
 func consumersCommand() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "consumers",
-		Short: "Look at how far the views are, and apply again what was kept back",
+		Short: "Show how far the views are, and retry parked orders",
 		Args:  noCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	group.AddCommand(
 		&cobra.Command{
 			Use:   "status",
-			Short: "Say how far each view is",
+			Short: "Show how far each view is",
 			Long: `Prints a line for each view: its generation, which grows by one with each replay; how many events it is behind the
-topic; the time up to which it knows everything; how many events it keeps back.`,
+topic; the time as of which it is up to date; how many events and orders are parked.`,
 			Example: "  hexorders consumers status",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,9 +39,9 @@ topic; the time up to which it knows everything; how many events it keeps back.`
 		},
 		&cobra.Command{
 			Use:   "parked",
-			Short: "List the orders that a view keeps events back of",
-			Long: `Lists the orders with events that a view keeps back: because one of them cannot be applied, or because one before them
-is missing. All other orders flow on. What was wrong is in REASON, and in the log of the process that met it.`,
+			Short: "List the orders that are parked in a view",
+			Long: `Lists the orders that are parked: their next event cannot be applied, or an event before it is missing. All other orders
+go on. REASON says what is wrong; so does the log of the process that parked the order.`,
 			Example: "  hexorders consumers parked",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,9 +52,9 @@ is missing. All other orders flow on. What was wrong is in REASON, and in the lo
 		},
 		&cobra.Command{
 			Use:   "retry VIEW ORDER",
-			Short: "Apply again what a view keeps back of an order",
-			Long: `Applies what a view keeps back of an order, at once and in this process, as far as it goes. Whatever was wrong has to
-be mended first: an event of a type that is not known needs a newer version of this program.`,
+			Short: "Apply the events of a parked order again",
+			Long: `Applies the events of a parked order at once and in this process, up to the next one that fails. Repair the cause
+first: an event of an unknown type needs a newer version of this program.`,
 			Example:   "  hexorders consumers retry order-summary 0197f5d2-7e4c-7b1a-9d7e-3f6f0c7d3b52",
 			ValidArgs: viewNames(),
 			Args: func(cmd *cobra.Command, args []string) error {
@@ -100,7 +100,7 @@ func consumersStatus(ctx context.Context, s *storage, subscriber ports.Subscribe
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "VIEW\tGENERATION\tBEHIND\tKNOWS EVERYTHING UP TO\tKEPT BACK")
+	_, _ = fmt.Fprintln(table, "VIEW\tGENERATION\tBEHIND\tUP TO DATE AS OF\tPARKED")
 	for _, view := range ports.AllViews {
 		live, err := s.views.Live(ctx, view)
 		if err != nil {
@@ -126,12 +126,12 @@ func consumersStatus(ctx context.Context, s *storage, subscriber ports.Subscribe
 		if !freshness.AsOf.IsZero() {
 			asOf = freshness.AsOf.UTC().Format(time.RFC3339)
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\n", view, live.Number, behind, asOf, keptBack(parked))
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\n", view, live.Number, behind, asOf, parkedEvents(parked))
 	}
 	return table.Flush()
 }
 
-func keptBack(parked []ports.ParkedOrder) string {
+func parkedEvents(parked []ports.ParkedOrder) string {
 	if len(parked) == 0 {
 		return "none"
 	}
@@ -160,12 +160,12 @@ func consumersParked(ctx context.Context, s *storage, out io.Writer) error {
 		}
 	}
 	if !found {
-		_, _ = fmt.Fprintln(table, "no view keeps anything back")
+		_, _ = fmt.Fprintln(table, "no order is parked in any view")
 	}
 	return table.Flush()
 }
 
-// keeper is a view's projection as it keeps events back. It does not run, and so needs no topic.
+// keeper is the projection that parked a view's orders. It does not run, so it needs no topic.
 func keeper(s *storage, view ports.View) *app.Projection {
 	return app.NewProjection(projection(&Config{}, s, nil, view, slog.New(slog.DiscardHandler)))
 }
@@ -174,12 +174,12 @@ func consumersRetry(ctx context.Context, s *storage, view ports.View, order stri
 	err := keeper(s, view).Retry(ctx, order)
 	switch {
 	case errors.Is(err, ports.ErrNotFound):
-		return fmt.Errorf("%s keeps nothing back of order %s: `hexorders consumers parked` lists what is kept back", view, order)
+		return fmt.Errorf("order %s is not parked in %s: `hexorders consumers parked` lists the orders that are", order, view)
 	case errors.Is(err, ports.ErrConflict):
-		return fmt.Errorf("others kept changing order %s in %s at the same moment: try again", order, view)
+		return fmt.Errorf("other processes kept changing order %s in %s at the same time: try again", order, view)
 	case err != nil:
 		return err
 	}
-	_, err = fmt.Fprintf(out, "%s has applied all that it kept back of order %s\n", view, order)
+	_, err = fmt.Fprintf(out, "all parked events of order %s are applied to %s\n", order, view)
 	return err
 }

@@ -70,19 +70,19 @@ func prints(t *testing.T, args string) string {
 
 func TestConsumersAndReplay(t *testing.T) {
 	published(t)
-	const header = "VIEW            GENERATION  BEHIND  KNOWS EVERYTHING UP TO  KEPT BACK\n"
+	const header = "VIEW            GENERATION  BEHIND  UP TO DATE AS OF  PARKED\n"
 	if got, want := prints(t, "consumers status"), header+
-		"order-summary   1           3       -                       none\n"+
-		"buyer-activity  1           3       -                       none\n"+
-		"timeline        1           3       -                       none\n"; got != want {
+		"order-summary   1           3       -                 none\n"+
+		"buyer-activity  1           3       -                 none\n"+
+		"timeline        1           3       -                 none\n"; got != want {
 		t.Errorf("before any projection\n%swant\n%s", got, want)
 	}
-	if got, want := prints(t, "consumers parked"), "no view keeps anything back\n"; got != want {
+	if got, want := prints(t, "consumers parked"), "no order is parked in any view\n"; got != want {
 		t.Errorf("parked: %swant %s", got, want)
 	}
 	for n, more := range []string{"", " --restart", ""} {
 		if got, want := prints(t, "replay timeline"+more),
-			"timeline was built anew from 3 events, and is what is read from now on\n"; got != want {
+			"timeline is rebuilt from 3 events, and readers see the new one\n"; got != want {
 			t.Errorf("replay %d: %swant %s", n+1, got, want)
 		}
 	}
@@ -98,8 +98,8 @@ func TestConsumersAndReplay(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"consumers retry timeline order-2":       "order order-2 is parked again at version 1",
-		"consumers retry timeline order-1":       "timeline keeps nothing back of order order-1: `hexorders consumers parked` lists what is kept back",
-		"consumers retry buyer-activity order-2": "buyer-activity keeps nothing back of order order-2",
+		"consumers retry timeline order-1":       "order order-1 is not parked in timeline: `hexorders consumers parked` lists the orders that are",
+		"consumers retry buyer-activity order-2": "order order-2 is not parked in buyer-activity",
 	} {
 		if _, errOut, code := runCommand(t, strings.Fields(args)...); code != exitFailed || !strings.Contains(errOut, want) {
 			t.Errorf("hexorders %s: exit code %d, %swant %q", args, code, errOut, want)
@@ -144,7 +144,7 @@ func TestProgressInLines(t *testing.T) {
 	report(time.Second, 50_000, 10_000)
 	report(time.Second, 51_000, 11_000)
 	p.end()
-	want := "timeline: going on from event 40000, where an earlier replay stopped; --restart begins anew\n" +
+	want := "timeline: resuming at event 40000, where an earlier replay stopped; --restart starts from the first\n" +
 		"timeline: 50000 of 100000 events (50%), 2000/s, 25s left\n"
 	if out.String() != want {
 		t.Errorf("printed\n%swant\n%s", &out, want)

@@ -16,14 +16,14 @@ import (
 func outboxCommand() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "outbox",
-		Short: "Look at what is on its way to the broker, and send again what it refused",
+		Short: "Show whether events reach the broker, and retry parked orders",
 		Args:  noCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	group.AddCommand(
 		&cobra.Command{
 			Use:     "status",
-			Short:   "Say whether events are being published, and how many orders are parked",
+			Short:   "Show whether a relay has published, and how many orders are parked",
 			Example: "  hexorders outbox status",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,8 +35,8 @@ func outboxCommand() *cobra.Command {
 		&cobra.Command{
 			Use:   "parked",
 			Short: "List the orders whose events the broker refused",
-			Long: `Lists the orders with events that the broker refused for good, one too large, say. Such an event and the later ones
-of its order are kept back until ` + "`hexorders outbox retry ORDER`" + `; all other orders flow on.`,
+			Long: `Lists the parked orders: the broker refused one of their events permanently, because it is too large, say. That event and
+the later ones of its order wait for ` + "`hexorders outbox retry ORDER`" + `; all other orders go on.`,
 			Example: "  hexorders outbox parked",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -76,19 +76,19 @@ func outboxStatus(ctx context.Context, s *storage, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	checkpoint := "there: a relay has published, and the next one goes on from here"
+	checkpoint := "stored: a relay has published, and the next one resumes there"
 	if position == "" {
-		checkpoint = "none: no relay has published anything yet"
+		checkpoint = "none: no relay has published yet"
 	}
-	refused := "none"
+	waiting := "none"
 	if len(parked) > 0 {
 		messages := 0
 		for _, p := range parked {
 			messages += p.Messages
 		}
-		refused = fmt.Sprintf("%d events of %d orders: see `hexorders outbox parked`", messages, len(parked))
+		waiting = fmt.Sprintf("%d events of %d orders: see `hexorders outbox parked`", messages, len(parked))
 	}
-	_, err = fmt.Fprintf(out, "checkpoint  %s\nparked      %s\n", checkpoint, refused)
+	_, err = fmt.Fprintf(out, "checkpoint  %s\nparked      %s\n", checkpoint, waiting)
 	return err
 }
 

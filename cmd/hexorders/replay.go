@@ -23,12 +23,12 @@ func replayCommand() *cobra.Command {
 	restart := false
 	cmd := &cobra.Command{
 		Use:   "replay VIEW",
-		Short: "Build a view anew from the first event, beside the one that is read",
-		Long: `Builds a view anew from the first event of the topic, as a shadow of the one that is read, and puts it in its place
-when it knows everything. Until then readers see the old one, which is kept up to date. Use it after a change of what a
-view is made of, or when a view is thought to be wrong.
+		Short: "Rebuild a view from the first event, beside the one that is read",
+		Long: `Rebuilds a view from the first event of the topic, as a shadow of the one that is read, and swaps the two when the
+shadow has caught up. Until then readers see the old one, which is kept up to date. Use it after a change of what a
+view is made of, or when a view seems to be wrong.
 
-It can be stopped at any time, and killed; the same command goes on from there. --restart begins anew. Progress goes to
+It can be stopped or killed at any time; the same command resumes there. --restart starts from the first event. Progress goes to
 standard error: a bar on a terminal, else a line now and then.`,
 		Example:   "  hexorders replay order-summary\n  hexorders replay timeline --restart",
 		ValidArgs: viewNames(),
@@ -48,14 +48,14 @@ standard error: a bar on a terminal, else a line now and then.`,
 			return replay(ctx, cmd, view, restart)
 		},
 	}
-	cmd.Flags().BoolVar(&restart, "restart", false, "throw away what an earlier replay has built and begin anew")
+	cmd.Flags().BoolVar(&restart, "restart", false, "discard what an earlier replay has built and start from the first event")
 	return cmd
 }
 
 func replay(ctx context.Context, cmd *cobra.Command, view ports.View, restart bool) error {
 	return withTopic(cmd, func(connecting context.Context, c *Config, s *storage, subscriber ports.Subscriber) error {
 		if _, err := subscriber.Ends(connecting); err != nil {
-			return err // it would wait for the broker for ever; whoever looks on wants to know
+			return err // replay itself would wait for the broker for ever
 		}
 		if restart {
 			if err := s.views.Discard(connecting, view); err != nil {
@@ -67,13 +67,13 @@ func replay(ctx context.Context, cmd *cobra.Command, view ports.View, restart bo
 		err := app.Replay(ctx, projection(c, s, subscriber, view, newLogger(cmd.ErrOrStderr(), c)), progress.report)
 		progress.end()
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return fmt.Errorf("stopped at %s; `hexorders replay %s` goes on from there, with --restart it begins anew",
+			return fmt.Errorf("stopped at %s; `hexorders replay %s` resumes there, with --restart it starts from the first event",
 				progress.where(), view)
 		}
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s was built anew from %d events, and is what is read from now on\n",
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is rebuilt from %d events, and readers see the new one\n",
 			view, progress.last.Done)
 		return err
 	})
@@ -108,7 +108,7 @@ func newProgress(out io.Writer, view string) *progress {
 
 func (p *progress) report(r app.ReplayProgress) {
 	if resumed := r.Done - r.Messages; !p.seen && resumed > 0 {
-		_, _ = fmt.Fprintf(p.out, "%s: going on from event %d, where an earlier replay stopped; --restart begins anew\n", p.view, resumed)
+		_, _ = fmt.Fprintf(p.out, "%s: resuming at event %d, where an earlier replay stopped; --restart starts from the first\n", p.view, resumed)
 	}
 	p.seen, p.last = true, r
 	if p.bar != nil {

@@ -40,7 +40,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 }
 
 // silentConnections are those on which no request has come yet, as browsers and load balancers open them in advance.
-// http.Server.Shutdown waits five seconds for them; nobody would get an answer from that.
+// http.Server.Shutdown waits five seconds for them; no client would get a response from that.
 type silentConnections struct {
 	mu     sync.Mutex
 	open   map[net.Conn]struct{}

@@ -15,7 +15,7 @@ const (
 	viewsStaleAfter = 30 * time.Second
 )
 
-// watchViews warns when nobody fills the views that this process serves, once, and says when somebody does again.
+// watchViews warns once when no process updates the views that this one serves, and reports when one does again.
 func (s *Service) watchViews(ctx context.Context) {
 	ticker := time.NewTicker(lookAtViewsEvery)
 	defer ticker.Stop()
@@ -28,23 +28,23 @@ func (s *Service) watchViews(ctx context.Context) {
 		}
 		oldest, err := oldestView(ctx, s.storage.views)
 		if err != nil {
-			continue // the store is away; whoever asks for a list is told
+			continue // the store is away; a request for a list gets that as its error
 		}
 		if oldest.Before(began) {
-			oldest = began // give whoever starts beside us as long
+			oldest = began // a process that starts beside us gets as long
 		}
 		switch was := stale; {
 		case !was && time.Since(oldest) > viewsStaleAfter:
 			stale = true
-			s.log.Warn("nobody keeps the views up to date, and lists are old: start a process with the role projections", "asOf", oldest)
+			s.log.Warn("no process updates the views, and lists are old: start a process with the role projections", "asOf", oldest)
 		case was && time.Since(oldest) <= viewsStaleAfter:
 			stale = false
-			s.log.Info("the views are kept up to date")
+			s.log.Info("the views are up to date again")
 		}
 	}
 }
 
-// oldestView is a time up to which all views know everything, zero when that cannot be said of one.
+// oldestView is the time as of which all views are up to date, zero when one of them has no such time.
 func oldestView(ctx context.Context, views ports.OrderViews) (oldest time.Time, err error) {
 	for i, view := range ports.AllViews {
 		freshness, err := views.Freshness(ctx, view, "")

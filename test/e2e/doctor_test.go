@@ -17,7 +17,7 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 		t.Parallel()
 		d := newEmbedded(t)
 		doctor(t, program, d.env, 0, "ok settings", "ok address|"+d.addr+" is free", "ok store|orders are kept in "+d.file,
-			"ok broker|in this process", "note views|nobody has filled them yet", "ok cgo")
+			"ok broker|in this process", "note views|no process has filled them yet", "ok cgo")
 	})
 	t.Run("with nothing that lasts", func(t *testing.T) {
 		t.Parallel()
@@ -36,7 +36,7 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 			})
 		}
 		doctor(t, program, d.env, 0, "ok settings", "ok address|a service is running at "+d.addr, "ok store",
-			"ok broker", "ok views|they know everything up to", "ok cgo")
+			"ok broker", "ok views|up to date as of", "ok cgo")
 	})
 	t.Run("without cgo, which only Kafka needs", func(t *testing.T) {
 		t.Parallel()
@@ -45,7 +45,7 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 		doctor(t, without, newEmbedded(t).env, 0, "ok settings", "ok address", "ok store", "ok broker",
-			"note views|nobody has filled them yet", "note cgo|install gcc")
+			"note views|no process has filled them yet", "note cgo|install gcc")
 	})
 	t.Run("with MongoDB and Kafka", func(t *testing.T) {
 		t.Parallel()
@@ -54,11 +54,11 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 		doctor(t, program, w.env, 0, "ok settings", "ok address", "ok store|orders are kept in database "+w.source.Database,
 			"ok replicas", "ok clock",
 			"note broker|the topic does not exist: "+w.source.Topic+"|`hexorders serve` creates it",
-			"note views|nobody has filled them yet", "ok cgo")
+			"note views|no process has filled them yet", "ok cgo")
 		w.createTopic("1048588")
 		doctor(t, program, w.env, 0, "ok settings", "ok address", "ok store", "ok replicas", "ok clock",
 			"ok broker|Kafka answers at "+w.source.Brokers+", topic "+w.source.Topic+" is there",
-			"note views|nobody has filled them yet", "ok cgo")
+			"note views|no process has filled them yet", "ok cgo")
 	})
 }
 
@@ -76,7 +76,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		t.Parallel()
 		env := newEmbedded(t).env.with("HEXORDERS_MONGO_URI", "mongodb://db/")
 		doctor(t, program, env, 0, "ok settings", "note settings|did you mean HEXORDERS_MONGODB_URI?", "ok address",
-			"ok store", "ok broker", "note views|nobody has filled them yet", "ok cgo")
+			"ok store", "ok broker", "note views|no process has filled them yet", "ok cgo")
 	})
 	t.Run("a stranger has the port and answers like one", func(t *testing.T) {
 		t.Parallel()
@@ -88,7 +88,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		addr := stranger.Listener.Addr().String()
 		doctor(t, program, d.env.with("HEXORDERS_HTTP_ADDR", addr), 1, "ok settings",
 			"BAD address|cannot listen on "+addr+", the port is taken|choose another with HEXORDERS_HTTP_ADDR",
-			"ok store", "ok broker", "note views|nobody has filled them yet", "ok cgo")
+			"ok store", "ok broker", "note views|no process has filled them yet", "ok cgo")
 	})
 	t.Run("a stranger has the port and says nothing", func(t *testing.T) {
 		t.Parallel()
@@ -99,7 +99,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = silent.Close() })
 		doctor(t, program, d.env, 1, "ok settings", "BAD address|the port is taken|HEXORDERS_HTTP_ADDR", "ok store",
-			"ok broker", "note views|nobody has filled them yet", "ok cgo")
+			"ok broker", "note views|no process has filled them yet", "ok cgo")
 	})
 	t.Run("the folder of the database", func(t *testing.T) {
 		t.Parallel()
@@ -133,7 +133,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		doctor(t, program, w.env.with("HEXORDERS_KAFKA_BROKERS", nobody), 1, "ok settings", "ok address", "ok store",
 			"ok replicas", "ok clock",
 			"BAD broker|no Kafka broker answers at "+nobody+"|scripts/services up|HEXORDERS_KAFKA_BROKERS",
-			"note views|nobody has filled them yet", "ok cgo")
+			"note views|no process has filled them yet", "ok cgo")
 	})
 	t.Run("Kafka without cgo", func(t *testing.T) {
 		t.Parallel()
@@ -144,7 +144,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		env := newEmbedded(t).env.with("HEXORDERS_BROKER", "kafka")
 		doctor(t, without, env, 1, "ok settings", "ok address", "ok store",
 			"BAD broker|built without cgo|install gcc|CGO_ENABLED=1|HEXORDERS_BROKER=inproc",
-			"note views|nobody has filled them yet", "BAD cgo|install gcc")
+			"note views|no process has filled them yet", "BAD cgo|install gcc")
 	})
 }
 

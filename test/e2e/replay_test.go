@@ -56,8 +56,8 @@ func TestAReplayThatIsKilledGoesOnFromThere(t *testing.T) {
 		}
 		took := time.Since(began)
 		for _, line := range []string{
-			fmt.Sprintf("%s: going on from event %d,", view, came),
-			fmt.Sprintf("%s was built anew from %d events", view, len(topic)),
+			fmt.Sprintf("%s: resuming at event %d,", view, came),
+			fmt.Sprintf("%s is rebuilt from %d events", view, len(topic)),
 		} {
 			if !again.output.contains(line) {
 				t.Errorf("the replay of %s says\n%swant %q in it", view, again.output.remarkable(), line)
