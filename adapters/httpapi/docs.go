@@ -16,8 +16,8 @@ import (
 	description "hexorders/docs/api"
 )
 
-// What the API says of itself: its description, and Swagger UI to read it and to try it out. The page and all that it
-// is made of come from the program, and the browser is told to ask nobody else.
+// The description of the API, and Swagger UI to read it and to try it out. The page and its parts come from the program,
+// and the browser is told to load nothing from elsewhere.
 
 //go:embed swagger
 var swagger embed.FS

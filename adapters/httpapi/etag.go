@@ -31,14 +31,14 @@ func (a *api) target(c *gin.Context, id string) (ports.Target, error) {
 	switch {
 	case match == nil && a.RequireIfMatch:
 		return ports.Target{}, errIfMatchRequired
-	case conditions.noneMatch != nil: // has to be compared here
+	case conditions.noneMatch != nil: // compared below
 	case match == nil || match.any:
 		return ports.Target{ID: id}, nil
 	case len(match.strong) == 1:
 		return ports.Target{ID: id, Version: match.strong[0]}, nil
 	}
-	// Not one version will do but several, or none, or all but some. The order's own is the one to hold on to if it is
-	// among them; an order that is not there is a 404 all the same.
+	// If-Match lists several versions, or If-None-Match excludes some. Load the order: if its version satisfies the
+	// conditions, pin the command to it; otherwise use noVersion, which fails with 412. An unknown order is still a 404.
 	o, err := a.Orders.Get(c.Request.Context(), id)
 	if err != nil {
 		return ports.Target{}, err
@@ -49,12 +49,12 @@ func (a *api) target(c *gin.Context, id string) (ports.Target, error) {
 	return ports.Target{ID: id, Version: o.Version()}, nil
 }
 
-// noVersion is one that no order has. That the order is not at it is for Orders to find out: it may be because this
-// request comes a second time.
+// noVersion is a version that no order has. Orders finds the mismatch itself, because this request may be a retry, which
+// gets its stored result.
 const noVersion = -1
 
-// conditions are what a client demands of an order's version before anything else is done; nil where it demands
-// nothing (RFC 9110, 13.1.1 and 13.1.2).
+// conditions are the If-Match and If-None-Match of a request; nil where the request has none (RFC 9110, 13.1.1 and
+// 13.1.2).
 type conditions struct{ match, noneMatch *entityTags }
 
 func readConditions(h http.Header) (conditions, error) {
@@ -80,7 +80,7 @@ func (c conditions) excludes(version int) bool {
 }
 
 // entityTags is the value of If-Match or If-None-Match: "*", or the versions that a list of tags names. A tag that etag
-// would not have written names none.
+// does not write names no version.
 type entityTags struct {
 	any          bool
 	strong, weak []int

@@ -1,6 +1,6 @@
-// Package httpapi is the driving adapter for everyone who speaks HTTP. A request becomes one call of ports.Orders
-// or ports.Views, what comes back becomes JSON, an error becomes a problem. Read orders.go and views.go for the endpoints,
-// problem.go for what is answered when, body.go for the bodies that are accepted.
+// Package httpapi is the driving adapter for HTTP. A request becomes one call of ports.Orders or ports.Views, its result
+// becomes JSON, an error becomes a problem. Read httpapi.go for the routes, orders.go and queries.go for the endpoints,
+// body.go for the bodies that are accepted, problem.go for the errors.
 package httpapi
 
 import (
@@ -27,17 +27,17 @@ type Options struct {
 	Timeout time.Duration               // how long the work on one request may take; 0: 10 s
 	Metrics http.Handler                // served at /metrics; nil: nothing is
 	// Observe is asked once for each route when the API is made; what it returns is called after each request of that
-	// route. What fits no route, and a wrong method, count as the route "other" with the method "other". nil: nobody
-	// observes.
+	// route. A request that fits no route or has a wrong method counts as the route "other" with the method "other".
+	// nil: nothing is observed.
 	Observe func(method, route string) func(status int, took time.Duration)
 
 	RequireIfMatch bool     // commands on an order must say which version they are for; without If-Match they get 428
-	CORSOrigins    []string // whose pages may call the API from a browser: scheme://host[:port], or "*"; none: nobody's
+	CORSOrigins    []string // whose pages may call the API from a browser: scheme://host[:port], or "*"; none: no pages may
 	Rate           float64  // requests a second that one client may send; 0: as many as it likes
 	Burst          int      // how many of them may come at once; 0: 1
 }
 
-// readyTimeout is shorter than a probe's own patience, so that a hanging store is an answer and not a silence.
+// readyTimeout is shorter than a probe's own timeout, so that a hanging store gets the probe a response.
 const readyTimeout = 2 * time.Second
 
 type api struct {
@@ -125,7 +125,7 @@ func (a *api) observe(router *gin.Engine) {
 	}
 }
 
-// observed tells whoever observes about a request that has been answered.
+// observed reports a request that has been answered to Observe.
 func (a *api) observed(c *gin.Context, took time.Duration) {
 	if a.Observe == nil {
 		return
@@ -182,7 +182,7 @@ func (a *api) ready(c *gin.Context) error {
 		ctx, cancel := context.WithTimeout(c.Request.Context(), readyTimeout)
 		defer cancel()
 		if err := a.Ready(ctx); err != nil {
-			// Only the text of the cause, for the log: whatever it is, the answer is this one.
+			// Only the text of the cause, for the log: every cause gets this response.
 			return fmt.Errorf("%w: %s", errNotReady, err.Error())
 		}
 	}

@@ -268,7 +268,7 @@ var exchanges = []exchange{
 		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id: an id must have 1 to 64 characters.", ""),
 	},
 
-	// GET /orders; views_test.go has the rest
+	// GET /orders; queries_test.go has the rest
 	{
 		name: "a buyer without orders has an empty list", when: "GET /orders?buyerId=9999",
 		status: 200, sent: map[string]string{"Link": ""}, want: `{"orders":[]}`,
@@ -373,7 +373,7 @@ var exchanges = []exchange{
 	{
 		name:  "a version that is to be another is none",
 		given: []string{"POST /orders " + basket, "POST /orders/order-1/items {\"productId\":\"2222\",\"amount\":8}", "POST /orders/order-1/pay"}, when: "GET /orders/order-1?version=2", header: map[string]string{"If-Match": `"3"`},
-		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again, then decide.", ""),
 	},
 	{
 		name: "there is no version to come, not for who has it either", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=2", header: map[string]string{"If-None-Match": `"2"`},
@@ -599,7 +599,7 @@ var exchanges = []exchange{
 	},
 	{
 		name: "a command with a stale version is not", given: []string{"POST /orders " + basket, "POST /orders/order-1/submit"}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `"1"`},
-		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again, then decide.", ""),
 	},
 	{
 		name: "a star is any version", given: []string{"POST /orders " + basket, "POST /orders/order-1/submit"}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": "*"},
@@ -611,15 +611,15 @@ var exchanges = []exchange{
 	},
 	{
 		name: "none of several versions will not", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `"2", "3"`},
-		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again, then decide.", ""),
 	},
 	{
 		name: "a weak tag never matches", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `W/"1"`},
-		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again, then decide.", ""),
 	},
 	{
 		name: "a tag of another kind never matches", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": `"abc"`},
-		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again, then decide.", ""),
 	},
 	{
 		name: "a tag has quotes", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-Match": "1"},
@@ -632,7 +632,7 @@ var exchanges = []exchange{
 
 	{
 		name: "a read may ask for a version too", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1", header: map[string]string{"If-Match": `"2"`},
-		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again, then decide.", ""),
 	},
 
 	// If-None-Match
@@ -666,7 +666,7 @@ var exchanges = []exchange{
 	},
 	{
 		name: "a command may exclude a version", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-None-Match": `"1"`},
-		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again, then decide.", ""),
 	},
 	{
 		name: "and is carried out at another", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay", header: map[string]string{"If-None-Match": `"2"`},
@@ -674,7 +674,7 @@ var exchanges = []exchange{
 	},
 	{
 		name: "If-Match comes first", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1", header: map[string]string{"If-Match": `"2"`, "If-None-Match": `"1"`},
-		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", ""),
+		status: 412, want: problem(412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again, then decide.", ""),
 	},
 
 	// Idempotency-Key

@@ -143,5 +143,5 @@ func write(c *gin.Context, status int, mediaType string, body []byte) {
 	c.Header("Content-Type", mediaType)
 	c.Header("Content-Length", strconv.Itoa(len(body)))
 	c.Status(status)
-	_, _ = c.Writer.Write(body) // fails when the client is gone, and then nobody is left to tell
+	_, _ = c.Writer.Write(body) // fails when the client is gone
 }

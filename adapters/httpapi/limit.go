@@ -27,8 +27,8 @@ func (a *api) limit(c *gin.Context) {
 	}
 }
 
-// client is who is counted as one: an IPv4 address, or the /64 network that an IPv6 host has to itself. What a proxy
-// says of its own client is not believed, so behind one all clients are one.
+// client is the unit that is limited: an IPv4 address, or the /64 network that an IPv6 host has to itself. Headers of
+// proxies are not trusted, so all clients behind one proxy are one client.
 func client(remote string) netip.Prefix {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {

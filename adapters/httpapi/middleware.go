@@ -98,7 +98,7 @@ func (a *api) log(c *gin.Context) {
 		}
 		level := slog.LevelInfo
 		switch {
-		case client.Err() != nil: // the client went away; whatever came of that is not our fault
+		case client.Err() != nil: // the client went away, and the failure is not ours
 		case status >= 500 && status != http.StatusServiceUnavailable:
 			level = slog.LevelError
 		case status >= 500:
@@ -111,7 +111,7 @@ func (a *api) log(c *gin.Context) {
 	c.Next()
 }
 
-// isProbe tells the requests of whatever watches over the service from those of its clients.
+// isProbe tells probes and scrapes from the requests of clients.
 func isProbe(c *gin.Context) bool {
 	return slices.Contains([]string{"/livez", "/readyz", metricsPath}, c.FullPath())
 }
@@ -139,8 +139,8 @@ func (a *api) crossOrigin() gin.HandlerFunc {
 			allow(c)
 			return
 		}
-		// Without the headers a browser keeps the answer from the page; nobody else asks for them. The library would
-		// refuse the request.
+		// Without the headers a browser keeps the response from the page; other clients do not need them. The library
+		// would refuse the request.
 		c.Header("Vary", "Origin")
 	}
 }

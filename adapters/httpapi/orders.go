@@ -59,8 +59,8 @@ func (a *api) get(c *gin.Context, query url.Values) error {
 	return writeOrder(c, http.StatusOK, o)
 }
 
-// read is the order as it is, version 0, or as it was, which never changes. What changes may be kept, and must be asked
-// for again: that is what the ETag is for.
+// read returns the current order (version 0) or a past version of it. A past version never changes and is cached without
+// asking again; the current order is cached and revalidated by its ETag.
 func (a *api) read(c *gin.Context, id string, version int) (o *order.Order, caching string, err error) {
 	if version == 0 {
 		o, err = a.Orders.Get(c.Request.Context(), id)
@@ -70,7 +70,7 @@ func (a *api) read(c *gin.Context, id string, version int) (o *order.Order, cach
 	return o, "private, max-age=31536000, immutable", err
 }
 
-// parseVersion is the version that is asked for, 0 when none is.
+// parseVersion returns the version in the query, 0 if there is none.
 func parseVersion(query url.Values) (version int, err error) {
 	if !query.Has("version") {
 		return 0, nil
@@ -96,10 +96,13 @@ func (a *api) events(c *gin.Context, query url.Values) error {
 		return err
 	}
 	body := history{
-		OrderID: id, Version: page.Version, Events: make([]eventJSON, len(page.Messages)), Complete: page.Complete, NextCursor: page.Next,
+		OrderID: id, Version: page.Version, Events: make([]eventJSON, len(page.Messages)),
+		Complete: page.Complete, NextCursor: page.Next,
 	}
 	for i, m := range page.Messages {
-		body.Events[i] = eventJSON{ID: m.ID, Type: m.Type, Version: m.Version, OccurredAt: timestamp(m.OccurredAt), Data: m.Payload}
+		body.Events[i] = eventJSON{
+			ID: m.ID, Type: m.Type, Version: m.Version, OccurredAt: timestamp(m.OccurredAt), Data: m.Payload,
+		}
 	}
 	if page.Next != "" {
 		linkNext(c, "/orders/"+url.PathEscape(id)+"/events?"+followingPage(asked, page.Next).Encode())

@@ -22,59 +22,100 @@ type problemKind struct {
 	retryAfter int    // seconds, for Retry-After; 0: none
 }
 
-// problems is the whole table. What an error says of itself is not shown unless it was made for clients, so that
-// nothing from inside leaks out.
+// problems is the whole table. The text of an error is shown only if it was made for clients, so that nothing internal
+// leaks out.
 var problems = []problemKind{
-	{order.ErrAlreadySubmitted, 409, "order-already-submitted", "Order already submitted", "A submitted order can be paid or cancelled; its items are final.", 0},
-	{order.ErrAlreadyPaid, 409, "order-already-paid", "Order already paid", "A paid order can no longer change.", 0},
-	{order.ErrAlreadyCancelled, 409, "order-already-cancelled", "Order already cancelled", "A cancelled order can no longer change.", 0},
-	{order.ErrEmpty, 409, "order-empty", "Order has no items", "Add an item first: an order without items can be neither submitted nor paid.", 0},
-	{order.ErrNoSuchItem, 409, "no-such-item", "Order has no such item", "The order has no item of this product.", 0},
-	{order.ErrTooManyItems, 422, "too-many-items", "Too many items", "", 0},
-	{order.ErrInvalidAmount, 422, "invalid-amount", "Invalid amount", "", 0},
-	{order.ErrInvalidID, 422, "invalid-id", "Invalid id", "", 0},
-	{order.ErrInvalidCancelledBy, 422, "invalid-cancelled-by", "Invalid canceller", "", 0},
-	{order.ErrInvalidReason, 422, "invalid-reason", "Invalid reason", "", 0},
+	{is: order.ErrAlreadySubmitted, status: 409, code: "order-already-submitted", title: "Order already submitted",
+		detail: "A submitted order can be paid or cancelled; its items are final."},
+	{is: order.ErrAlreadyPaid, status: 409, code: "order-already-paid", title: "Order already paid",
+		detail: "A paid order can no longer change."},
+	{is: order.ErrAlreadyCancelled, status: 409, code: "order-already-cancelled", title: "Order already cancelled",
+		detail: "A cancelled order can no longer change."},
+	{is: order.ErrEmpty, status: 409, code: "order-empty", title: "Order has no items",
+		detail: "Add an item first: an order without items can be neither submitted nor paid."},
+	{is: order.ErrNoSuchItem, status: 409, code: "no-such-item", title: "Order has no such item",
+		detail: "The order has no item of this product."},
+	{is: order.ErrTooManyItems, status: 422, code: "too-many-items", title: "Too many items"},
+	{is: order.ErrInvalidAmount, status: 422, code: "invalid-amount", title: "Invalid amount"},
+	{is: order.ErrInvalidID, status: 422, code: "invalid-id", title: "Invalid id"},
+	{is: order.ErrInvalidCancelledBy, status: 422, code: "invalid-cancelled-by", title: "Invalid canceller"},
+	{is: order.ErrInvalidReason, status: 422, code: "invalid-reason", title: "Invalid reason"},
 
-	{ports.ErrNotFound, 404, "order-not-found", "Order not found", "There is no order with this id.", 0},
-	{ports.ErrConflict, 409, "version-conflict", "Order changed meanwhile", "Others kept changing the order at the same moment. Nothing was changed by this request: send it again.", 0},
-	{ports.ErrVersionMismatch, 412, "version-mismatch", "Order is at another version", "The order is not at the version that If-Match asks for. Read it again and decide anew.", 0},
-	{ports.ErrDuplicateRequest, 409, "request-in-flight", "Request in flight", "A request with this Idempotency-Key is being carried out. Send it again for its answer.", 1},
-	{ports.ErrKeyReused, 422, "idempotency-key-reused", "Idempotency-Key reused", "This Idempotency-Key was given to another request, which was carried out. A new request takes a new key.", 0},
-	{ports.ErrIdempotencyUnsupported, 501, "no-idempotency", "No Idempotency-Key here", "The store of this service does not keep Idempotency-Keys: send the request without one, and look before you send it again.", 0},
-	{ports.ErrNoHistory, 501, "no-history", "No history here", "The store of this service does not tell what has happened to an order.", 0},
-	{ports.ErrNoSuchVersion, 404, "version-not-found", "No such version", "The order never was at this version. Read it without one: its version is the highest.", 0},
-	{ports.ErrHistoryDeleted, 410, "history-deleted", "History deleted", "The service no longer keeps what had happened to the order by then. The order as it is now can be read without a version.", 0},
-	{ports.ErrBadCursor, 400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, for the same list.", 0},
-	{ports.ErrUnavailable, 503, "unavailable", "Store unavailable", "The store cannot be reached. " + mayHaveTakenEffect, 1},
+	{is: ports.ErrNotFound, status: 404, code: "order-not-found", title: "Order not found",
+		detail: "There is no order with this id."},
+	{is: ports.ErrConflict, status: 409, code: "version-conflict", title: "Order changed meanwhile",
+		detail: "Others kept changing the order at the same moment. Nothing was changed by this request: send it " +
+			"again."},
+	{is: ports.ErrVersionMismatch, status: 412, code: "version-mismatch", title: "Order is at another version",
+		detail: "The order is not at the version that If-Match asks for. Read it again, then decide."},
+	{is: ports.ErrDuplicateRequest, status: 409, code: "request-in-flight", title: "Request in flight", retryAfter: 1,
+		detail: "A request with this Idempotency-Key is being carried out. Send it again for its answer."},
+	{is: ports.ErrKeyReused, status: 422, code: "idempotency-key-reused", title: "Idempotency-Key reused",
+		detail: "This Idempotency-Key was given to another request, which was carried out. A new request takes a new " +
+			"key."},
+	{is: ports.ErrIdempotencyUnsupported, status: 501, code: "no-idempotency", title: "No Idempotency-Key here",
+		detail: "The store of this service does not keep Idempotency-Keys: send the request without one, and look " +
+			"before you send it again."},
+	{is: ports.ErrNoHistory, status: 501, code: "no-history", title: "No history here",
+		detail: "The store of this service does not tell what has happened to an order."},
+	{is: ports.ErrNoSuchVersion, status: 404, code: "version-not-found", title: "No such version",
+		detail: "The order never was at this version. Read it without one: its version is the highest."},
+	{is: ports.ErrHistoryDeleted, status: 410, code: "history-deleted", title: "History deleted",
+		detail: "The service no longer keeps what had happened to the order by then. The order as it is now can be " +
+			"read without a version."},
+	{is: ports.ErrBadCursor, status: 400, code: "bad-cursor", title: "Bad cursor",
+		detail: "Use the cursor of the page before as it was given, for the same list."},
+	{is: ports.ErrUnavailable, status: 503, code: "unavailable", title: "Store unavailable", retryAfter: 1,
+		detail: "The store cannot be reached. " + mayHaveTakenEffect},
 
-	{errMalformedJSON, 400, "malformed-json", "Malformed JSON", "", 0},
-	{errUnknownField, 400, "unknown-field", "Unknown field", "The body has a field that is not known.", 0},
-	{errDuplicateField, 400, "duplicate-field", "Duplicate field", "The body has a field twice.", 0},
-	{errWrongType, 400, "wrong-type", "Wrong type", "The body has a value of the wrong type.", 0},
-	{errMissingField, 422, "missing-field", "Missing field", "The body lacks a field.", 0},
-	{errInvalidQuery, 400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.", 0},
-	{errBadIfMatch, 400, "bad-if-match", "Malformed If-Match", `If-Match takes the ETag of an order as it was given, such as "7" with its quotes, or *.`, 0},
-	{errBadIfNoneMatch, 400, "bad-if-none-match", "Malformed If-None-Match", `If-None-Match takes the ETag of an order as it was given, such as "7" with its quotes, or *.`, 0},
-	{errIfMatchRequired, 428, "if-match-required", "If-Match required", "Send If-Match with the ETag of the order as you read it, or with * for any version.", 0},
-	{errBadKey, 400, "bad-idempotency-key", "Malformed Idempotency-Key", `Idempotency-Key takes one string of 1 to 255 visible ASCII characters, none of them a quote or a backslash, such as "8e03978e-40d5-43dd-bc93-6894a57f9324"; its quotes may be left out.`, 0},
-	{errBodyTimeout, 408, "body-timeout", "Body too slow", "The body did not arrive in time.", 0},
-	{errBodyTooLarge, 413, "body-too-large", "Body too large", "", 0},
-	{errNotJSON, 415, "not-json", "Not JSON", "Send the body as Content-Type: application/json, in UTF-8 and not compressed.", 0},
-	{errTooManyRequests, 429, "too-many-requests", "Too many requests", "This client sends more requests than it may. The header Retry-After says when to go on, in seconds.", 0},
-	{errNoSuchPath, 404, "no-such-path", "No such path", "Nothing is served under this path.", 0},
-	{errMethodNotAllowed, 405, "method-not-allowed", "Method not allowed", "The header Allow lists the methods of this path.", 0},
-	{errNotReady, 503, "not-ready", "Not ready", "The service is stopping, or its store cannot be reached.", 1},
-	{context.DeadlineExceeded, 503, "interrupted", "Interrupted", mayHaveTakenEffect, 1},
-	{context.Canceled, 503, "interrupted", "Interrupted", mayHaveTakenEffect, 1},
+	{is: errMalformedJSON, status: 400, code: "malformed-json", title: "Malformed JSON"},
+	{is: errUnknownField, status: 400, code: "unknown-field", title: "Unknown field",
+		detail: "The body has a field that is not known."},
+	{is: errDuplicateField, status: 400, code: "duplicate-field", title: "Duplicate field",
+		detail: "The body has a field twice."},
+	{is: errWrongType, status: 400, code: "wrong-type", title: "Wrong type",
+		detail: "The body has a value of the wrong type."},
+	{is: errMissingField, status: 422, code: "missing-field", title: "Missing field",
+		detail: "The body lacks a field."},
+	{is: errInvalidQuery, status: 400, code: "invalid-query", title: "Invalid query",
+		detail: "A query parameter is missing or invalid."},
+	{is: errBadIfMatch, status: 400, code: "bad-if-match", title: "Malformed If-Match",
+		detail: `If-Match takes the ETag of an order as it was given, such as "7" with its quotes, or *.`},
+	{is: errBadIfNoneMatch, status: 400, code: "bad-if-none-match", title: "Malformed If-None-Match",
+		detail: `If-None-Match takes the ETag of an order as it was given, such as "7" with its quotes, or *.`},
+	{is: errIfMatchRequired, status: 428, code: "if-match-required", title: "If-Match required",
+		detail: "Send If-Match with the ETag of the order as you read it, or with * for any version."},
+	{is: errBadKey, status: 400, code: "bad-idempotency-key", title: "Malformed Idempotency-Key",
+		detail: `Idempotency-Key takes one string of 1 to 255 visible ASCII characters, none of them a quote or a ` +
+			`backslash, such as "8e03978e-40d5-43dd-bc93-6894a57f9324"; its quotes may be left out.`},
+	{is: errBodyTimeout, status: 408, code: "body-timeout", title: "Body too slow",
+		detail: "The body did not arrive in time."},
+	{is: errBodyTooLarge, status: 413, code: "body-too-large", title: "Body too large"},
+	{is: errNotJSON, status: 415, code: "not-json", title: "Not JSON",
+		detail: "Send the body as Content-Type: application/json, in UTF-8 and not compressed."},
+	{is: errTooManyRequests, status: 429, code: "too-many-requests", title: "Too many requests",
+		detail: "This client sends more requests than it may. The header Retry-After says when to go on, in seconds."},
+	{is: errNoSuchPath, status: 404, code: "no-such-path", title: "No such path",
+		detail: "Nothing is served under this path."},
+	{is: errMethodNotAllowed, status: 405, code: "method-not-allowed", title: "Method not allowed",
+		detail: "The header Allow lists the methods of this path."},
+	{is: errNotReady, status: 503, code: "not-ready", title: "Not ready", retryAfter: 1,
+		detail: "The service is stopping, or its store cannot be reached."},
+	{is: context.DeadlineExceeded, status: 503, code: "interrupted", title: "Interrupted", retryAfter: 1,
+		detail: mayHaveTakenEffect},
+	{is: context.Canceled, status: 503, code: "interrupted", title: "Interrupted", retryAfter: 1,
+		detail: mayHaveTakenEffect},
 }
 
-// internalProblem is for whatever no row fits: a fault of ours.
-var internalProblem = problemKind{nil, 500, "internal", "Internal error", "Something went wrong on our side. The request id finds it in the log.", 0}
+// internalProblem answers for an error that fits no row: a fault of the service.
+var internalProblem = problemKind{
+	status: 500, code: "internal", title: "Internal error",
+	detail: "Something went wrong on our side. The request id finds it in the log.",
+}
 
 const mayHaveTakenEffect = "The request may or may not have taken effect: read before you send it again."
 
-// typePrefix makes a problem's type of its code. A URN, because it names the kind for ever, wherever this runs.
+// typePrefix and a code are a problem's type: a URN, because it names the kind in every installation and never changes.
 const typePrefix = "urn:hexorders:problem:"
 
 type problemJSON struct {
@@ -141,7 +182,9 @@ func (a *api) problem(c *gin.Context, err error) {
 
 // pointerTo finds the place in the body that broke a limit of the core. Some values do not come from the body.
 func pointerTo(e *order.InputError) (string, bool) {
-	names := map[string]string{"buyer": "/buyerId", "product": "/productId", "amount": "/amount", "by": "/by", "reason": "/reason"}
+	names := map[string]string{
+		"buyer": "/buyerId", "product": "/productId", "amount": "/amount", "by": "/by", "reason": "/reason",
+	}
 	name, ok := names[e.Field]
 	if e.Line >= 0 {
 		// "items" is about the line as a whole: the one that was too many.

@@ -159,7 +159,7 @@ func TestALostRaceIsAConflict(t *testing.T) {
 		}
 		// Whoever named a version hears what became of it.
 		wantAnswer(t, do(api, "POST /orders/order-1/pay", map[string]string{"If-Match": `"9"`}), 412, problem(412, "version-mismatch", "Order is at another version",
-			"The order is not at the version that If-Match asks for. Read it again and decide anew.", ""))
+			"The order is not at the version that If-Match asks for. Read it again, then decide.", ""))
 	})
 }
 

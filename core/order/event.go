@@ -39,7 +39,7 @@ type ItemRemoved struct {
 	At      time.Time
 }
 
-// Submitted repeats the buyer and the final items, so that whoever reads it need not ask for them.
+// Submitted repeats the buyer and the final items, so that its readers need not look them up.
 type Submitted struct {
 	Buyer string
 	Items []Item

@@ -3,7 +3,6 @@ package order
 import (
 	"errors"
 	"strings"
-	"unicode"
 )
 
 // ErrInvalidID is what every IDError unwraps to.
@@ -70,14 +69,16 @@ func checkIDCharacter(r rune) error {
 	return nil
 }
 
-// isBlank tells whether a character leaves an empty place or none: spaces, the joiners and hyphens that are seen only
-// beside others, and the letters that are made to be empty (Hangul fillers, the empty Braille pattern).
+// isBlank tells whether a character shows nothing: the spaces of Unicode, characters that show only beside others (soft
+// hyphen, joiners), and letters and symbols that are empty (Hangul fillers, an empty Braille pattern).
 func isBlank(r rune) bool {
 	switch r {
-	case 0x00ad, 0x115f, 0x1160, 0x180e, 0x200c, 0x200d, 0x2800, 0x3164, 0xffa0:
+	case 0x20, 0xa0, 0x1680, 0x202f, 0x205f, 0x3000,
+		0xad, 0x180e, 0x200c, 0x200d,
+		0x115f, 0x1160, 0x3164, 0xffa0, 0x2800:
 		return true
 	}
-	return unicode.IsSpace(r)
+	return r >= 0x2000 && r <= 0x200a
 }
 
 func checkID(field, id string) error {

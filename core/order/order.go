@@ -1,8 +1,8 @@
 // Package order is the core of the service: what an order is and what may happen to it.
 //
-// Nothing here reads a clock, draws a random number, or knows of HTTP, a database or a broker: whatever a rule needs
-// is passed in, and whatever happened is handed out as events. Read order.go for the commands, rules.go for what is
-// allowed when, event.go for what is remembered.
+// Nothing here reads a clock, draws a random number, or knows of HTTP, a database or a broker: a rule gets its input as
+// arguments, and a change comes out as events. Read order.go for the commands, rules.go for what is allowed when, id.go
+// for the ids, event.go for the events.
 package order
 
 import (

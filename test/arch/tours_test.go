@@ -39,7 +39,7 @@ var tours = []tour{
 		"ports/readside.go", "ports/views.go",
 		"app/projection.go", "app/consumer.go", "app/work.go", "app/folds.go", "app/parked.go", "app/replay.go",
 		"app/views.go", "app/status.go",
-		"adapters/httpapi/views.go",
+		"adapters/httpapi/queries.go",
 		"adapters/kafka/subscriber.go", "adapters/kafka/consumer_loop.go",
 		"adapters/mongodb/inbox.go", "adapters/mongodb/view_documents.go", "adapters/mongodb/generations.go", "adapters/mongodb/views.go",
 	}},

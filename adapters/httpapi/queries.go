@@ -14,9 +14,9 @@ import (
 	"hexorders/ports"
 )
 
-// The endpoints that answer from the views. What they say may be a little old, and they say how old: Age is the number of
-// seconds since the view knew everything that was published (RFC 9111, 5.1), View-Version how far it is with the order that
-// was asked for. (View-Version has no X- before it, because names that were to be temporary never are: RFC 6648.)
+// The endpoints that answer from the views. A view may lag behind, and the response says by how much: Age is the number
+// of seconds since the view was up to date (RFC 9111, 5.1), View-Version the version of the order that the view has
+// reached (without X-: RFC 6648).
 const headerViewVersion = "View-Version"
 
 func (a *api) list(c *gin.Context, query url.Values) error {
@@ -24,11 +24,11 @@ func (a *api) list(c *gin.Context, query url.Values) error {
 	if err != nil {
 		return err
 	}
-	known, err := parseEventRef(query)
+	atLeast, err := parseEventRef(query)
 	if err != nil {
 		return err
 	}
-	page, err := a.Views.Summaries(c.Request.Context(), q, known)
+	page, err := a.Views.Summaries(c.Request.Context(), q, atLeast)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (a *api) list(c *gin.Context, query url.Values) error {
 	if page.Next != "" {
 		linkNext(c, "/orders?"+followingSummaries(q, page.Next).Encode())
 	}
-	fresh(c, page.Freshness, known.OrderID)
+	freshnessHeaders(c, page.Freshness, atLeast.OrderID)
 	return writeJSON(c, http.StatusOK, mediaJSON, body)
 }
 
@@ -48,21 +48,21 @@ func (a *api) activity(c *gin.Context, query url.Values) error {
 	if err != nil {
 		return errNoSuchPath
 	}
-	if err := order.CheckID(buyer); err != nil { // an unknown buyer has done nothing yet; this is none at all
+	if err := order.CheckID(buyer); err != nil { // an unknown buyer has no orders yet; this one cannot have any
 		return &inputError{is: errNoSuchPath, detail: "There is no buyer with this id: an " + err.Error() + "."}
 	}
-	known, err := parseEventRef(query)
+	atLeast, err := parseEventRef(query)
 	if err != nil {
 		return err
 	}
-	activity, freshness, err := a.Views.Activity(c.Request.Context(), buyer, known)
+	activity, freshness, err := a.Views.Activity(c.Request.Context(), buyer, atLeast)
 	if err != nil {
 		return err
 	}
-	fresh(c, freshness, known.OrderID)
+	freshnessHeaders(c, freshness, atLeast.OrderID)
 	return writeJSON(c, http.StatusOK, mediaJSON, activityJSON{
-		BuyerID: buyer, Pending: activity.Pending, Submitted: activity.Submitted, Paid: activity.Paid, Cancelled: activity.Cancelled,
-		LastAt: timestampIfSet(activity.LastAt),
+		BuyerID: buyer, Pending: activity.Pending, Submitted: activity.Submitted, Paid: activity.Paid,
+		Cancelled: activity.Cancelled, LastAt: timestampIfSet(activity.LastAt),
 	})
 }
 
@@ -75,13 +75,13 @@ func (a *api) timeline(c *gin.Context, query url.Values) error {
 	if err != nil {
 		return err
 	}
-	known := ports.EventRef{OrderID: id}
+	atLeast := ports.EventRef{OrderID: id}
 	if query.Has(atLeastVersion) {
-		if known.Version, err = versionIn(query.Get(atLeastVersion)); err != nil {
+		if atLeast.Version, err = versionIn(query.Get(atLeastVersion)); err != nil {
 			return invalidParameter(atLeastVersion, "must be a version of the order: a whole number from 1 on")
 		}
 	}
-	page, err := a.Views.Timeline(c.Request.Context(), id, asked, known)
+	page, err := a.Views.Timeline(c.Request.Context(), id, asked, atLeast)
 	if err != nil {
 		return err
 	}
@@ -92,14 +92,15 @@ func (a *api) timeline(c *gin.Context, query url.Values) error {
 	if page.Next != "" {
 		linkNext(c, "/orders/"+url.PathEscape(id)+"/timeline?"+followingPage(asked, page.Next).Encode())
 	}
-	fresh(c, page.Freshness, id)
+	freshnessHeaders(c, page.Freshness, id)
 	return writeJSON(c, http.StatusOK, mediaJSON, body)
 }
 
-// fresh says what the answer is worth. How old it is may be unknown: then nobody fills the view, or has only begun to.
-func fresh(c *gin.Context, f ports.Freshness, orderID string) {
+// freshnessHeaders tells how old the view is; the age is unknown until it has applied the first event.
+func freshnessHeaders(c *gin.Context, f ports.Freshness, orderID string) {
 	if !f.AsOf.IsZero() {
-		c.Header("Age", strconv.Itoa(max(0, int(time.Since(f.AsOf).Seconds())))) // the clock of whoever fills it may run ahead
+		// Below 0 if the clock of the process that fills the view runs ahead.
+		c.Header("Age", strconv.Itoa(max(0, int(time.Since(f.AsOf).Seconds()))))
 	}
 	if orderID != "" {
 		c.Header(headerViewVersion, strconv.Itoa(f.Version))
@@ -116,7 +117,8 @@ func parseSummaryQuery(query url.Values) (q ports.SummaryQuery, err error) {
 		return q, invalidParameter("buyerId", err.Error())
 	}
 	if query.Has("status") {
-		q.Status, err = oneOf(query, "status", order.StatusPending, order.StatusSubmitted, order.StatusPaid, order.StatusCancelled)
+		q.Status, err = oneOf(query, "status",
+			order.StatusPending, order.StatusSubmitted, order.StatusPaid, order.StatusCancelled)
 		if err != nil {
 			return q, err
 		}
@@ -144,16 +146,16 @@ func followingSummaries(q ports.SummaryQuery, cursor string) url.Values {
 }
 
 func oneOf[T ~string](query url.Values, name string, values ...T) (T, error) {
-	known := make([]string, len(values))
+	names := make([]string, len(values))
 	for i, value := range values {
-		if known[i] = string(value); known[i] == query.Get(name) {
+		if names[i] = string(value); names[i] == query.Get(name) {
 			return value, nil
 		}
 	}
-	return "", invalidParameter(name, "must be one of "+strings.Join(known, ", "))
+	return "", invalidParameter(name, "must be one of "+strings.Join(names, ", "))
 }
 
-// parseEventRef reads the event that the answer has to know of, by its id.
+// parseEventRef reads the event that the view must have applied, by its id.
 func parseEventRef(query url.Values) (ports.EventRef, error) {
 	if !query.Has(atLeastVersion) {
 		return ports.EventRef{}, nil
@@ -162,12 +164,13 @@ func parseEventRef(query url.Values) (ports.EventRef, error) {
 	slash := max(0, strings.LastIndexByte(id, '/'))
 	version, err := versionIn(strings.TrimPrefix(id[slash:], "/"))
 	if err != nil || order.CheckID(id[:slash]) != nil {
-		return ports.EventRef{}, invalidParameter(atLeastVersion, "must be the id of an event: an order's id, a slash and a version, a whole number from 1 on")
+		return ports.EventRef{}, invalidParameter(atLeastVersion,
+			"must be the id of an event: an order's id, a slash and a version, a whole number from 1 on")
 	}
 	return ports.EventRef{OrderID: id[:slash], Version: version}, nil
 }
 
-// versionIn takes a version as it is written: one that is longer no order will ever have.
+// versionIn parses a version. No order reaches one of more than 9 digits.
 func versionIn(s string) (int, error) {
 	version, err := strconv.Atoi(s)
 	if err != nil || version < 1 || version > 999_999_999 || strconv.Itoa(version) != s {
