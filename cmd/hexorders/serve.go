@@ -49,8 +49,8 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the HTTP API, publish events and keep the views, in one process or several",
 		Long: `Serves the HTTP API (role api), publishes committed events (role relay) and keeps the views that lists are read from
-up to date with them (role projections), until SIGINT or SIGTERM: then requests finish, the relay stores its checkpoint, and the
-exit code is 0. A second signal ends it at once.
+up to date with them (role projections), until SIGINT, SIGTERM or SIGHUP: then requests finish, the relay stores its checkpoint,
+and the exit code is 0. A second signal ends it at once.
 
 A process without the role api still answers /livez, /readyz and /metrics, so that it can be watched. Any number
 of relays may run; one works, the others stand by. Any number of processes may have the role projections; they share the

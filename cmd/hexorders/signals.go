@@ -9,12 +9,18 @@ import (
 	"time"
 )
 
-// untilSignal is ctx until SIGINT or SIGTERM comes. From then on a second signal ends the process at once, and so does
-// a stop that takes too long, until ended is called.
+// untilSignal is ctx until SIGINT, SIGTERM or SIGHUP comes. From then on a second signal ends the process at once, and so
+// does a stop that takes too long, until ended is called.
+//
+// It also ignores SIGPIPE until the process ends: a log line that nobody reads must not end a service (`hexorders | head`).
 func untilSignal(ctx context.Context, log *slog.Logger) (_ context.Context, ended func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2) // the two that count
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	signal.Ignore(syscall.SIGPIPE)
 	done := make(chan struct{})
 	go func() {
 		select {
