@@ -62,7 +62,8 @@ func (v *Views) Shadow(ctx context.Context, view ports.View) (ports.Generation, 
 // Swap implements ports.Generations.
 func (v *Views) Swap(ctx context.Context, shadow ports.Generation) error {
 	current := bson.D{{Key: "_id", Value: shadow.View}, {Key: "shadow", Value: max(shadow.Number, 1)}}
-	_, err := v.turn(ctx, current, bson.D{{Key: "$set", Value: bson.D{{Key: "live", Value: shadow.Number}, {Key: "shadow", Value: 0}}}}, false)
+	swap := bson.D{{Key: "$set", Value: bson.D{{Key: "live", Value: shadow.Number}, {Key: "shadow", Value: 0}}}}
+	_, err := v.turn(ctx, current, swap, false)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		err = ports.ErrConflict
 	}

@@ -29,7 +29,8 @@ var (
 		{Keys: bson.D{{Key: "ids", Value: 1}}, Options: options.Index().SetUnique(true)},
 		{Keys: bson.D{{Key: "at", Value: 1}}, Options: options.Index().SetExpireAfterSeconds(int32(ports.InboxKept.Seconds()))},
 	}
-	remembered = bson.D{{Key: "$gt", Value: bson.A{"$at", bson.D{{Key: "$subtract", Value: bson.A{"$$NOW", ports.InboxKept.Milliseconds()}}}}}}
+	forgotten  = bson.D{{Key: "$subtract", Value: bson.A{"$$NOW", ports.InboxKept.Milliseconds()}}}
+	remembered = bson.D{{Key: "$gt", Value: bson.A{"$at", forgotten}}}
 )
 
 // Commit implements ports.Inbox.
@@ -125,7 +126,8 @@ func (g generation) unchanged(ctx context.Context, marks []ports.MarkChange) (bo
 	}
 	type mark struct{ version, held int }
 	found := make(map[string]mark, len(marks))
-	find := options.Find().SetBatchSize(int32(len(ids))).SetProjection(bson.D{{Key: "mark.version", Value: 1}, {Key: "mark.held", Value: 1}})
+	marksOnly := bson.D{{Key: "mark.version", Value: 1}, {Key: "mark.held", Value: 1}}
+	find := options.Find().SetBatchSize(int32(len(ids))).SetProjection(marksOnly)
 	err := eachOrder(ctx, g.orders, anyOf(ids), find, func(m *ports.Mark, _ *ports.Summary) {
 		if m != nil {
 			found[m.OrderID] = mark{m.Version, m.Held}
@@ -264,7 +266,10 @@ func (g generation) forget(ctx context.Context, messageIDs []string) error {
 	if len(messageIDs) == 0 {
 		return nil
 	}
-	old := bson.D{{Key: "ids", Value: bson.D{{Key: "$in", Value: messageIDs}}}, {Key: "$expr", Value: bson.D{{Key: "$not", Value: remembered}}}}
+	old := bson.D{
+		{Key: "ids", Value: bson.D{{Key: "$in", Value: messageIDs}}},
+		{Key: "$expr", Value: bson.D{{Key: "$not", Value: remembered}}},
+	}
 	_, err := g.inbox.DeleteMany(ctx, old)
 	return err
 }
@@ -316,7 +321,10 @@ func (v *Views) Load(ctx context.Context, g ports.Generation, orderIDs []string)
 }
 
 // eachOrder decodes the documents of orders. Either of the two is nil where a document has none.
-func eachOrder(ctx context.Context, orders *mongo.Collection, filter bson.D, find *options.FindOptionsBuilder, do func(*ports.Mark, *ports.Summary)) error {
+func eachOrder(
+	ctx context.Context, orders *mongo.Collection, filter bson.D, find *options.FindOptionsBuilder,
+	do func(*ports.Mark, *ports.Summary),
+) error {
 	cursor, err := orders.Find(ctx, filter, find)
 	if err != nil {
 		return err

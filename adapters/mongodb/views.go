@@ -55,7 +55,9 @@ func NewViews(db *mongo.Database, o ViewsOptions) *Views {
 var summaryIndexes = []mongo.IndexModel{
 	{Keys: bson.D{{Key: "row.buyerId", Value: 1}, {Key: "_id", Value: 1}, {Key: "row.status", Value: 1}}},
 	{Keys: bson.D{{Key: "row.buyerId", Value: 1}, {Key: "row.updatedAt", Value: 1}, {Key: "_id", Value: 1}, {Key: "row.status", Value: 1}}},
-	{Keys: bson.D{{Key: "row.buyerId", Value: 1}, {Key: "row.totalAmount", Value: 1}, {Key: "_id", Value: 1}, {Key: "row.status", Value: 1}}},
+	{Keys: bson.D{
+		{Key: "row.buyerId", Value: 1}, {Key: "row.totalAmount", Value: 1}, {Key: "_id", Value: 1}, {Key: "row.status", Value: 1},
+	}},
 }
 
 // sorted says by which field a list is sorted before the id, and in which direction.
