@@ -37,7 +37,7 @@ var anything = []string{"..."}
 
 // rooms: the first whose pattern fits is a package's room.
 var rooms = []room{
-	{packages: "core/...", std: []string{"errors", "fmt", "iter", "maps", "slices", "strings", "time"}},
+	{packages: "core/...", std: []string{"errors", "fmt", "iter", "maps", "slices", "strings", "time", "unicode"}},
 	{packages: "ports/porttest/...", own: []string{"core/...", "ports"}, std: anything},
 	{packages: "ports", own: []string{"core/..."}, std: anything},
 	{packages: "app/...", own: []string{"core/...", "ports"}, std: anything,

@@ -19,12 +19,12 @@ type tour struct {
 }
 
 var tours = []tour{
-	{"An afternoon", 3100, []string{
-		"core/order/order.go", "core/order/rules.go", "core/order/event.go", "ports/ports.go", "app/orders.go",
+	{"An afternoon", 3000, []string{
+		"core/order/order.go", "core/order/rules.go", "core/order/event.go", "core/order/id.go", "ports/ports.go", "app/orders.go",
 		"app/relay/relay.go", "app/relay/inflight.go", "app/relay/leadership.go", "app/relay/loop.go", "app/relay/checkpoint.go",
 		"adapters/eventjson/eventjson.go", "adapters/memory/store.go", "adapters/memory/outbox.go", "adapters/inproc/inproc.go",
 		"adapters/inproc/log.go",
-		"adapters/httpapi/httpapi.go", "adapters/httpapi/orders.go", "adapters/httpapi/json.go", "adapters/httpapi/problem.go",
+		"adapters/httpapi/httpapi.go", "adapters/httpapi/orders.go", "adapters/httpapi/problem.go",
 		"cmd/hexorders/wire.go", "cmd/hexorders/stores.go",
 	}},
 	{"Production", 3700, []string{
@@ -35,7 +35,7 @@ var tours = []tour{
 		"adapters/kafka/options.go", "adapters/kafka/publisher.go", "adapters/kafka/session.go", "adapters/kafka/producer.go",
 		"adapters/kafka/headers.go", "adapters/kafka/errors.go", "adapters/kafka/topic_admin.go",
 	}},
-	{"The reading side", 3500, []string{
+	{"The reading side", 3600, []string{
 		"ports/readside.go", "ports/views.go",
 		"app/projection.go", "app/consumer.go", "app/work.go", "app/folds.go", "app/parked.go", "app/replay.go",
 		"app/views.go", "app/status.go",
