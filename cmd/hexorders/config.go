@@ -133,7 +133,7 @@ func into[T any](field *T, parse func(text string) (T, error)) func(text string)
 	}
 }
 
-// loadConfig reads the environment. The error names every variable that is wrong, and how to mend it; the warnings
+// loadConfig reads the environment. The error names every variable that is wrong, and what it must look like; the warnings
 // are about variables that look like ours and are not.
 func loadConfig() (c Config, warnings []string, err error) {
 	settings, err := readEnvironment(&c)

@@ -40,8 +40,8 @@ topic; the time as of which it is up to date; how many events and orders are par
 		&cobra.Command{
 			Use:   "parked",
 			Short: "List the orders that are parked in a view",
-			Long: `Lists the orders that are parked: their next event cannot be applied, or an event before it is missing. All other orders
-go on. REASON says what is wrong; so does the log of the process that parked the order.`,
+			Long: `Lists the orders that are parked: their next event cannot be applied, or an event before it is missing. All other
+orders go on. REASON says what is wrong; so does the log of the process that parked the order.`,
 			Example: "  hexorders consumers parked",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

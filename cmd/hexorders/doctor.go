@@ -19,9 +19,9 @@ import (
 func doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Check settings, store and broker, and say what is wrong and how to mend it",
-		Long: `Checks what serving needs, a line each: settings, address, store, clock, broker, views. It changes nothing, except that it
-makes the database file when there is none. The exit code is 1 when something is wrong.`,
+		Short: "Check settings, store and broker, and say what is wrong and how to repair it",
+		Long: `Checks what serving needs, a line each: settings, address, store, clock, broker, views. It changes nothing, but it creates
+the database file when there is none. The exit code is 1 when something is wrong.`,
 		Example: "  hexorders doctor\n  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders doctor",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,7 +33,7 @@ makes the database file when there is none. The exit code is 1 when something is
 	}
 }
 
-// finding is what a check found out. With an error it is bad, and the error says what to do.
+// finding is the result of a check. With an error it is bad, and the error says what to do.
 type finding struct {
 	what string
 	good string
@@ -60,7 +60,7 @@ func examine(ctx context.Context, out io.Writer) (wrong int) {
 		report(finding{what: "settings", err: errors.New(warning), note: true})
 	}
 	if err != nil {
-		return wrong // nothing else can be asked with these
+		return wrong // the other checks need valid settings
 	}
 	report(checkAddress(ctx, &c))
 	store, found := checkStore(ctx, &c)

@@ -35,8 +35,8 @@ func outboxCommand() *cobra.Command {
 		&cobra.Command{
 			Use:   "parked",
 			Short: "List the orders whose events the broker refused",
-			Long: `Lists the parked orders: the broker refused one of their events permanently, because it is too large, say. That event and
-the later ones of its order wait for ` + "`hexorders outbox retry ORDER`" + `; all other orders go on.`,
+			Long: `Lists the parked orders: the broker refused one of their events permanently, because it is too large, say. That event
+and the later ones of its order wait for ` + "`hexorders outbox retry ORDER`" + `; all other orders go on.`,
 			Example: "  hexorders outbox parked",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {

@@ -25,11 +25,11 @@ func replayCommand() *cobra.Command {
 		Use:   "replay VIEW",
 		Short: "Rebuild a view from the first event, beside the one that is read",
 		Long: `Rebuilds a view from the first event of the topic, as a shadow of the one that is read, and swaps the two when the
-shadow has caught up. Until then readers see the old one, which is kept up to date. Use it after a change of what a
-view is made of, or when a view seems to be wrong.
+shadow is up to date. Until then readers see the old one, which keeps receiving events. Use it after a change of the
+code of a view, or when a view seems to be wrong.
 
-It can be stopped or killed at any time; the same command resumes there. --restart starts from the first event. Progress goes to
-standard error: a bar on a terminal, else a line now and then.`,
+It can be stopped or killed at any time; the same command resumes there. --restart starts from the first event.
+Progress goes to standard error: a bar on a terminal, else a line now and then.`,
 		Example:   "  hexorders replay order-summary\n  hexorders replay timeline --restart",
 		ValidArgs: viewNames(),
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -27,11 +27,11 @@ import (
 // lease, they stay under stopWithin, after which the process ends as it is. The projections stop side by side with each
 // other and with the relay, and take no longer: what they are at is cancelled, and a subscriber ends within two seconds.
 const (
-	graceTime       = time.Second     // with readiness at 503 and requests served, so that a load balancer turns away in time
+	graceTime       = time.Second     // readiness is 503 and requests are served, so that a load balancer turns away
 	requestsTimeout = 2 * time.Second // for the requests under way then
 	drainTimeout    = 3 * time.Second // for the relay to send what it has read
 	flushTimeout    = time.Second / 2 // for messages that the relay no longer waits for
-	closeTimeout    = time.Second / 2 // for saying goodbye to the store
+	closeTimeout    = time.Second / 2 // for the store to close
 	stopWithin      = 9500 * time.Millisecond
 )
 
@@ -48,13 +48,13 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the HTTP API, publish events and keep the views, in one process or several",
-		Long: `Serves the HTTP API (role api), publishes committed events (role relay) and keeps the views that lists are read from
-up to date with them (role projections), until SIGINT, SIGTERM or SIGHUP: then requests finish, the relay stores its checkpoint,
-and the exit code is 0. A second signal ends it at once.
+		Long: `Serves the HTTP API (role api), publishes committed events (role relay) and applies them to the views that lists are read
+from (role projections), until SIGINT, SIGTERM or SIGHUP: then requests finish, the relay stores its checkpoint, and the
+exit code is 0. A second signal ends it at once.
 
-A process without the role api still answers /livez, /readyz and /metrics, so that it can be watched. Any number
-of relays may run; one works, the others stand by. Any number of processes may have the role projections; they share the
-work. Lists are served by every process with the role api, whichever process fills the views.`,
+A process without the role api still answers /livez, /readyz and /metrics, so that it can be watched. Any number of relays
+may run; one works, the others stand by. Any number of processes may have the role projections; they share the events.
+Every process with the role api serves lists, no matter which process fills the views.`,
 		Example: `  hexorders serve
   hexorders serve --roles api
   HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders serve

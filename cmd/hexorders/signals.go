@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// untilSignal is ctx until SIGINT, SIGTERM or SIGHUP comes. From then on a second signal ends the process at once, and so
-// does a stop that takes too long, until ended is called.
+// untilSignal returns a context that ends with ctx or with SIGINT, SIGTERM or SIGHUP. After that, until ended is called, a
+// second signal ends the process at once, and so does a stop that takes longer than stopWithin.
 //
-// It also ignores SIGPIPE until the process ends: a log line that nobody reads must not end a service (`hexorders | head`).
+// It also ignores SIGPIPE until the process ends: a log line without a reader must not end a service (`hexorders | head`).
 func untilSignal(ctx context.Context, log *slog.Logger) (_ context.Context, ended func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	signals := make(chan os.Signal, 2) // the two that count
+	signals := make(chan os.Signal, 2) // a third one changes nothing
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signal.Notify(signals, syscall.SIGHUP)
