@@ -9,8 +9,8 @@ import (
 	"hexorders/ports"
 )
 
-// Events is a page of an order's history. Messages that were published long ago may be deleted, and a page from which
-// one is missing says so. The order is read first, because its version tells up to where there must be messages.
+// Events returns a page of an order's history. Old messages may have been deleted: then the page is not Complete. The
+// order is read first, because its version says how many messages there must be.
 func (s *Orders) Events(ctx context.Context, id string, page ports.Page) (ports.EventPage, error) {
 	if s.history == nil {
 		return ports.EventPage{}, ports.ErrNoHistory
@@ -48,7 +48,7 @@ func (s *Orders) Events(ctx context.Context, id string, page ports.Page) (ports.
 // historyBatch is how many messages are read at a time to fold them.
 const historyBatch = 1000
 
-// At folds what happened to an order up to a version. The version that it has now needs no history.
+// At folds an order's events up to a version. The current version needs no history.
 func (s *Orders) At(ctx context.Context, id string, version int) (*order.Order, error) {
 	doing := fmt.Sprintf("order %s at version %d", id, version)
 	o, err := s.store.Get(ctx, id)

@@ -59,7 +59,7 @@ func TestARequestToTwoProcessesIsCarriedOutOnce(t *testing.T) {
 	wantVersion(t, one, 2)
 }
 
-// The commit went well and the store's answer was lost. Where the store can be asked again, nobody has to know.
+// The commit succeeded and the store's response got lost. The stored result is found, so the client notices nothing.
 func TestAnAnswerLostOnTheWayFromTheStoreIsFound(t *testing.T) {
 	store := &interrupted{Store: memory.NewStore(), afterSave: func() error { return ports.ErrUnavailable }}
 	orders := ordersOver(store)
@@ -106,7 +106,7 @@ func TestAKeyIsFreeOnceItsRequestHasEnded(t *testing.T) {
 	wantVersion(t, orders, 2)
 }
 
-// A repetition takes as long as a command. Whoever asks meanwhile, the answer is there.
+// A retry takes as long as a command. Another retry meanwhile gets the stored result.
 func TestRepetitionsDoNotWaitForEachOther(t *testing.T) {
 	store := &interrupted{Store: memory.NewStore()}
 	orders := ordersOver(store)

@@ -1,5 +1,6 @@
-// Package app holds the use cases: what the service does with orders (Orders), how what happened reaches the broker
-// (Relay), and how it comes back and is read (Projection, Replay, Views). It knows ports, never an adapter.
+// Package app holds the use cases: commands and queries on orders (orders.go, history.go), and the reading side, which
+// makes views of the events (Projection, Replay, Views). Package relay sends the events to the broker. app imports ports,
+// never an adapter.
 package app
 
 import (
@@ -18,7 +19,7 @@ import (
 // maxAttempts bounds how often a command without a version is tried when other processes keep winning the race.
 const maxAttempts = 8
 
-// Orders carries out commands: load the order, ask it, save it. The rules are the order's own.
+// Orders carries out commands: load the order, let it decide, save it. The rules are the order's own.
 type Orders struct {
 	store    ports.OrderStore
 	results  ports.IdempotencyStore
@@ -30,16 +31,16 @@ type Orders struct {
 	newID    func() string
 }
 
-// OrdersOptions are the parts of the world that the core may not reach for itself.
+// OrdersOptions are what the core may not fetch for itself, and what a store may leave out.
 type OrdersOptions struct {
-	NewID func() string    // required; ids must grow with time (UUIDv7), because lists are in their order
+	NewID func() string    // required; ids must grow with time (UUIDv7), because lists are sorted by them
 	Now   func() time.Time // time.Now when nil
 
 	// Idempotency is the store's; nil when it has none, and a command with a key gets ErrIdempotencyUnsupported.
 	Idempotency ports.IdempotencyStore
-	// History is the store's; nil when it has none, and Events answers ErrNoHistory.
+	// History is the store's; nil when it has none, and Events returns ErrNoHistory.
 	History ports.History
-	// Decode reads a message of the history; nil when there is no history.
+	// Decode makes an event of a message; nil when there is no history.
 	Decode func(ports.Message) (order.Event, error)
 }
 

@@ -25,7 +25,7 @@ const (
 	MaxPageLimit     = 200
 )
 
-// Size is how many the page holds at most: the limit, made one that can be.
+// Size is the limit, clamped to 1..MaxPageLimit.
 func (p Page) Size() int {
 	if p.Limit < 1 {
 		return DefaultPageLimit
@@ -38,12 +38,12 @@ type EventPage struct {
 	Messages []Message // in version order
 	Next     string    // the cursor of the following page, "" after the last
 	Version  int       // the order's
-	Complete bool      // nothing that belongs on this page has been deleted
+	Complete bool      // no event of this page has been deleted
 }
 
 // Message is a committed event on its way to the broker, in the published language.
 type Message struct {
-	ID          string // "<order id>/<version>", unique for ever
+	ID          string // "<order id>/<version>", never used again
 	Type        string // "OrderCreated"
 	OrderID     string
 	Version     int    // of the order once this event was applied: 1, 2, 3, ... without a gap
@@ -55,7 +55,7 @@ type Message struct {
 // Position is a place in the outbox. Only the outbox that made it can read it.
 type Position string
 
-// ParkedOrder is what an operator needs to know of an order whose messages are held back.
+// ParkedOrder tells an operator about an order with parked messages.
 type ParkedOrder struct {
 	OrderID  string
 	First    int // version of the first parked message
@@ -96,12 +96,12 @@ type RelayStatus struct {
 
 type traceParentKey struct{}
 
-// WithTraceParent makes the messages of whatever is saved under ctx carry a W3C traceparent.
+// WithTraceParent makes the messages that are saved under ctx carry a W3C traceparent.
 func WithTraceParent(ctx context.Context, traceParent string) context.Context {
 	return context.WithValue(ctx, traceParentKey{}, traceParent)
 }
 
-// TraceParent is what WithTraceParent put there, or "".
+// TraceParent returns what WithTraceParent stored, or "".
 func TraceParent(ctx context.Context) string {
 	traceParent, _ := ctx.Value(traceParentKey{}).(string)
 	return traceParent

@@ -1,7 +1,6 @@
-// Package inproc is a broker within this process, for a service without Kafka. It keeps its messages in a Log,
-// so they survive a restart if the Log does. It behaves as Kafka does where a relay or a consumer
-// could tell: what it has acknowledged it has for good, it refuses what is too large, and a subscriber goes on where it
-// left off.
+// Package inproc is a broker within this process, for a service without Kafka. It keeps its messages in a Log, so they
+// survive a restart if the Log does. For a relay or a consumer it behaves as Kafka does: a message that it acknowledged is
+// there permanently, it refuses messages that are too large, and a subscriber resumes where it left off.
 package inproc
 
 import (
@@ -15,7 +14,7 @@ import (
 )
 
 const (
-	// MaxPayload is the largest payload taken, in bytes: about what Kafka takes when nobody has told it otherwise, so
+	// MaxPayload is the largest payload taken, in bytes: about what Kafka takes by default, so
 	// that what works here works there.
 	MaxPayload = 1 << 20
 
@@ -34,7 +33,7 @@ type Broker struct {
 	abort context.CancelFunc
 
 	mu        sync.Mutex
-	waiting   []publication // bounded by whoever publishes: the relay has a window
+	waiting   []publication // bounded by the publisher: the relay limits what is in flight
 	appending chan struct{} // while something is to be appended; closed by the goroutine that does it, when it ends
 	closed    bool
 }

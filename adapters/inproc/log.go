@@ -6,19 +6,18 @@ import (
 	"hexorders/ports"
 )
 
-// Log keeps the messages of the broker: what a broker's own servers would keep. A store implements it without importing
-// this package, and package logtest holds it to these promises. Offsets grow, with or without
-// gaps; 0 is before the first message.
+// Log keeps the broker's messages, as a broker's own servers would. A store implements it without importing this package,
+// and package logtest holds it to these promises. Offsets grow, with or without gaps; 0 is before the first message.
 type Log interface {
 	// Append adds messages at the end, all or none, in their order. Errors: ErrUnavailable.
 	Append(ctx context.Context, messages []ports.Message) error
 	// Read returns at most limit messages after an offset, and the offset of the last of them. It waits until there
 	// is at least one, or ctx ends; what another process appends is seen within a second.
 	Read(ctx context.Context, after int64, limit int) (messages []ports.Message, last int64, err error)
-	// End is the offset of the newest message, 0 when there is none.
+	// End returns the offset of the newest message, 0 when there is none.
 	End(ctx context.Context) (int64, error)
-	// Committed is how far a subscriber has come, 0 for one that never committed.
+	// Committed returns the offset that a subscriber last committed, 0 before its first Commit.
 	Committed(ctx context.Context, subscriber string) (int64, error)
-	// Commit remembers how far a subscriber has come.
+	// Commit stores how far a subscriber has read.
 	Commit(ctx context.Context, subscriber string, offset int64) error
 }

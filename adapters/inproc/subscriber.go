@@ -14,13 +14,13 @@ import (
 const idleAfter = time.Second
 
 // Subscriber implements ports.Subscriber. The topic is one partition, 0, so one member of a group works at a time and the
-// others wait for it to leave. It knows the members within the process that subscribe through it: those of another process
-// that reads the same topic get everything too.
+// others wait for it to leave. It knows only the members that subscribe through it: a member in
+// another process gets every message too.
 type Subscriber struct {
 	log Log
 
 	mu    sync.Mutex
-	turns map[string]chan struct{} // by group; whoever has put something in works
+	turns map[string]chan struct{} // by group; holds one while a member works
 }
 
 var _ ports.Subscriber = (*Subscriber)(nil)
@@ -81,7 +81,7 @@ func (s *Subscriber) begin(ctx context.Context, group string, resume ports.Resum
 	if resume != nil {
 		known, err := resume(ctx, []int{0})
 		if err != nil {
-			return 0, fmt.Errorf("ask where to go on in the topic: %w", err)
+			return 0, fmt.Errorf("read the position to resume from: %w", err)
 		}
 		if after, ok := known[0]; ok {
 			return after, nil
@@ -113,8 +113,8 @@ func (s *Subscriber) read(ctx context.Context, after int64, first bool) (batch p
 		return ports.Batch{}, 0, err
 	}
 	for i, m := range messages {
-		// Only the last one's offset is known. Where there are gaps between them this is lower than a message's own: whoever
-		// goes on from it gets that message again, and none too few.
+		// Only the last one's offset is known. Where there are gaps between them this is lower than a message's own: a
+		// reader that goes on from it gets that message again, and misses none.
 		next := after + int64(i) + 1
 		if i == len(messages)-1 {
 			next = last

@@ -18,7 +18,7 @@ type Parking struct {
 	orders map[string]*parkedOrder
 }
 
-// parkedOrder has at least one message; the last one to leave takes it away.
+// parkedOrder has at least one message: it is deleted with its last one.
 type parkedOrder struct {
 	messages []parkedMessage // by version
 	retry    bool

@@ -1,4 +1,4 @@
-// Package memory keeps everything in this process and nothing after it: the simplest store that keeps every promise
+// Package memory keeps everything in this process, until the process ends: the simplest store that keeps every promise
 // of the ports. Read it to see what a store has to do before you read one that talks to a database, and use it in
 // tests.
 package memory
@@ -17,7 +17,7 @@ import (
 // Store is a ports.OrderStore and its ports.IdempotencyStore. It keeps states and messages as values: a live order handed in
 // or out would let its caller change the store without Save.
 //
-// It grows with every change, which is fine for tests and lessons and for nothing else.
+// It grows with every change, which is fine for tests and lessons only.
 type Store struct {
 	mu     sync.Mutex
 	orders map[string]order.Snapshot

@@ -13,8 +13,8 @@ import (
 // not grow for months.
 const TopicKept = 100_000
 
-// Topic is an inproc.Log that lives as long as the process. A reader that asks for what was dropped goes on with the
-// oldest there is.
+// Topic is an inproc.Log that lives as long as the process. A reader that asks for a dropped message gets the
+// oldest one that is left.
 type Topic struct {
 	mu        sync.Mutex
 	messages  []ports.Message
@@ -35,7 +35,7 @@ func (t *Topic) Append(ctx context.Context, messages []ports.Message) error {
 	defer t.mu.Unlock()
 	t.messages = append(t.messages, messages...)
 	t.end += int64(len(messages))
-	// Dropping only when a tenth is too much moves each message once in a while, not at each call.
+	// It drops only once a tenth is too much, so that the messages are copied seldom and not at each call.
 	if len(t.messages) > TopicKept+TopicKept/10 {
 		t.messages = slices.Clone(t.messages[len(t.messages)-TopicKept:])
 	}

@@ -28,7 +28,7 @@ var backlogChecks = []check[Storage]{
 		f.take(t, 3)
 		wantUnread(t, s, 0, 0)
 	}},
-	{"what was committed while nobody took it is unread", func(t testing.TB, s Storage) {
+	{"what was committed after the last emit is unread", func(t testing.TB, s Storage) {
 		f := follow(t, s.Outbox, "")
 		save(t, s, newOrder(t, orderID(1), 1))
 		f.next(t)

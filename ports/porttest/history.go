@@ -11,11 +11,11 @@ import (
 
 var historyChecks = []check[Storage]{
 	{"an order's messages are those of the outbox, in version order", historyIsTheOutbox},
-	{"an order has its own messages alone", historyOfOneOrder},
-	{"after a version come the next ones, at most as many as asked for", historyInParts},
-	{"an order that is not there has no messages, and that is no error", historyOfNothing},
-	{"a Save that was answered is in the history", historyIsUpToDate},
-	{"a Save that failed is not", historyWithoutFailures},
+	{"an order has only its own messages", historyOfOneOrder},
+	{"Messages returns the next versions, at most limit", historyInParts},
+	{"an unknown order has no messages, and that is no error", historyOfNothing},
+	{"a successful Save is in the history", historyIsUpToDate},
+	{"a failed Save is not in the history", historyWithoutFailures},
 	{"a cancelled context ends Messages", func(t testing.TB, s Storage) {
 		wantCancelled(t, "Messages", func(ctx context.Context) error {
 			_, err := s.History.Messages(ctx, orderID(1), 0, 10)

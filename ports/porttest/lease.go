@@ -12,16 +12,16 @@ import (
 )
 
 var leaseChecks = []check[ports.Lease]{
-	{"of 20 who ask at the same moment one gets the lease", leaseRace},
-	{"while one holds the lease another gets ErrLeaseHeld", leaseIsHeld},
+	{"of 20 owners that ask at the same moment one gets the lease", leaseRace},
+	{"while one owner holds the lease another gets ErrLeaseHeld", leaseIsHeld},
 	{"renewing keeps the term", leaseRenews},
 	{"renewing counts from now", leaseRenewsFromNow},
-	{"an expired lease goes to another, with a larger term, and not before", leaseExpires},
-	{"of 20 who ask for an expired lease one gets it", expiredLeaseRace},
-	{"whoever lost the lease gets ErrLeaseHeld, and a larger term later", leaseComesBack},
+	{"an expired lease goes to another owner, with a larger term, and not earlier", leaseExpires},
+	{"of 20 owners that ask for an expired lease one gets it", expiredLeaseRace},
+	{"an owner that lost the lease gets ErrLeaseHeld, and a larger term later", leaseComesBack},
 	{"a holder that let the lease expire gets it again with no smaller term", leaseAfterOwnExpiry},
 	{"Release gives the lease back at once", leaseReleased},
-	{"releasing what one does not hold does nothing", releaseOfAnother},
+	{"releasing a lease of another owner does nothing", releaseOfAnother},
 	{"a cancelled context ends every call", cancelledLease},
 }
 
@@ -159,7 +159,7 @@ func expiredLeaseRace(t testing.TB, l ports.Lease) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("nobody got an expired lease within %v", patience)
+			t.Fatalf("no owner got an expired lease within %v", patience)
 		}
 		<-time.After(10 * time.Millisecond)
 	}
@@ -206,7 +206,7 @@ func leaseReleased(t testing.TB, l ports.Lease) {
 }
 
 func releaseOfAnother(t testing.TB, l ports.Lease) {
-	release(t, l, "nobody") // nobody holds it
+	release(t, l, "other") // no owner holds it
 	first := acquire(t, l, "one", long)
 	release(t, l, "other")
 	wantHeld(t, l, "other")

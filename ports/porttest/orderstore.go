@@ -26,15 +26,15 @@ var orderStoreChecks = []check[Storage]{
 
 	{"Save marks the order as committed", saveMarksCommitted},
 	{"saving again saves and sends nothing again", savingAgain},
-	{"an order without changes is left alone", nothingToSave},
+	{"an order without changes is not saved", nothingToSave},
 	{"an order can be changed and saved over and over", saveOverAndOver},
 
 	{"of 20 writers on one version exactly one wins", racingWriters},
 	{"a stale order is ErrConflict and keeps its changes", staleOrder},
 	{"a new order with an id that is taken is ErrConflict", takenID},
 	{"a changed order that is not in the store is ErrConflict", changedButNeverSaved},
-	{"a refused save hurts no other", refusedSaveHurtsNoOther},
-	{"of 500 savers of 400 orders at once, each saves or is told why not", crowdOfSavers},
+	{"a refused save does not fail the saves beside it", refusedSaveHurtsNoOther},
+	{"of 500 savers of 400 orders at once, each saves or gets ErrConflict", crowdOfSavers},
 
 	{"each change of a Save becomes a message, in order, with consecutive versions", messagePerChange},
 	{"a message says what happened to which order and when", messageFields},

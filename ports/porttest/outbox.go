@@ -326,7 +326,7 @@ func tenThousandFromOutbox(t testing.TB, s Storage) {
 	l.wantOnce()
 }
 
-// writeChanges makes n changes to an order in one Save, whoever else does so at the same moment.
+// writeChanges makes n changes to an order in one Save, while others may do so at the same moment.
 func writeChanges(ctx context.Context, s Storage, id string, n int) error {
 	for {
 		o, err := s.Orders.Get(ctx, id)

@@ -21,10 +21,10 @@ var parkingChecks = []check[ports.Parking]{
 	{"messages parked at the same moment are all kept", parkedAtOnce},
 	{"Retry is remembered, also when more is parked", retryIsRemembered},
 	{"Retry of an order with nothing parked is ErrNotFound", retryOfNothing},
-	{"Refused ends a retry, and the order stays parked for its reason", refusedEndsRetry},
+	{"Refused ends a retry, and the order stays parked with the new reason", refusedEndsRetry},
 	{"Unpark forgets a message, and the order with its last one", unparkForgets},
-	{"unparking what is not parked is no error", unparkNothing},
-	{"an order parked anew waits for another Retry", parkedAnew},
+	{"unparking a message that is not parked is no error", unparkNothing},
+	{"an order parked again waits for another Retry", parkedAnew},
 	{"a cancelled context ends every call", cancelledParking},
 }
 
@@ -231,7 +231,7 @@ func parkedAtOnce(t testing.TB, p ports.Parking) {
 func retryIsRemembered(t testing.TB, p ports.Parking) {
 	park(t, p, message(orderID(1), 1), "too large")
 	if parkedOrder(t, p, orderID(1)).Retry {
-		t.Error("a retry that nobody asked for")
+		t.Error("a retry that no operator asked for")
 	}
 	retry(t, p, orderID(1))
 	retry(t, p, orderID(1)) // asking twice is asking

@@ -53,7 +53,7 @@ func Trimmer(t *testing.T, open func(t testing.TB) Storage) { run(t, trimmerChec
 // Parking checks the promises of ports.Parking, on one that is empty.
 func Parking(t *testing.T, open func(t testing.TB) ports.Parking) { run(t, parkingChecks, open) }
 
-// Lease checks the promises of ports.Lease, on one that nobody has held.
+// Lease checks the promises of ports.Lease, on one that had no owner yet.
 func Lease(t *testing.T, open func(t testing.TB) ports.Lease) { run(t, leaseChecks, open) }
 
 // ReadingSide is what the Inbox, OrderViews and Generations suites run against: the three ports over one store, fresh and
@@ -83,7 +83,7 @@ type Broker struct {
 	// Read waits until the topic holds at least n messages and returns all that it holds then; messages of one order
 	// in the order the broker has them. It fails the test when they do not come.
 	Read func(t testing.TB, n int) []ports.Message
-	// TooLarge is a payload size in bytes that the broker refuses for good.
+	// TooLarge is a payload size in bytes that the broker refuses permanently.
 	TooLarge int
 }
 

@@ -16,9 +16,9 @@ var publisherChecks = []check[Broker]{
 	{"an acknowledged message is at the broker, whole", acknowledgedIsThere},
 	{"10,000 messages over 100 orders, each after the last's done, keep their order, each once", tenThousandToBroker},
 	{"done is called exactly once", doneOnce},
-	{"a message too large is ErrRefused, and all beside it arrive", tooLargeIsRefused},
+	{"a message that is too large is ErrRefused, and the messages beside it arrive", tooLargeIsRefused},
 	{"a failed message stops nothing", failureStopsNothing},
-	{"a cancelled context ends Publish, and done is called all the same", cancelledPublish},
+	{"a cancelled context ends Publish, and done is called nevertheless", cancelledPublish},
 	{"Close calls every done before it returns", closeCallsDone},
 	{"Publish after Close calls done with an error", publishAfterClose},
 	{"Publish beside Close calls done once", publishBesideClose},
@@ -290,7 +290,7 @@ func publishAfterClose(t testing.TB, b Broker) {
 		t.Error("a message published after Close was accepted")
 	}
 	if errors.Is(err, ports.ErrRefused) {
-		t.Errorf("a message published after Close is not refused for good: %v", err)
+		t.Errorf("a message published after Close is not refused permanently: %v", err)
 	}
 	if got := len(b.Read(t, 1)); got != 1 {
 		t.Errorf("the topic holds %d messages, want the one published before Close", got)

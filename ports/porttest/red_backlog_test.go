@@ -19,7 +19,7 @@ var backlogFlaws = []flaw[porttest.Storage]{
 		return messages + 1, oldest, err
 	}), []string{
 		"what a first Tail has not handed out is unread",
-		"what was committed while nobody took it is unread",
+		"what was committed after the last emit is unread",
 		"a resumed Tail has handed out what was before its position",
 	}},
 	{"says that the oldest is new", openBacklog(func(b *memory.Outbox, ctx context.Context) (int, time.Time, error) {
@@ -27,7 +27,7 @@ var backlogFlaws = []flaw[porttest.Storage]{
 		return messages, time.Now(), err
 	}), []string{
 		"what a first Tail has not handed out is unread",
-		"what was committed while nobody took it is unread",
+		"what was committed after the last emit is unread",
 		"a resumed Tail has handed out what was before its position",
 	}},
 	{"ignores a cancelled context", openBacklog(func(b *memory.Outbox, ctx context.Context) (int, time.Time, error) {

@@ -38,7 +38,7 @@ var idempotencyFlaws = []flaw[porttest.Storage]{
 	storageFlaw("swallows a failed commit", "a failed commit leaves no order, no message and no stored result"),
 
 	storageFlaw("keeps results for half a day", "a result is stored for ResultsKept"),
-	storageFlaw("keeps results for ever", "after ResultsKept a key is free again"),
+	storageFlaw("keeps results permanently", "after ResultsKept a key is free again"),
 	storageFlaw("forgets a result but not its key", "after ResultsKept a key is free again"),
 	storageFlaw("keeps the age of the first result", "after ResultsKept a key is free again"),
 	storageFlaw("ignores a cancelled context", "a cancelled context ends StoredResult"),
@@ -83,7 +83,7 @@ func (s *store) expired(r *result) bool {
 	switch s.flaw {
 	case "keeps results for half a day":
 		return r.age > ports.ResultsKept/2
-	case "keeps results for ever":
+	case "keeps results permanently":
 		return false
 	}
 	return r.age > ports.ResultsKept

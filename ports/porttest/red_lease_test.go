@@ -12,31 +12,31 @@ import (
 
 var leaseFlaws = []flaw[ports.Lease]{
 	leaseFlaw("lets two hold it",
-		"of 20 who ask at the same moment one gets the lease",
-		"while one holds the lease another gets ErrLeaseHeld"),
-	leaseFlaw("has an error of its own when it is held", "while one holds the lease another gets ErrLeaseHeld"),
+		"of 20 owners that ask at the same moment one gets the lease",
+		"while one owner holds the lease another gets ErrLeaseHeld"),
+	leaseFlaw("has an error of its own when it is held", "while one owner holds the lease another gets ErrLeaseHeld"),
 	leaseFlaw("grows its term on renewal",
 		"renewing keeps the term",
-		"releasing what one does not hold does nothing"),
+		"releasing a lease of another owner does nothing"),
 	leaseFlaw("does not renew", "renewing counts from now"),
 	leaseFlaw("never expires",
-		"an expired lease goes to another, with a larger term, and not before",
-		"of 20 who ask for an expired lease one gets it",
+		"an expired lease goes to another owner, with a larger term, and not earlier",
+		"of 20 owners that ask for an expired lease one gets it",
 		"a holder that let the lease expire gets it again with no smaller term",
 		"renewing counts from now"),
 	leaseFlaw("expires too soon",
-		"an expired lease goes to another, with a larger term, and not before",
+		"an expired lease goes to another owner, with a larger term, and not earlier",
 		"renewing counts from now"),
 	leaseFlaw("never grows its term",
-		"an expired lease goes to another, with a larger term, and not before",
-		"whoever lost the lease gets ErrLeaseHeld, and a larger term later",
+		"an expired lease goes to another owner, with a larger term, and not earlier",
+		"an owner that lost the lease gets ErrLeaseHeld, and a larger term later",
 		"Release gives the lease back at once"),
-	leaseFlaw("gives an expired lease to two", "of 20 who ask for an expired lease one gets it"),
-	leaseFlaw("gives the lease back to whoever lost it", "whoever lost the lease gets ErrLeaseHeld, and a larger term later"),
+	leaseFlaw("gives an expired lease to two", "of 20 owners that ask for an expired lease one gets it"),
+	leaseFlaw("gives the lease back to the owner that lost it", "an owner that lost the lease gets ErrLeaseHeld, and a larger term later"),
 	leaseFlaw("starts its terms again when an owner comes back", "a holder that let the lease expire gets it again with no smaller term"),
 	leaseFlaw("starts its terms again when it is released", "Release gives the lease back at once"),
 	leaseFlaw("keeps what is released", "Release gives the lease back at once"),
-	leaseFlaw("lets anyone release it", "releasing what one does not hold does nothing"),
+	leaseFlaw("lets anyone release it", "releasing a lease of another owner does nothing"),
 	leaseFlaw("ignores a cancelled context", "a cancelled context ends every call"),
 }
 
@@ -89,7 +89,7 @@ func (l *lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (i
 		switch {
 		case l.has("lets two hold it"),
 			l.has("gives an expired lease to two") && len(l.owners) == 2,
-			l.has("gives the lease back to whoever lost it") && l.owners[0] == owner:
+			l.has("gives the lease back to the owner that lost it") && l.owners[0] == owner:
 			term, err = l.last+1, nil
 		case l.has("has an error of its own when it is held"):
 			err = errors.New("duplicate key")

@@ -23,11 +23,11 @@ var parkingFlaws = []flaw[ports.Parking]{
 	parkingFlaw("loses every seventh message", "messages parked at the same moment are all kept"),
 	parkingFlaw("forgets a retry when more is parked", "Retry is remembered, also when more is parked"),
 	parkingFlaw("takes a retry of nothing", "Retry of an order with nothing parked is ErrNotFound"),
-	parkingFlaw("ignores that a retry was refused", "Refused ends a retry, and the order stays parked for its reason"),
-	parkingFlaw("unparks what was refused", "Refused ends a retry, and the order stays parked for its reason"),
+	parkingFlaw("ignores that a retry was refused", "Refused ends a retry, and the order stays parked with the new reason"),
+	parkingFlaw("unparks what was refused", "Refused ends a retry, and the order stays parked with the new reason"),
 	parkingFlaw("never unparks", "Unpark forgets a message, and the order with its last one"),
-	parkingFlaw("cannot unpark what is not parked", "unparking what is not parked is no error"),
-	parkingFlaw("remembers a retry for ever", "an order parked anew waits for another Retry"),
+	parkingFlaw("cannot unpark what is not parked", "unparking a message that is not parked is no error"),
+	parkingFlaw("never forgets a retry", "an order parked again waits for another Retry"),
 	parkingFlaw("ignores a cancelled context", "a cancelled context ends every call"),
 }
 
@@ -103,7 +103,7 @@ func (p *parking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
 		switch p.flaw {
 		case "tells the reason of the newest message":
 			list[i].Reason = p.newest
-		case "remembers a retry for ever":
+		case "never forgets a retry":
 			list[i].Retry = p.retried[list[i].OrderID]
 		}
 	}

@@ -29,23 +29,23 @@ var storeFlaws = []flaw[porttest.Storage]{
 		"Save marks the order as committed",
 		"saving again saves and sends nothing again",
 		"an order can be changed and saved over and over"),
-	storageFlaw("calls Committed whatever happens",
+	storageFlaw("calls Committed also after an error",
 		"a stale order is ErrConflict and keeps its changes",
 		"a failed commit of a new order leaves neither order nor message",
 		"a cancelled context ends Save, and nothing is saved"),
-	storageFlaw("saves what has no changes", "an order without changes is left alone"),
+	storageFlaw("saves what has no changes", "an order without changes is not saved"),
 
 	storageFlaw("accepts a stale version",
 		"of 20 writers on one version exactly one wins",
-		"of 500 savers of 400 orders at once, each saves or is told why not",
+		"of 500 savers of 400 orders at once, each saves or gets ErrConflict",
 		"a stale order is ErrConflict and keeps its changes"),
 	storageFlaw("overwrites an order whose id is taken",
-		"of 500 savers of 400 orders at once, each saves or is told why not",
+		"of 500 savers of 400 orders at once, each saves or gets ErrConflict",
 		"a new order with an id that is taken is ErrConflict"),
 	storageFlaw("inserts what it never had", "a changed order that is not in the store is ErrConflict"),
 	storageFlaw("fails the save beside a refused one",
-		"of 500 savers of 400 orders at once, each saves or is told why not",
-		"a refused save hurts no other"),
+		"of 500 savers of 400 orders at once, each saves or gets ErrConflict",
+		"a refused save does not fail the saves beside it"),
 
 	storageFlaw("loses the second of two messages",
 		"each change of a Save becomes a message, in order, with consecutive versions",
@@ -111,15 +111,15 @@ var outboxFlaws = []flaw[porttest.Storage]{
 
 var trimmerFlaws = []flaw[porttest.Storage]{
 	storageFlaw("trims nothing",
-		"what is behind the checkpoint and old is deleted",
+		"old messages behind the checkpoint are deleted",
 		"thousands are deleted in one call",
 		"a Trim among writers and a Tail loses nothing"),
-	storageFlaw("trims what occurred at that time", "what is behind the checkpoint and young stays"),
+	storageFlaw("trims what occurred at that time", "young messages behind the checkpoint stay"),
 	storageFlaw("trims by age alone",
-		"what no checkpoint covers stays, however old",
+		"messages after the checkpoint stay, however old",
 		"before the first checkpoint nothing is deleted",
 		"a Trim among writers and a Tail loses nothing"),
-	storageFlaw("trims one too many", "what no checkpoint covers stays, however old"),
+	storageFlaw("trims one too many", "messages after the checkpoint stay, however old"),
 	storageFlaw("trims a hundred a call", "thousands are deleted in one call"),
 	storageFlaw("trims the orders too", "the orders of deleted messages stay and can be changed"),
 	storageFlaw("counts positions from what is left", "a Tail from the checkpoint or behind it leaves out only what was deleted"),
@@ -146,7 +146,7 @@ func openStorage(flaw string) porttest.Storage {
 	}}
 }
 
-// store is a store with its outbox, as simple as adapters/memory, and with a switch for every mistake.
+// store is a store with its outbox, as simple as adapters/memory, with a switch for each mistake.
 type store struct {
 	flaw string
 
@@ -203,7 +203,7 @@ func (s *store) restore(state order.Snapshot) (*order.Order, error) {
 
 func (s *store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
 	err := s.save(ctx, o, key)
-	if err == nil && !s.has("forgets to call Committed") || s.has("calls Committed whatever happens") {
+	if err == nil && !s.has("forgets to call Committed") || s.has("calls Committed also after an error") {
 		o.Committed()
 	}
 	return err
@@ -392,7 +392,7 @@ func (s *store) Tail(ctx context.Context, after ports.Position, emit func(ports.
 		}
 		ended := ctx.Done()
 		if s.has("waits on when its context has ended") {
-			// An hour is for ever to a check, and yet the test that looks for leaks sees the end of it.
+			// An hour is longer than any check waits, and yet the test that looks for leaks sees the end of it.
 			hour, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
 			defer cancel()
 			ended = hour.Done()

@@ -129,7 +129,7 @@ func (h handed) reply(t testing.TB, err error) {
 	case <-h.to.ended:
 		t.Fatalf("Subscribe ended while a batch was being handled: %v", h.to.err)
 	case <-time.After(arrival):
-		t.Fatal("nobody waits for what a handler returns")
+		t.Fatal("the subscriber does not wait for what a handler returns")
 	}
 }
 
@@ -186,7 +186,7 @@ func readAll(t testing.TB, f Feed, group string, resume ports.Resume, want ...po
 	return take(t, batches, want...)
 }
 
-// wantDeliveries fails unless exactly these messages were delivered, each once, whatever order they are of.
+// wantDeliveries fails unless exactly these messages were delivered, each once, of any order.
 func wantDeliveries(t testing.TB, got []ports.Delivery, want ...ports.Message) {
 	t.Helper()
 	var ids []string

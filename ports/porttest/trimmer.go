@@ -13,9 +13,9 @@ import (
 )
 
 var trimmerChecks = []check[Storage]{
-	{"what is behind the checkpoint and old is deleted", trimsOldMessages},
-	{"what is behind the checkpoint and young stays", trimLeavesYoungMessages},
-	{"what no checkpoint covers stays, however old", trimLeavesUnpublished},
+	{"old messages behind the checkpoint are deleted", trimsOldMessages},
+	{"young messages behind the checkpoint stay", trimLeavesYoungMessages},
+	{"messages after the checkpoint stay, however old", trimLeavesUnpublished},
 	{"before the first checkpoint nothing is deleted", trimBeforeFirstCheckpoint},
 	{"thousands are deleted in one call", trimsThousands},
 	{"the orders of deleted messages stay and can be changed", trimLeavesOrders},

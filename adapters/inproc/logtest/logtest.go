@@ -225,7 +225,7 @@ func appendIsOnePiece(t testing.TB, log inproc.Log) {
 			}
 		})
 	}
-	// The reader follows from one piece to the next, so that whatever it is given must be made of whole pieces.
+	// The reader follows from one piece to the next, so all that it reads must be whole pieces.
 	for seen, last := 0, int64(0); seen < writers*appends*size; {
 		var read []ports.Message
 		read, last = readFrom(t, log, last, everything)
@@ -416,7 +416,7 @@ func committed(t testing.TB, log inproc.Log) {
 		wantCommitted(t, log, "one", offset)
 		wantCommitted(t, log, "one", offset) // asking changes nothing
 	}
-	commit(t, log, "one", 3) // whoever wants to read again, starts over
+	commit(t, log, "one", 3) // a subscriber may go back
 	wantCommitted(t, log, "one", 3)
 	commit(t, log, "one", 0)
 	wantCommitted(t, log, "one", 0)

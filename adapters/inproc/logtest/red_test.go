@@ -87,7 +87,7 @@ var flaws = []flaw{
 		"every Read that waits gets what is appended",
 		"a cancelled context ends a Read that waits",
 	}},
-	{"wakes nobody", openLog("sleepy"), []string{
+	{"wakes no reader", openLog("sleepy"), []string{
 		"Read waits until there is a message",
 		"every Read that waits gets what is appended",
 	}},
