@@ -89,7 +89,8 @@ func (w watched) ServeHTTP(writer http.ResponseWriter, r *http.Request) {
 	if err := w.contract.judge(asked, answer); err != nil {
 		w.contract.mu.Lock()
 		defer w.contract.mu.Unlock()
-		w.contract.violations = append(w.contract.violations, fmt.Sprintf("%s %.100s is answered with %d: %v", r.Method, r.URL, answer.status, err))
+		w.contract.violations = append(w.contract.violations, fmt.Sprintf("%s %.100s is answered with %d: %v",
+			r.Method, r.URL, answer.status, err))
 	}
 }
 
@@ -116,7 +117,8 @@ func (c *contract) judge(asked *http.Request, answer *recorded) error {
 	if asked.Method == http.MethodOptions && asked.Header.Get("Access-Control-Request-Method") != "" && answer.status == http.StatusNoContent {
 		return nil // a question of the browser's own
 	}
-	if asked.Method == http.MethodOptions && answer.status == http.StatusNoContent && strings.HasSuffix(answer.Header().Get("Allow"), "OPTIONS") {
+	if asked.Method == http.MethodOptions && answer.status == http.StatusNoContent &&
+		strings.HasSuffix(answer.Header().Get("Allow"), "OPTIONS") {
 		return nil // as the description says at its beginning
 	}
 	head := asked.Method == http.MethodHead // the description says that it is GET without the body
@@ -189,8 +191,10 @@ func TestTheDescriptionIsValid(t *testing.T) {
 // Each row is a service that is not as the description says, and must be found out; the first is as it says.
 func TestADeviationFromTheDescriptionIsFound(t *testing.T) {
 	const (
-		order    = `{"id":"o","buyerId":"b","items":[],"status":"pending","version":1,"createdAt":"2026-03-01T12:00:00.000Z","updatedAt":"2026-03-01T12:00:00.000Z"}`
-		notFound = `{"type":"urn:hexorders:problem:order-not-found","title":"t","status":404,"detail":"d","code":"order-not-found","requestId":"r"}`
+		order = `{"id":"o","buyerId":"b","items":[],"status":"pending","version":1,"createdAt":"2026-03-01T12:00:00.000Z",` +
+			`"updatedAt":"2026-03-01T12:00:00.000Z"}`
+		notFound = `{"type":"urn:hexorders:problem:order-not-found","title":"t","status":404,"detail":"d","code":"order-not-found",` +
+			`"requestId":"r"}`
 	)
 	for name, x := range map[string]struct {
 		asked, mediaType, body string
@@ -198,26 +202,33 @@ func TestADeviationFromTheDescriptionIsFound(t *testing.T) {
 		header                 map[string]string // "" takes one away
 		want                   string
 	}{
-		"none":                     {asked: "GET /orders/o", body: order, status: 200},
-		"none without the body":    {asked: "HEAD /orders/o", status: 200},
-		"none for a problem":       {asked: "GET /orders/o", mediaType: "application/problem+json", body: notFound, status: 404, header: map[string]string{"Etag": ""}},
-		"another status":           {asked: "GET /orders/o", body: order, status: 202, want: "status is not described"},
-		"another status of HEAD":   {asked: "HEAD /orders/o", status: 202, want: "status is not described"},
-		"a field too few":          {asked: "GET /orders/o", body: strings.Replace(order, `"version":1,`, "", 1), status: 200, want: "version"},
-		"a field too many":         {asked: "GET /orders/o", body: strings.Replace(order, `"version"`, `"more":1,"version"`, 1), status: 200, want: "more"},
+		"none":                  {asked: "GET /orders/o", body: order, status: 200},
+		"none without the body": {asked: "HEAD /orders/o", status: 200},
+		"none for a problem": {asked: "GET /orders/o", mediaType: "application/problem+json", body: notFound, status: 404,
+			header: map[string]string{"Etag": ""}},
+		"another status":         {asked: "GET /orders/o", body: order, status: 202, want: "status is not described"},
+		"another status of HEAD": {asked: "HEAD /orders/o", status: 202, want: "status is not described"},
+		"a field too few":        {asked: "GET /orders/o", body: strings.Replace(order, `"version":1,`, "", 1), status: 200, want: "version"},
+		"a field too many": {asked: "GET /orders/o", body: strings.Replace(order, `"version"`, `"more":1,"version"`, 1), status: 200,
+			want: "more"},
 		"another type":             {asked: "GET /orders/o", body: strings.Replace(order, `:1,`, `:"1",`, 1), status: 200, want: "integer"},
 		"an unknown word":          {asked: "GET /orders/o", body: strings.Replace(order, "pending", "canceled", 1), status: 200, want: "status"},
 		"another media type":       {asked: "GET /orders/o", mediaType: "text/plain", body: order, status: 200, want: "Content-Type"},
 		"a header too few":         {asked: "GET /orders/o", body: order, status: 200, header: map[string]string{"Etag": ""}, want: "ETag"},
 		"a header of another form": {asked: "GET /orders/o", body: order, status: 200, header: map[string]string{"Etag": "1"}, want: "ETag"},
 		"a header too many":        {asked: "GET /orders/o", body: order, status: 200, header: map[string]string{"X-More": "1"}, want: "X-More"},
-		"a code of another status": {asked: "GET /orders/o", mediaType: "application/problem+json", body: strings.ReplaceAll(notFound, "order-not-found", "order-empty"), status: 404, header: map[string]string{"Etag": ""}, want: "order-empty"},
-		"an unknown code":          {asked: "GET /orders/o", mediaType: "application/problem+json", body: strings.ReplaceAll(notFound, "order-not-found", "more"), status: 404, header: map[string]string{"Etag": ""}, want: "more"},
-		"a wrong body taken":       {asked: `POST /orders/o/items {"productId":"1","amount":0}`, body: order, status: 200, want: "request is not allowed"},
-		"a wrong query taken":      {asked: "GET /orders?buyerId=b&limit=0", body: `{"orders":[]}`, status: 200, header: map[string]string{"Etag": ""}, want: "request is not allowed"},
-		"a method too many":        {asked: "PATCH /orders/o", body: order, status: 200, want: "status is not described"},
-		"a path too many":          {asked: "GET /secret", body: order, status: 200, want: "status is not described"},
-		"a 405 without methods":    {asked: "PATCH /orders/o", mediaType: "application/problem+json", body: strings.ReplaceAll(notFound, "order-not-found", "method-not-allowed"), status: 405, header: map[string]string{"Etag": ""}, want: "Allow"},
+		"a code of another status": {asked: "GET /orders/o", mediaType: "application/problem+json", body: strings.ReplaceAll(notFound,
+			"order-not-found", "order-empty"), status: 404, header: map[string]string{"Etag": ""}, want: "order-empty"},
+		"an unknown code": {asked: "GET /orders/o", mediaType: "application/problem+json", body: strings.ReplaceAll(notFound,
+			"order-not-found", "more"), status: 404, header: map[string]string{"Etag": ""}, want: "more"},
+		"a wrong body taken": {asked: `POST /orders/o/items {"productId":"1","amount":0}`, body: order, status: 200,
+			want: "request is not allowed"},
+		"a wrong query taken": {asked: "GET /orders?buyerId=b&limit=0", body: `{"orders":[]}`, status: 200,
+			header: map[string]string{"Etag": ""}, want: "request is not allowed"},
+		"a method too many": {asked: "PATCH /orders/o", body: order, status: 200, want: "status is not described"},
+		"a path too many":   {asked: "GET /secret", body: order, status: 200, want: "status is not described"},
+		"a 405 without methods": {asked: "PATCH /orders/o", mediaType: "application/problem+json", body: strings.ReplaceAll(notFound,
+			"order-not-found", "method-not-allowed"), status: 405, header: map[string]string{"Etag": ""}, want: "Allow"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newContract()

@@ -20,7 +20,8 @@ func TestTheDescriptionIsServedAsItStandsInTheRepository(t *testing.T) {
 	}
 	answer := do(newAPI(), "GET /openapi.yaml", nil)
 	if answer.Code != 200 || answer.Header().Get("Content-Type") != "application/yaml" || !bytes.Equal(answer.Body.Bytes(), want) {
-		t.Errorf("%d, %s, %d bytes, want the %d of docs/api/openapi.yaml", answer.Code, answer.Header().Get("Content-Type"), answer.Body.Len(), len(want))
+		t.Errorf("%d, %s, %d bytes, want the %d of docs/api/openapi.yaml", answer.Code, answer.Header().Get("Content-Type"), answer.Body.Len(),
+			len(want))
 	}
 }
 
@@ -50,7 +51,8 @@ func TestThePageLoadsFromHereAlone(t *testing.T) {
 			t.Errorf("%s: %d with %d bytes, want 200", at.Path, answer.Code, answer.Body.Len())
 		}
 	}
-	for _, want := range []string{"/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon-32x32.png", "/docs/start.js", "/openapi.yaml"} {
+	for _, want := range []string{"/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon-32x32.png", "/docs/start.js",
+		"/openapi.yaml"} {
 		if !slices.Contains(loaded, want) {
 			t.Errorf("the page refers to %v, and not to %s", loaded, want)
 		}
@@ -66,7 +68,8 @@ func TestThePageLoadsFromHereAlone(t *testing.T) {
 			}
 		}
 	}
-	for name, want := range map[string]string{"default-src": "'none'", "script-src": "'self'", "connect-src": "'self'", "base-uri": "'none'", "form-action": "'none'"} {
+	for name, want := range map[string]string{"default-src": "'none'", "script-src": "'self'", "connect-src": "'self'",
+		"base-uri": "'none'", "form-action": "'none'"} {
 		if policy[name] != want {
 			t.Errorf("the policy says %s %q, want %q", name, policy[name], want)
 		}

@@ -118,13 +118,14 @@ func TestADefaultThatIsWrittenOutMakesNoOtherRequest(t *testing.T) {
 // Stores keep fingerprints for a day: those of earlier versions must not become wrong.
 func TestFingerprintsKeepTheirForm(t *testing.T) {
 	for command, canonical := range map[string]string{
-		`POST /orders {"buyerId":"<9>","items":[{"productId":"1111","amount":3e0}]}`: `["POST","/orders",{"buyerId":"\u003c9\u003e","items":[{"amount":3,"productId":"1111"}]}]`,
-		`POST /orders/o/items {"productId":"ü","amount":20}`:                         `["POST","/orders/o/items",{"amount":20,"productId":"ü"}]`,
-		`PUT /orders/o/items/%2F {"amount":1}`:                                       `["PUT","/orders/o/items/%2F",{"amount":1}]`,
-		`POST /orders/o/cancel {"by":"system","reason":"x"}`:                         `["POST","/orders/o/cancel",{"by":"system","reason":"x"}]`,
-		`POST /orders/o/pay`:                      `["POST","/orders/o/pay",{}]`,
-		`POST /orders/o/cancel`:                   `["POST","/orders/o/cancel",{}]`,
-		`POST /orders {"buyerId":"9","items":[]}`: `["POST","/orders",{"buyerId":"9"}]`,
+		`POST /orders {"buyerId":"<9>","items":[{"productId":"1111","amount":3e0}]}`: `["POST","/orders",{"buyerId":"\u003c9\u003e",` +
+			`"items":[{"amount":3,"productId":"1111"}]}]`,
+		`POST /orders/o/items {"productId":"ü","amount":20}`: `["POST","/orders/o/items",{"amount":20,"productId":"ü"}]`,
+		`PUT /orders/o/items/%2F {"amount":1}`:               `["PUT","/orders/o/items/%2F",{"amount":1}]`,
+		`POST /orders/o/cancel {"by":"system","reason":"x"}`: `["POST","/orders/o/cancel",{"by":"system","reason":"x"}]`,
+		`POST /orders/o/pay`:                                 `["POST","/orders/o/pay",{}]`,
+		`POST /orders/o/cancel`:                              `["POST","/orders/o/cancel",{}]`,
+		`POST /orders {"buyerId":"9","items":[]}`:            `["POST","/orders",{"buyerId":"9"}]`,
 	} {
 		orders := &fakeOrders{order: sample(t)}
 		do(newHandler(orders, nil), command, map[string]string{"Idempotency-Key": "key-1"})

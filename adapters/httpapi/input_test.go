@@ -87,7 +87,8 @@ func TestWholeNumbers(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		`{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`, `{"buyerId":"9999"} `, `{"buyerId":"a","buyerId":"b"}`,
-		`{"items":[{"amount":1e3},{}]}`, `{"buyerId":"\ud800"}`, `{"buyerId":"\ud83d\uDED2\\ud800"}`, `{"x":[[[[]]]]}`, `[]`, `null`, ``, `{"buyerId":"1"}}`, `{"buyerId":1,}`, "{\"buyerId\":\"\xff\"}",
+		`{"items":[{"amount":1e3},{}]}`, `{"buyerId":"\ud800"}`, `{"buyerId":"\ud83d\uDED2\\ud800"}`, `{"x":[[[[]]]]}`, `[]`, `null`, ``,
+		`{"buyerId":"1"}}`, `{"buyerId":1,}`, "{\"buyerId\":\"\xff\"}",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -159,7 +160,8 @@ func FuzzEntityTags(f *testing.F) {
 }
 
 func FuzzSummaryQuery(f *testing.F) {
-	for _, seed := range []string{"buyerId=1", "buyerId=1&limit=2&cursor=x", "buyerId=1&status=paid&sort=-updatedAt", "limit=0", "%zz", "buyerId=%ff", "a;b", "buyerId=+", "statuss=paid", "cursor="} {
+	for _, seed := range []string{"buyerId=1", "buyerId=1&limit=2&cursor=x", "buyerId=1&status=paid&sort=-updatedAt", "limit=0", "%zz",
+		"buyerId=%ff", "a;b", "buyerId=+", "statuss=paid", "cursor="} {
 		f.Add(seed)
 	}
 	read := func(raw string) (ports.SummaryQuery, error) {

@@ -75,9 +75,10 @@ func TestATraceTravelsOnWhenItIsWellFormed(t *testing.T) {
 
 func TestTheLogHasOneLineARequest(t *testing.T) {
 	for line, want := range map[string]map[string]any{
-		"POST /orders/order-1/pay": {"level": "INFO", "msg": "request", "method": "POST", "path": "/orders/order-1/pay", "status": 404.0, "order": "order-1", "code": "order-not-found", "requestId": "req-1"},
-		"GET /livez":               {"level": "DEBUG", "path": "/livez", "status": 200.0},
-		"GET /nothing?secret=1":    {"level": "INFO", "path": "/nothing", "status": 404.0, "code": "no-such-path"},
+		"POST /orders/order-1/pay": {"level": "INFO", "msg": "request", "method": "POST", "path": "/orders/order-1/pay", "status": 404.0,
+			"order": "order-1", "code": "order-not-found", "requestId": "req-1"},
+		"GET /livez":            {"level": "DEBUG", "path": "/livez", "status": 200.0},
+		"GET /nothing?secret=1": {"level": "INFO", "path": "/nothing", "status": 404.0, "code": "no-such-path"},
 	} {
 		var log bytes.Buffer
 		do(newHandler(&fakeOrders{err: ports.ErrNotFound}, &log), line, nil)
@@ -220,18 +221,23 @@ func TestIfMatchReachesTheUseCase(t *testing.T) {
 
 func TestIfMatchCanBeRequired(t *testing.T) {
 	api := newAPIOver(memory.NewStore(), httpapi.Options{RequireIfMatch: true})
-	wantAnswer(t, do(api, "POST /orders "+basket, nil), 201, orderJSON("pending", 1, `{"productId":"1111","amount":3}`)) // there is no version yet
-	required := problem(428, "if-match-required", "If-Match required", "Send If-Match with the ETag of the order as you read it, or with * for any version.", "")
+	wantAnswer(t, do(api, "POST /orders "+basket, nil), 201, orderJSON("pending", 1,
+		`{"productId":"1111","amount":3}`)) // there is no version yet
+	required := problem(428, "if-match-required", "If-Match required",
+		"Send If-Match with the ETag of the order as you read it, or with * for any version.", "")
 	for _, line := range []string{
-		`POST /orders/order-1/items {"productId":"1","amount":1}`, `PUT /orders/order-1/items/1111 {"amount":1}`, "DELETE /orders/order-1/items/1111",
+		`POST /orders/order-1/items {"productId":"1","amount":1}`, `PUT /orders/order-1/items/1111 {"amount":1}`,
+		"DELETE /orders/order-1/items/1111",
 		"POST /orders/order-1/submit", "POST /orders/order-1/pay", "POST /orders/order-1/cancel",
 	} {
 		wantAnswer(t, do(api, line, nil), 428, required)
 		wantAnswer(t, do(api, line, map[string]string{"If-None-Match": `"7"`}), 428, required)
 	}
 	wantAnswer(t, do(api, "GET /orders/order-1", nil), 200, orderJSON("pending", 1, `{"productId":"1111","amount":3}`))
-	wantAnswer(t, do(api, "POST /orders/order-1/submit", map[string]string{"If-Match": `"1"`}), 200, orderJSON("submitted", 2, `{"productId":"1111","amount":3}`))
-	wantAnswer(t, do(api, "POST /orders/order-1/pay", map[string]string{"If-Match": "*"}), 200, orderJSON("paid", 3, `{"productId":"1111","amount":3}`))
+	wantAnswer(t, do(api, "POST /orders/order-1/submit", map[string]string{"If-Match": `"1"`}), 200, orderJSON("submitted", 2,
+		`{"productId":"1111","amount":3}`))
+	wantAnswer(t, do(api, "POST /orders/order-1/pay", map[string]string{"If-Match": "*"}), 200, orderJSON("paid", 3,
+		`{"productId":"1111","amount":3}`))
 }
 
 // Every answer says what it is, problems and probes included.
@@ -240,7 +246,8 @@ func TestBrowsersAreToldWhatAnAnswerIs(t *testing.T) {
 	for _, line := range []string{"GET /livez", "GET /orders/o", "POST /orders/o/pay", "GET /nothing", "PATCH /orders"} {
 		answer := do(h, line, nil)
 		for name, want := range map[string]string{
-			"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+			"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
+			"Content-Security-Policy":     "default-src 'none'; frame-ancestors 'none'",
 			"Access-Control-Allow-Origin": "", "Vary": "",
 		} {
 			if got := answer.Header().Get(name); got != want {
@@ -266,7 +273,8 @@ func TestPagesOfOtherOriginsNeedLeave(t *testing.T) {
 		"everyone":               {[]string{"*"}, "null", "*", "", 204},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := httpapi.New(httpapi.Options{Orders: &fakeOrders{err: ports.ErrNotFound}, CORSOrigins: x.configured, Logger: slog.New(slog.DiscardHandler)})
+			h := httpapi.New(httpapi.Options{Orders: &fakeOrders{err: ports.ErrNotFound}, CORSOrigins: x.configured,
+				Logger: slog.New(slog.DiscardHandler)})
 			wantCORS := func(answer *httptest.ResponseRecorder, status int) {
 				t.Helper()
 				allow, vary := answer.Header().Get("Access-Control-Allow-Origin"), answer.Header().Get("Vary")
@@ -279,7 +287,8 @@ func TestPagesOfOtherOriginsNeedLeave(t *testing.T) {
 			}
 			answer := do(h, "POST /orders/o/pay", map[string]string{"Origin": x.origin})
 			wantCORS(answer, 404) // the answer is the same: it is the browser that keeps it from the page
-			if exposed := answer.Header().Get("Access-Control-Expose-Headers"); x.allow != "" && !strings.Contains(strings.ToLower(exposed), "etag") {
+			if exposed := answer.Header().Get("Access-Control-Expose-Headers"); x.allow != "" && !strings.Contains(strings.ToLower(exposed),
+				"etag") {
 				t.Errorf("a page cannot read the ETag: %q", exposed)
 			}
 			answer = do(h, "OPTIONS /orders/o/pay", map[string]string{
@@ -363,7 +372,8 @@ func TestAClientThatGoesAwayEndsItsWork(t *testing.T) {
 
 // What no order can be called is not worth a question, and a store need not know how to be asked it.
 func TestAnImpossibleIDIsNotAskedFor(t *testing.T) {
-	for _, id := range []string{"%ff", "%00", "o%0a", "%20", "o%20", "%E2%80%AE", "%EF%BB%BFo", "o%E2%80%A8", "%2E%2E", strings.Repeat("o", 65)} {
+	for _, id := range []string{"%ff", "%00", "o%0a", "%20", "o%20", "%E2%80%AE", "%EF%BB%BFo", "o%E2%80%A8", "%2E%2E", strings.Repeat("o",
+		65)} {
 		orders := &fakeOrders{panics: "asked for " + id}
 		answer := do(newHandler(orders, nil), "GET /orders/"+id, nil)
 		if got := readProblem(t, answer); answer.Code != 404 || got.Code != "order-not-found" {
@@ -373,7 +383,8 @@ func TestAnImpossibleIDIsNotAskedFor(t *testing.T) {
 }
 
 func TestEveryRouteRefusesAnUnknownParameter(t *testing.T) {
-	h := httpapi.New(httpapi.Options{Orders: &fakeOrders{panics: "asked"}, Views: noViews{}, Metrics: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler)})
+	h := httpapi.New(httpapi.Options{Orders: &fakeOrders{panics: "asked"}, Views: noViews{}, Metrics: http.NotFoundHandler(),
+		Logger: slog.New(slog.DiscardHandler)})
 	routes := h.(*gin.Engine).Routes()
 	if len(routes) < 20 {
 		t.Fatalf("only %d routes", len(routes))
@@ -384,7 +395,8 @@ func TestEveryRouteRefusesAnUnknownParameter(t *testing.T) {
 		}
 		path := regexp.MustCompile(":[^/]+").ReplaceAllString(route.Path, "1")
 		answer := do(h, route.Method+" "+path+"?colour=red", nil)
-		if answer.Code != 400 || route.Method != http.MethodHead && !strings.Contains(answer.Body.String(), `{"parameter":"colour","detail":"is not known here; `) {
+		if answer.Code != 400 || route.Method != http.MethodHead && !strings.Contains(answer.Body.String(),
+			`{"parameter":"colour","detail":"is not known here; `) {
 			t.Errorf("%s %s: %d %s", route.Method, path, answer.Code, answer.Body)
 		}
 	}

@@ -88,7 +88,8 @@ func TestEverySentinelHasAnAnswer(t *testing.T) {
 }
 
 func TestTheSearchFindsEverySentinel(t *testing.T) {
-	source := "package p\n\nvar ErrOne = errors.New(\"1\")\n\nvar (\n\tErrTwo, ErrThree = f()\n\tother, errHidden = 1, 2\n)\n\nfunc f() { var ErrLocal int }\n"
+	source := "package p\n\nvar ErrOne = errors.New(\"1\")\n\nvar (\n\tErrTwo, ErrThree = f()\n\tother, errHidden = 1, 2\n)\n\nfunc f() { " +
+		"var ErrLocal int }\n"
 	got := exportedSentinels(t, fstest.MapFS{
 		"p.go":      {Data: []byte(source)},
 		"p_test.go": {Data: []byte("package p\n\nvar ErrTest = 1\n")},

@@ -90,14 +90,17 @@ func overViews(views ports.Views) http.Handler {
 func TestWhatTheViewsAreAsked(t *testing.T) {
 	for line, want := range map[string]string{
 		"GET /orders?buyerId=b": "{Buyer:b Status: Sort: Page:{Limit:0 Cursor:}} {OrderID: Version:0}",
-		"GET /orders?buyerId=b&status=paid&sort=-totalAmount&limit=3&cursor=c": "{Buyer:b Status:paid Sort:-totalAmount Page:{Limit:3 Cursor:c}} {OrderID: Version:0}",
-		"GET /orders?buyerId=b&sort=createdAt&atLeastVersion=o/7":              "{Buyer:b Status: Sort:createdAt Page:{Limit:0 Cursor:}} {OrderID:o Version:7}",
-		"GET /orders?buyerId=b&atLeastVersion=a%2Fb/12":                        "{Buyer:b Status: Sort: Page:{Limit:0 Cursor:}} {OrderID:a/b Version:12}",
-		"GET /buyers/b/activity":                                               "b {OrderID: Version:0}",
-		"GET /buyers/a%2Fb%20c/activity?atLeastVersion=o/7":                    "a/b c {OrderID:o Version:7}",
-		"HEAD /buyers/b/activity":                                              "b {OrderID: Version:0}",
-		"GET /orders/o/timeline":                                               "o {Limit:0 Cursor:} {OrderID:o Version:0}",
-		"GET /orders/o/timeline?limit=2&cursor=c&atLeastVersion=7":             "o {Limit:2 Cursor:c} {OrderID:o Version:7}",
+		"GET /orders?buyerId=b&status=paid&sort=-totalAmount&limit=3&cursor=c": "{Buyer:b Status:paid Sort:-totalAmount Page:{Limit:3 " +
+			"Cursor:c}} {OrderID: Version:0}",
+		"GET /orders?buyerId=b&sort=createdAt&atLeastVersion=o/7": "{Buyer:b Status: Sort:createdAt Page:{Limit:0 Cursor:}} " +
+			"{OrderID:o Version:7}",
+		"GET /orders?buyerId=b&atLeastVersion=a%2Fb/12": "{Buyer:b Status: Sort: Page:{Limit:0 Cursor:}} {OrderID:a/b " +
+			"Version:12}",
+		"GET /buyers/b/activity":                                   "b {OrderID: Version:0}",
+		"GET /buyers/a%2Fb%20c/activity?atLeastVersion=o/7":        "a/b c {OrderID:o Version:7}",
+		"HEAD /buyers/b/activity":                                  "b {OrderID: Version:0}",
+		"GET /orders/o/timeline":                                   "o {Limit:0 Cursor:} {OrderID:o Version:0}",
+		"GET /orders/o/timeline?limit=2&cursor=c&atLeastVersion=7": "o {Limit:2 Cursor:c} {OrderID:o Version:7}",
 	} {
 		views := &fakeViews{}
 		answer := do(overViews(views), line, nil)
@@ -119,16 +122,21 @@ func TestWhatTheViewsAnswer(t *testing.T) {
 			{OrderID: "o3", Version: 2, Buyer: "b", Status: order.StatusCancelled, CreatedAt: at(0), UpdatedAt: at(3), CancelledAt: at(3)},
 		}},
 		activity: ports.Activity{Buyer: "b", Pending: 1, Submitted: 2, Paid: 3, Cancelled: 4, LastAt: at(3)},
-		timeline: ports.TimelinePage{Next: "c2", Entries: []ports.TimelineEntry{{OrderID: "o 1", Version: 2, Type: "OrderPaid", At: at(1), Text: "paid"}}},
+		timeline: ports.TimelinePage{Next: "c2", Entries: []ports.TimelineEntry{{OrderID: "o 1", Version: 2, Type: "OrderPaid", At: at(1),
+			Text: "paid"}}},
 	}
 	for line, want := range map[string]struct{ link, body string }{
 		"GET /orders?buyerId=b&status=paid&sort=-updatedAt&limit=3&atLeastVersion=o1/1": {
 			"</orders?buyerId=b&cursor=c2&limit=3&sort=-updatedAt&status=paid>; rel=\"next\"",
 			`{"orders":[` +
-				`{"id":"o1","buyerId":"b","items":[],"totalAmount":0,"status":"pending","version":1,"createdAt":"2026-03-01T12:00:00.000Z","updatedAt":"2026-03-01T12:00:00.000Z"},` +
-				`{"id":"o2","buyerId":"b","items":[{"productId":"1","amount":3},{"productId":"2","amount":8}],"totalAmount":11,"status":"paid","version":4,` +
-				`"createdAt":"2026-03-01T12:00:00.000Z","updatedAt":"2026-03-01T12:00:02.000Z","submittedAt":"2026-03-01T12:00:01.000Z","paidAt":"2026-03-01T12:00:02.000Z"},` +
-				`{"id":"o3","buyerId":"b","items":[],"totalAmount":0,"status":"cancelled","version":2,"createdAt":"2026-03-01T12:00:00.000Z","updatedAt":"2026-03-01T12:00:03.000Z","cancelledAt":"2026-03-01T12:00:03.000Z"}` +
+				`{"id":"o1","buyerId":"b","items":[],"totalAmount":0,"status":"pending","version":1,"createdAt":"2026-03-01T12:00:00.000Z",` +
+				`"updatedAt":"2026-03-01T12:00:00.000Z"},` +
+				`{"id":"o2","buyerId":"b","items":[{"productId":"1","amount":3},{"productId":"2","amount":8}],"totalAmount":11,"status":"paid",` +
+				`"version":4,` +
+				`"createdAt":"2026-03-01T12:00:00.000Z","updatedAt":"2026-03-01T12:00:02.000Z","submittedAt":"2026-03-01T12:00:01.000Z",` +
+				`"paidAt":"2026-03-01T12:00:02.000Z"},` +
+				`{"id":"o3","buyerId":"b","items":[],"totalAmount":0,"status":"cancelled","version":2,"createdAt":"2026-03-01T12:00:00.000Z",` +
+				`"updatedAt":"2026-03-01T12:00:03.000Z","cancelledAt":"2026-03-01T12:00:03.000Z"}` +
 				`],"nextCursor":"c2"}`,
 		},
 		"GET /buyers/b/activity": {
@@ -219,7 +227,8 @@ func TestWhatCannotBeAskedOfAView(t *testing.T) {
 	} {
 		views := &fakeViews{}
 		answer := do(overViews(views), line, nil)
-		if got := readProblem(t, answer); answer.Code != 400 || got.Code != "invalid-query" || !strings.Contains(answer.Body.String(), `"parameter":"`+parameter+`"`) {
+		if got := readProblem(t, answer); answer.Code != 400 || got.Code != "invalid-query" || !strings.Contains(answer.Body.String(),
+			`"parameter":"`+parameter+`"`) {
 			t.Errorf("%s: %d %s, want a 400 that names %s", line, answer.Code, answer.Body, parameter)
 		}
 		if views.asked != "" {
@@ -244,7 +253,8 @@ func TestWhatAViewRefuses(t *testing.T) {
 		}
 	}
 	for _, line := range []string{"GET /orders?buyerId=b", "GET /buyers/b/activity", "GET /orders/o/timeline"} {
-		if got := readProblem(t, do(overViews(&fakeViews{err: ports.ErrUnavailable}), line, nil)); got.Status != 503 || got.Code != "unavailable" {
+		if got := readProblem(t, do(overViews(&fakeViews{err: ports.ErrUnavailable}), line, nil)); got.Status != 503 ||
+			got.Code != "unavailable" {
 			t.Errorf("%s: %d %s, want 503 unavailable", line, got.Status, got.Code)
 		}
 	}

@@ -158,7 +158,8 @@ func TestALostRaceIsAConflict(t *testing.T) {
 			t.Errorf("after eight lost races the order is %s", got)
 		}
 		// Whoever named a version hears what became of it.
-		wantAnswer(t, do(api, "POST /orders/order-1/pay", map[string]string{"If-Match": `"9"`}), 412, problem(412, "version-mismatch", "Order is at another version",
+		wantAnswer(t, do(api, "POST /orders/order-1/pay", map[string]string{"If-Match": `"9"`}), 412, problem(412, "version-mismatch",
+			"Order is at another version",
 			"The order is not at the version that If-Match asks for. Read it again, then decide.", ""))
 	})
 }
@@ -173,7 +174,8 @@ func TestAStoreThatCannotBeReachedIsUnavailable(t *testing.T) {
 			return
 		}
 		store.lose(t)
-		for _, line := range []string{"POST /orders " + basket, "GET /orders/order-1", "GET /orders?buyerId=9999", "GET /orders/order-1/events", "POST /orders/order-1/pay"} {
+		for _, line := range []string{"POST /orders " + basket, "GET /orders/order-1", "GET /orders?buyerId=9999",
+			"GET /orders/order-1/events", "POST /orders/order-1/pay"} {
 			answer := do(api, line, nil)
 			wantAnswer(t, answer, 503, problem(503, "unavailable", "Store unavailable",
 				"The store cannot be reached. The request may or may not have taken effect: read before you send it again.", ""))
@@ -199,7 +201,8 @@ func TestAHistorySaysWhatItNoLongerHas(t *testing.T) {
 	for _, line := range []string{"POST /orders " + basket, "POST /orders/order-1/submit", "POST /orders/order-1/pay"} {
 		do(newAPIOver(store, httpapi.Options{}), line, nil)
 	}
-	paid := `{"id":"order-1/3","type":"OrderPaid","version":3,"occurredAt":"` + noon + `","data":{"orderId":"order-1","version":3,"occurredAt":"2026-03-01T12:00:00Z"}}`
+	paid := `{"id":"order-1/3","type":"OrderPaid","version":3,"occurredAt":"` + noon +
+		`","data":{"orderId":"order-1","version":3,"occurredAt":"2026-03-01T12:00:00Z"}}`
 	for upTo, want := range map[int]string{
 		2: `{"orderId":"order-1","version":3,"events":[` + paid + `],"complete":false}`,
 		3: `{"orderId":"order-1","version":3,"events":[],"complete":false}`,

@@ -42,7 +42,8 @@ var (
 	ErrTooManyItems       = fmt.Errorf("order may have at most %d items", MaxItems)
 	ErrInvalidAmount      = fmt.Errorf("amount must be from 1 to %d", MaxAmount)
 	ErrInvalidCancelledBy = fmt.Errorf("by must be %s or %s", ByBuyer, BySystem)
-	ErrInvalidReason      = fmt.Errorf("reason may have at most %d characters of valid UTF-8, no control characters but line breaks and tabs", MaxReasonLength)
+	ErrInvalidReason      = fmt.Errorf("reason may have at most %d characters of valid UTF-8, "+
+		"no control characters but line breaks and tabs", MaxReasonLength)
 )
 
 // action groups the commands that share a row of the rules.
