@@ -259,7 +259,8 @@ func (c readyChange) writeViews(t *tx, id int64) error {
 		if _, err := t.exec(`INSERT INTO activity (generation, buyer_id, pending, submitted, paid, cancelled, last_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (generation, buyer_id) DO UPDATE SET pending = pending + excluded.pending,
-				submitted = submitted + excluded.submitted, paid = paid + excluded.paid, cancelled = cancelled + excluded.cancelled, last_at = max(last_at, excluded.last_at)`,
+				submitted = submitted + excluded.submitted, paid = paid + excluded.paid,
+				cancelled = cancelled + excluded.cancelled, last_at = max(last_at, excluded.last_at)`,
 			id, a.Buyer, a.Pending, a.Submitted, a.Paid, a.Cancelled, formatTimeIfAny(a.LastAt)); err != nil {
 			return err
 		}
