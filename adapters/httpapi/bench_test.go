@@ -25,7 +25,8 @@ func BenchmarkRequest(b *testing.B) {
 	for _, lines := range []int{1, 100} {
 		store := memory.NewStore()
 		handler := httpapi.New(httpapi.Options{
-			Orders: app.NewOrders(store, app.OrdersOptions{Now: time.Now, NewID: func() string { return uuid.Must(uuid.NewV7()).String() }}),
+			Orders: app.NewOrders(store, app.OrdersOptions{Now: time.Now,
+				NewID: func() string { return uuid.Must(uuid.NewV7()).String() }}),
 			Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)),
 		})
 		items, parts := make([]order.Item, lines), make([]string, lines)

@@ -114,7 +114,8 @@ func (r *recorded) Write(p []byte) (int, error) {
 func (r *recorded) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 func (c *contract) judge(asked *http.Request, answer *recorded) error {
-	if asked.Method == http.MethodOptions && asked.Header.Get("Access-Control-Request-Method") != "" && answer.status == http.StatusNoContent {
+	if asked.Method == http.MethodOptions && asked.Header.Get("Access-Control-Request-Method") != "" &&
+		answer.status == http.StatusNoContent {
 		return nil // a question of the browser's own
 	}
 	if asked.Method == http.MethodOptions && answer.status == http.StatusNoContent &&
@@ -208,15 +209,19 @@ func TestADeviationFromTheDescriptionIsFound(t *testing.T) {
 			header: map[string]string{"Etag": ""}},
 		"another status":         {asked: "GET /orders/o", body: order, status: 202, want: "status is not described"},
 		"another status of HEAD": {asked: "HEAD /orders/o", status: 202, want: "status is not described"},
-		"a field too few":        {asked: "GET /orders/o", body: strings.Replace(order, `"version":1,`, "", 1), status: 200, want: "version"},
+		"a field too few": {asked: "GET /orders/o", body: strings.Replace(order, `"version":1,`, "", 1),
+			status: 200, want: "version"},
 		"a field too many": {asked: "GET /orders/o", body: strings.Replace(order, `"version"`, `"more":1,"version"`, 1), status: 200,
 			want: "more"},
-		"another type":             {asked: "GET /orders/o", body: strings.Replace(order, `:1,`, `:"1",`, 1), status: 200, want: "integer"},
-		"an unknown word":          {asked: "GET /orders/o", body: strings.Replace(order, "pending", "canceled", 1), status: 200, want: "status"},
-		"another media type":       {asked: "GET /orders/o", mediaType: "text/plain", body: order, status: 200, want: "Content-Type"},
-		"a header too few":         {asked: "GET /orders/o", body: order, status: 200, header: map[string]string{"Etag": ""}, want: "ETag"},
-		"a header of another form": {asked: "GET /orders/o", body: order, status: 200, header: map[string]string{"Etag": "1"}, want: "ETag"},
-		"a header too many":        {asked: "GET /orders/o", body: order, status: 200, header: map[string]string{"X-More": "1"}, want: "X-More"},
+		"another type": {asked: "GET /orders/o", body: strings.Replace(order, `:1,`, `:"1",`, 1), status: 200, want: "integer"},
+		"an unknown word": {asked: "GET /orders/o", body: strings.Replace(order, "pending", "canceled", 1),
+			status: 200, want: "status"},
+		"another media type": {asked: "GET /orders/o", mediaType: "text/plain", body: order, status: 200, want: "Content-Type"},
+		"a header too few":   {asked: "GET /orders/o", body: order, status: 200, header: map[string]string{"Etag": ""}, want: "ETag"},
+		"a header of another form": {asked: "GET /orders/o", body: order, status: 200,
+			header: map[string]string{"Etag": "1"}, want: "ETag"},
+		"a header too many": {asked: "GET /orders/o", body: order, status: 200,
+			header: map[string]string{"X-More": "1"}, want: "X-More"},
 		"a code of another status": {asked: "GET /orders/o", mediaType: "application/problem+json", body: strings.ReplaceAll(notFound,
 			"order-not-found", "order-empty"), status: 404, header: map[string]string{"Etag": ""}, want: "order-empty"},
 		"an unknown code": {asked: "GET /orders/o", mediaType: "application/problem+json", body: strings.ReplaceAll(notFound,

@@ -20,7 +20,8 @@ func TestTheDescriptionIsServedAsItStandsInTheRepository(t *testing.T) {
 	}
 	answer := do(newAPI(), "GET /openapi.yaml", nil)
 	if answer.Code != 200 || answer.Header().Get("Content-Type") != "application/yaml" || !bytes.Equal(answer.Body.Bytes(), want) {
-		t.Errorf("%d, %s, %d bytes, want the %d of docs/api/openapi.yaml", answer.Code, answer.Header().Get("Content-Type"), answer.Body.Len(),
+		t.Errorf("%d, %s, %d bytes, want the %d of docs/api/openapi.yaml", answer.Code,
+			answer.Header().Get("Content-Type"), answer.Body.Len(),
 			len(want))
 	}
 }

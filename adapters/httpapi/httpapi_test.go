@@ -46,7 +46,8 @@ var exchanges = []exchange{
 		status: 201, want: orderJSON("pending", 1, ""),
 	},
 	{
-		name: "lines of one product become one", when: `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":1},{"productId":"1",` +
+		name: "lines of one product become one",
+		when: `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":1},{"productId":"1",` +
 			`"amount":2}]}`,
 		status: 201, want: orderJSON("pending", 1, `{"productId":"1","amount":3}`),
 	},
@@ -65,7 +66,8 @@ var exchanges = []exchange{
 		status: 201, want: orderJSON("pending", 1, `{"productId":"1","amount":1000},{"productId":"2","amount":2}`),
 	},
 	{
-		name: "a fraction is not an amount", when: `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":1},{"productId":"2",` +
+		name: "a fraction is not an amount",
+		when: `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":1},{"productId":"2",` +
 			`"amount":1.5}]}`,
 		status: 400, sent: map[string]string{"Content-Type": "application/problem+json"},
 		want: problem(400, "wrong-type", "Wrong type", "The body has a value of the wrong type.",
@@ -92,7 +94,8 @@ var exchanges = []exchange{
 			`{"pointer":"","detail":"must be an object, not an array"}`),
 	},
 	{
-		name: "unknown fields are refused", when: `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":1,"colour":{"deep":[1]}}]}`,
+		name:   "unknown fields are refused",
+		when:   `POST /orders {"buyerId":"9999","items":[{"productId":"1","amount":1,"colour":{"deep":[1]}}]}`,
 		status: 400, want: problem(400, "unknown-field", "Unknown field", "The body has a field that is not known.",
 			`{"pointer":"/items/0/colour","detail":"is not known here; known are amount, productId"}`),
 	},
@@ -156,7 +159,8 @@ var exchanges = []exchange{
 			`{"pointer":"/items/0","detail":"must be an object, not an array"}`),
 	},
 	{
-		name: "nor in a field that is not known", when: "POST /orders " + `{"x":` + strings.Repeat(`{"x":`, 10_000) + strings.Repeat("}", 10_001),
+		name:   "nor in a field that is not known",
+		when:   "POST /orders " + `{"x":` + strings.Repeat(`{"x":`, 10_000) + strings.Repeat("}", 10_001),
 		status: 400, want: problem(400, "unknown-field", "Unknown field", "The body has a field that is not known.",
 			`{"pointer":"/x","detail":"is not known here; known are buyerId, items"}`),
 	},
@@ -259,7 +263,8 @@ var exchanges = []exchange{
 			`{"pointer":"/items/0/amount","detail":"amount must be from 1 to 1000000"}`),
 	},
 	{
-		name: "amounts are positive", when: `POST /orders {"buyerId":"9","items":[{"productId":"1","amount":1},{"productId":"2","amount":0}]}`,
+		name:   "amounts are positive",
+		when:   `POST /orders {"buyerId":"9","items":[{"productId":"1","amount":1},{"productId":"2","amount":0}]}`,
 		status: 422, want: problem(422, "invalid-amount", "Invalid amount", "Amount must be from 1 to 1000000.",
 			`{"pointer":"/items/1/amount","detail":"amount must be from 1 to 1000000"}`),
 	},
@@ -301,7 +306,8 @@ var exchanges = []exchange{
 	},
 	{
 		name: "an id that is no text is not found", when: "GET /orders/%ff",
-		status: 404, want: problem(404, "order-not-found", "Order not found", "There is no order with this id: an id must be valid UTF-8.", ""),
+		status: 404, want: problem(404, "order-not-found", "Order not found",
+			"There is no order with this id: an id must be valid UTF-8.", ""),
 	},
 	{
 		name: "an empty id is no path", when: "GET /orders/",
@@ -392,7 +398,8 @@ var exchanges = []exchange{
 	},
 	{
 		name: "a cursor is one that was given out", when: "GET /orders?buyerId=9999&cursor=%20nonsense%20",
-		status: 400, want: problem(400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, for the same list.", ""),
+		status: 400, want: problem(400, "bad-cursor", "Bad cursor",
+			"Use the cursor of the page before as it was given, for the same list.", ""),
 	},
 
 	// GET /orders/{id}?version=
@@ -481,7 +488,9 @@ var exchanges = []exchange{
 			"POST /orders/order-1/cancel {\"reason\":\"no\"}"}, when: "GET /orders/order-1/events",
 		status: 200, sent: map[string]string{"Link": "", "Content-Type": "application/json", "Cache-Control": "no-store"},
 		want: `{"orderId":"order-1","version":2,"events":[` +
-			event(1, "OrderCreated", `,"buyerId":"9999","items":[{"productId":"\u003cü\u003e","amount":3}]`) + "," + event(2, "OrderCancelled",
+			event(1, "OrderCreated",
+				`,"buyerId":"9999","items":[{"productId":"\u003cü\u003e","amount":3}]`) + "," + event(2,
+			"OrderCancelled",
 			`,"schema":2,"by":"buyer","reason":"no"`) + `],"complete":true}`,
 	},
 	{
@@ -513,11 +522,13 @@ var exchanges = []exchange{
 	},
 	{
 		name: "a history has cursors of its own", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1/events?cursor=01",
-		status: 400, want: problem(400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, for the same list.", ""),
+		status: 400, want: problem(400, "bad-cursor", "Bad cursor",
+			"Use the cursor of the page before as it was given, for the same list.", ""),
 	},
 	{
 		name: "none of which is beyond its end", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1/events?cursor=2",
-		status: 400, want: problem(400, "bad-cursor", "Bad cursor", "Use the cursor of the page before as it was given, for the same list.", ""),
+		status: 400, want: problem(400, "bad-cursor", "Bad cursor",
+			"Use the cursor of the page before as it was given, for the same list.", ""),
 	},
 	{
 		name: "a history cannot be written", when: "POST /orders/order-1/events",
@@ -527,7 +538,8 @@ var exchanges = []exchange{
 
 	// POST /orders/{id}/items
 	{
-		name: "an item is added", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/items {"productId":"2222","amount":8}`,
+		name: "an item is added", given: []string{"POST /orders " + basket},
+		when:   `POST /orders/order-1/items {"productId":"2222","amount":8}`,
 		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("pending", 2,
 			`{"productId":"1111","amount":3},{"productId":"2222","amount":8}`),
 	},
@@ -599,7 +611,8 @@ var exchanges = []exchange{
 		status: 409, want: problem(409, "no-such-item", "Order has no such item", "The order has no item of this product.", ""),
 	},
 	{
-		name: "no order has an item whose id is no text", given: []string{"POST /orders " + basket}, when: "DELETE /orders/order-1/items/%ff",
+		name: "no order has an item whose id is no text", given: []string{"POST /orders " + basket},
+		when:   "DELETE /orders/order-1/items/%ff",
 		status: 409, want: problem(409, "no-such-item", "Order has no such item", "The order has no item of this product.", ""),
 	},
 	{
@@ -613,8 +626,9 @@ var exchanges = []exchange{
 		status: 200, want: orderJSON("pending", 2, `{"productId":"a+b c","amount":1}`),
 	},
 	{
-		name:  "a percent sign in a product id is unescaped once",
-		given: []string{`POST /orders {"buyerId":"9999","items":[{"productId":"%41","amount":3}]}`}, when: `DELETE /orders/order-1/items/%2541`,
+		name:   "a percent sign in a product id is unescaped once",
+		given:  []string{`POST /orders {"buyerId":"9999","items":[{"productId":"%41","amount":3}]}`},
+		when:   `DELETE /orders/order-1/items/%2541`,
 		status: 200, want: orderJSON("pending", 2, ""),
 	},
 
@@ -650,7 +664,8 @@ var exchanges = []exchange{
 		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("paid", 2, `{"productId":"1111","amount":3}`),
 	},
 	{
-		name: "an order is paid once", given: []string{"POST /orders " + basket, "POST /orders/order-1/pay"}, when: "POST /orders/order-1/pay",
+		name: "an order is paid once", given: []string{"POST /orders " + basket, "POST /orders/order-1/pay"},
+		when:   "POST /orders/order-1/pay",
 		status: 409, want: problem(409, "order-already-paid", "Order already paid", "A paid order can no longer change.", ""),
 	},
 	{
@@ -670,7 +685,8 @@ var exchanges = []exchange{
 		status: 200, want: orderJSON("cancelled", 2, `{"productId":"1111","amount":3}`),
 	},
 	{
-		name: "an order is cancelled by the system", given: []string{"POST /orders " + basket, `POST /orders/order-1/cancel {"by":"system"}`},
+		name:   "an order is cancelled by the system",
+		given:  []string{"POST /orders " + basket, `POST /orders/order-1/cancel {"by":"system"}`},
 		when:   "GET /orders/order-1/events?cursor=1",
 		status: 200, want: `{"orderId":"order-1","version":2,"events":[` + event(2, "OrderCancelled",
 			`,"schema":2,"by":"system","reason":""`) + `],"complete":true}`,
@@ -681,7 +697,8 @@ var exchanges = []exchange{
 			`{"pointer":"/by","detail":"by must be buyer or system"}`),
 	},
 	{
-		name: "an empty word is nobody", given: []string{"POST /orders " + basket}, when: `POST /orders/order-1/cancel {"by":"","reason":"no"}`,
+		name: "an empty word is nobody", given: []string{"POST /orders " + basket},
+		when:   `POST /orders/order-1/cancel {"by":"","reason":"no"}`,
 		status: 422, want: problem(422, "invalid-cancelled-by", "Invalid canceller", "By must be buyer or system.",
 			`{"pointer":"/by","detail":"by must be buyer or system"}`),
 	},
@@ -704,12 +721,14 @@ var exchanges = []exchange{
 	{
 		name: "a cancelled order is not paid", given: []string{"POST /orders " + basket, "POST /orders/order-1/cancel"},
 		when:   "POST /orders/order-1/pay",
-		status: 409, want: problem(409, "order-already-cancelled", "Order already cancelled", "A cancelled order can no longer change.", ""),
+		status: 409, want: problem(409, "order-already-cancelled", "Order already cancelled",
+			"A cancelled order can no longer change.", ""),
 	},
 
 	// If-Match
 	{
-		name: "a command with the current version is carried out", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/pay",
+		name: "a command with the current version is carried out", given: []string{"POST /orders " + basket},
+		when:   "POST /orders/order-1/pay",
 		header: map[string]string{"If-Match": `"1"`},
 		status: 200, want: orderJSON("paid", 2, `{"productId":"1111","amount":3}`),
 	},
@@ -769,7 +788,8 @@ var exchanges = []exchange{
 	{
 		name: "an order that is known already is not sent", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1",
 		header: map[string]string{"If-None-Match": `"1"`},
-		status: 304, sent: map[string]string{"ETag": `"1"`, "Cache-Control": "private, no-cache", "Content-Type": "", "X-Request-Id": "req-1"},
+		status: 304, sent: map[string]string{"ETag": `"1"`, "Cache-Control": "private, no-cache", "Content-Type": "",
+			"X-Request-Id": "req-1"},
 	},
 	{
 		name: "nor its head", given: []string{"POST /orders " + basket}, when: "HEAD /orders/order-1",

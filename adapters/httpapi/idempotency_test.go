@@ -143,7 +143,8 @@ func TestAKeyIsOfOneRequest(t *testing.T) {
 		code         string
 	}{
 		{"key-1", `POST /orders {"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`, 201, ""},
-		{`"key-1"`, `POST /orders {"items" : [{"amount":3.0,"productId":"1111"}], "buyerId":"9999"}`, 201, ""}, // the same, spelled otherwise
+		// the same, spelled otherwise
+		{`"key-1"`, `POST /orders {"items" : [{"amount":3.0,"productId":"1111"}], "buyerId":"9999"}`, 201, ""},
 		{"key-1", `POST /orders {"buyerId":"9999","items":[{"productId":"1111","amount":4}]}`, 422, "idempotency-key-reused"},
 		{"key-1", `POST /orders {"buyerId":"9999"}`, 422, "idempotency-key-reused"},
 		{"key-1", `POST /orders {"buyerId":"9999","items":[{"productId":"1111","amount":0}]}`, 422, "idempotency-key-reused"},

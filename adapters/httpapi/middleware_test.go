@@ -297,7 +297,8 @@ func TestPagesOfOtherOriginsNeedLeave(t *testing.T) {
 			wantCORS(answer, x.preflight)
 			if x.allow != "" {
 				methods, headers := answer.Header().Get("Access-Control-Allow-Methods"), answer.Header().Get("Access-Control-Allow-Headers")
-				if !strings.Contains(methods, "PUT") || !strings.Contains(headers, "Content-Type") || !strings.Contains(headers, "If-Match") {
+				if !strings.Contains(methods, "PUT") || !strings.Contains(headers, "Content-Type") ||
+					!strings.Contains(headers, "If-Match") {
 					t.Errorf("allowed methods %q and headers %q", methods, headers)
 				}
 			}
@@ -351,7 +352,8 @@ func TestAClientThatGoesAwayEndsItsWork(t *testing.T) {
 		"POST /orders/o/cancel HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
 	} {
 		orders := &fakeOrders{hangs: true, began: make(chan struct{}), ended: make(chan error, 1)}
-		server := httptest.NewServer(httpapi.New(httpapi.Options{Orders: orders, Timeout: time.Hour, Logger: slog.New(slog.DiscardHandler)}))
+		server := httptest.NewServer(httpapi.New(httpapi.Options{Orders: orders, Timeout: time.Hour,
+			Logger: slog.New(slog.DiscardHandler)}))
 		connection, err := net.Dial("tcp", server.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)

@@ -107,7 +107,8 @@ func TestEverySentinelIsAnsweredWithItsRow(t *testing.T) {
 			answer := do(newHandler(&fakeOrders{err: failure}, nil), refusedWith(want.code), nil)
 			got := readProblem(t, answer)
 			if answer.Code != want.status || got.Status != want.status || got.Code != want.code {
-				t.Errorf("answered %d with status %d and code %q, want %d and %q", answer.Code, got.Status, got.Code, want.status, want.code)
+				t.Errorf("answered %d with status %d and code %q, want %d and %q", answer.Code, got.Status, got.Code,
+					want.status, want.code)
 			}
 			if got.Type != "urn:hexorders:problem:"+want.code || got.Title == "" || got.Detail == "" || got.RequestID != "req-1" {
 				t.Errorf("incomplete problem: %s", answer.Body)
@@ -148,7 +149,8 @@ func TestWhatIsOurFaultIsA500AndOnlyTheLogSaysWhy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			answer := do(newHandler(orders, &log), "GET /orders/order-1", nil)
-			want := problem(500, "internal", "Internal error", "Something went wrong on our side. The request id finds it in the log.", "") + "\n"
+			want := problem(500, "internal", "Internal error",
+				"Something went wrong on our side. The request id finds it in the log.", "") + "\n"
 			if answer.Code != 500 || answer.Body.String() != want {
 				t.Errorf("%d %s\nwant\n%s", answer.Code, answer.Body, want)
 			}

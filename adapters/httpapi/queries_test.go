@@ -116,7 +116,8 @@ func TestWhatTheViewsAnswer(t *testing.T) {
 		summaries: ports.SummaryPage{Next: "c2", Summaries: []ports.Summary{
 			{OrderID: "o1", Version: 1, Buyer: "b", Status: order.StatusPending, CreatedAt: at(0), UpdatedAt: at(0)},
 			{
-				OrderID: "o2", Version: 4, Buyer: "b", Items: []order.Item{{Product: "1", Amount: 3}, {Product: "2", Amount: 8}}, TotalAmount: 11,
+				OrderID: "o2", Version: 4, Buyer: "b",
+				Items: []order.Item{{Product: "1", Amount: 3}, {Product: "2", Amount: 8}}, TotalAmount: 11,
 				Status: order.StatusPaid, CreatedAt: at(0), UpdatedAt: at(2), SubmittedAt: at(1), PaidAt: at(2),
 			},
 			{OrderID: "o3", Version: 2, Buyer: "b", Status: order.StatusCancelled, CreatedAt: at(0), UpdatedAt: at(3), CancelledAt: at(3)},
@@ -248,7 +249,8 @@ func TestWhatCannotBeAskedOfAView(t *testing.T) {
 
 func TestWhatAViewRefuses(t *testing.T) {
 	for _, line := range []string{"GET /orders?buyerId=b&cursor=c", "GET /orders/o/timeline?cursor=c"} {
-		if got := readProblem(t, do(overViews(&fakeViews{err: ports.ErrBadCursor}), line, nil)); got.Status != 400 || got.Code != "bad-cursor" {
+		if got := readProblem(t, do(overViews(&fakeViews{err: ports.ErrBadCursor}), line, nil)); got.Status != 400 ||
+			got.Code != "bad-cursor" {
 			t.Errorf("%s: %d %s, want 400 bad-cursor", line, got.Status, got.Code)
 		}
 	}

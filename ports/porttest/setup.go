@@ -130,7 +130,8 @@ func named(err error) string {
 	for name, sentinel := range map[string]error{
 		"ports.ErrNotFound": ports.ErrNotFound, "ports.ErrConflict": ports.ErrConflict, "ports.ErrBadCursor": ports.ErrBadCursor,
 		"ports.ErrFenced": ports.ErrFenced, "ports.ErrLeaseHeld": ports.ErrLeaseHeld, "ports.ErrRefused": ports.ErrRefused,
-		"ports.ErrDuplicateRequest": ports.ErrDuplicateRequest, "ports.ErrUnavailable": ports.ErrUnavailable, "context.Canceled": context.Canceled,
+		"ports.ErrDuplicateRequest": ports.ErrDuplicateRequest, "ports.ErrUnavailable": ports.ErrUnavailable,
+		"context.Canceled": context.Canceled,
 	} {
 		if errors.Is(err, sentinel) {
 			return fmt.Sprintf("%s (%v)", name, err)
