@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -16,6 +17,7 @@ import (
 // These errors say what is wrong with the file and what to do.
 var (
 	ErrNoPath      = errors.New("there must be a file to keep the data in: give its path, or choose the memory store")
+	ErrNoFile      = fmt.Errorf("%w: correct the path, or start the service, which creates it", fs.ErrNotExist)
 	ErrNoFolder    = errors.New("the folder does not exist: create it, or choose another path")
 	ErrReadOnly    = errors.New("this user may not write there: change the permissions, or choose another path")
 	ErrNotDatabase = errors.New("this is not an SQLite database: move it away, or choose another path")
@@ -67,19 +69,27 @@ func explainOpen(path string, err error) error {
 	if code(err)&0xff != codes.SQLITE_CANTOPEN && !errors.Is(explained, ErrReadOnly) {
 		return explained
 	}
-	folder := filepath.Dir(path)
-	probe, probeErr := os.CreateTemp(folder, ".hexorders-*")
-	if probeErr != nil {
-		return fmt.Errorf("folder %q: %w", folder, ErrReadOnly)
+	if err := checkFolder(path); err != nil {
+		return err
 	}
-	_ = probe.Close()
-	_ = os.Remove(probe.Name())
 	// The database itself must not be opened as a test: closing it would drop the locks of other connections of this
 	// process (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 	if _, err := os.Stat(path); err == nil {
 		return ErrReadOnly
 	}
 	return explained
+}
+
+// checkFolder reports whether this user can create files beside path. It creates one and removes it.
+func checkFolder(path string) error {
+	folder := filepath.Dir(path)
+	probe, err := os.CreateTemp(folder, ".hexorders-*")
+	if err != nil {
+		return fmt.Errorf("folder %q: %w", folder, ErrReadOnly)
+	}
+	_ = probe.Close()
+	_ = os.Remove(probe.Name())
+	return nil
 }
 
 // unavailable wraps an error of SQLite or database/sql as the error that the ports promise.

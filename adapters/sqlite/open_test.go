@@ -481,3 +481,30 @@ func TestPing(t *testing.T) {
 		t.Errorf("ping after Close: got error %v, want %v and %v", err, ErrClosed, ports.ErrUnavailable)
 	}
 }
+
+func TestCheckExistsCreatesNothing(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "orders.db")
+	err := CheckExists(path)
+	if !errors.Is(err, ErrNoFile) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: got error %v, want %v", err, ErrNoFile)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("the folder has %v, error %v, want it empty", left, err)
+	}
+	if err := CheckExists(filepath.Join(folder, "missing", "orders.db")); !errors.Is(err, ErrNoFolder) {
+		t.Errorf("no folder: got error %v, want %v", err, ErrNoFolder)
+	}
+	if err := CheckExists(""); !errors.Is(err, ErrNoPath) {
+		t.Errorf("no path: got error %v, want %v", err, ErrNoPath)
+	}
+	closeNow(t, openAt(t, path))
+	if err := CheckExists(path); err != nil {
+		t.Errorf("a database: got error %v, want none", err)
+	}
+	mode(t, folder, 0o555)
+	asOrdinaryUser(t, func() { err = CheckExists(filepath.Join(folder, "other.db")) })
+	if !errors.Is(err, ErrReadOnly) {
+		t.Errorf("a read-only folder: got error %v, want %v", err, ErrReadOnly)
+	}
+}

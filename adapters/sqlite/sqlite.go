@@ -90,6 +90,23 @@ func (db *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
+// CheckExists reports whether there is a file to open. For those who read orders an empty database is no
+// answer to a mistyped path, and Open would create one.
+//
+// Errors: ErrNoFile if Open can create the file; ErrNoPath, ErrNoFolder, ErrReadOnly if it cannot.
+func CheckExists(path string) error {
+	err := checkPath(path)
+	if err == nil {
+		if _, statErr := os.Stat(path); !errors.Is(statErr, fs.ErrNotExist) {
+			return nil // Open finds other faults
+		}
+		if err = checkFolder(path); err == nil {
+			err = ErrNoFile
+		}
+	}
+	return fmt.Errorf("database %q: %w", path, err)
+}
+
 // checkPath finds mistakes for which SQLite only reports "unable to open".
 func checkPath(path string) error {
 	if path == "" || strings.HasPrefix(path, ":memory:") {

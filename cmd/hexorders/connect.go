@@ -16,6 +16,16 @@ func openShared(ctx context.Context, c *Config) (*storage, error) {
 	if !c.Store.shared {
 		return nil, notShared(c.Store)
 	}
+	return openExisting(ctx, c)
+}
+
+// openExisting opens the store but does not create one: a mistyped path is not an empty store.
+func openExisting(ctx context.Context, c *Config) (*storage, error) {
+	if c.Store.exists != nil {
+		if err := c.Store.exists(c); err != nil {
+			return nil, err
+		}
+	}
 	return c.Store.open(ctx, c, slog.New(slog.DiscardHandler), nil)
 }
 

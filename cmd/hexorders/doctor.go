@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"io/fs"
 	"net"
 	"net/http"
 	"time"
@@ -20,8 +20,8 @@ func doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check settings, store and broker, and say what is wrong and how to repair it",
-		Long: `Checks what serving needs, a line each: settings, address, store, clock, broker, views. It changes nothing, but it creates
-the database file when there is none. The exit code is 1 when something is wrong.`,
+		Long: `Checks what serving needs, a line each: settings, address, store, clock, broker, views. It changes nothing.
+The exit code is 1 when something is wrong.`,
 		Example: "  hexorders doctor\n  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders doctor",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -117,9 +117,10 @@ func checkStore(ctx context.Context, c *Config) (*storage, []finding) {
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	f := finding{what: "store", good: c.Store.where(c)}
-	s, err := c.Store.open(connecting, c, slog.New(slog.DiscardHandler), nil)
+	s, err := openExisting(connecting, c)
 	if err != nil {
 		f.err = err
+		f.note = c.Store.exists != nil && errors.Is(err, fs.ErrNotExist) // serving creates it
 		return nil, []finding{f}
 	}
 	f.err = s.ready(connecting)

@@ -23,7 +23,7 @@ import (
 // a store.
 var stores = []storeKind{
 	{
-		name: "sqlite", open: openSQLite, shared: true, keepsTopic: true, group: databaseFile,
+		name: "sqlite", open: openSQLite, shared: true, keepsTopic: true, group: databaseFile, exists: databaseExists,
 		where: func(c *Config) string { return "orders are kept in " + absolute(c.SQLite.Path) },
 	},
 	{
@@ -49,6 +49,10 @@ type storeKind struct {
 	// open connects to the store. The store calls committed after each transaction with the number of saves in it, if it
 	// can count them.
 	open func(ctx context.Context, c *Config, log *slog.Logger, committed func(saves int)) (*storage, error)
+
+	// exists is asked by the commands beside the service before they open the store, if opening creates one where there is
+	// none. The error is fs.ErrNotExist if serving would create it.
+	exists func(c *Config) error
 
 	// where says where the orders are, for the greeting and for doctor.
 	where func(c *Config) string
@@ -103,6 +107,13 @@ func openSQLite(ctx context.Context, c *Config, _ *slog.Logger, _ func(saves int
 		ready:   db.Ping,
 		close:   func(context.Context) error { return db.Close() },
 	}, nil
+}
+
+func databaseExists(c *Config) error {
+	if err := sqlite.CheckExists(c.SQLite.Path); err != nil {
+		return fmt.Errorf("%w (HEXORDERS_SQLITE_PATH)", err)
+	}
+	return nil
 }
 
 func openMemory(context.Context, *Config, *slog.Logger, func(saves int)) (*storage, error) {

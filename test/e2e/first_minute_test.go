@@ -161,14 +161,14 @@ func TestTheEmbeddedDefaultSaysWhyItCannotStart(t *testing.T) {
 			return []string{d.file, "not an SQLite database", "choose another path", "HEXORDERS_SQLITE_PATH"}
 		},
 		"the database is from a newer version": func(t *testing.T, d *defaults) []string {
-			d.runs(t, "outbox", "status") // makes the file
+			d.serve("serve").stop() // creates the file
 			if _, err := d.db.ExecContext(t.Context(), "PRAGMA user_version = 999"); err != nil {
 				t.Fatal(err)
 			}
 			return []string{d.file, "a newer version of this program has written it", "use that version", "HEXORDERS_SQLITE_PATH"}
 		},
 		"another process keeps the database locked": func(t *testing.T, d *defaults) []string {
-			d.runs(t, "outbox", "status")
+			d.serve("serve").stop()
 			conn, err := d.db.Conn(t.Context())
 			if err == nil {
 				_, err = conn.ExecContext(t.Context(), "BEGIN EXCLUSIVE")
@@ -252,16 +252,6 @@ func ends(t testing.TB, c *exec.Cmd, env environment) (output string, exitCode i
 	defer late.Stop()
 	_ = c.Wait()
 	return said.String(), c.ProcessState.ExitCode()
-}
-
-// runs is a subcommand that has to succeed.
-func (d *defaults) runs(t testing.TB, args ...string) string {
-	t.Helper()
-	output, code := ends(t, exec.Command(program, args...), d.env)
-	if code != 0 {
-		t.Fatalf("hexorders %s: exit code %d\n%s", strings.Join(args, " "), code, output)
-	}
-	return output
 }
 
 func write(t *testing.T, file, text string) {
