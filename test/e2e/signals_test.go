@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 	"testing"
 	"time"
@@ -37,6 +38,10 @@ func TestTheServiceOutlivesTheReaderOfItsLog(t *testing.T) {
 
 func TestAHangupStopsTheServiceInOrder(t *testing.T) {
 	t.Parallel()
+	// A test runner under nohup ignores SIGHUP, and its children would inherit that.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	p := newEmbedded(t).serve("serve")
 	p.signal(syscall.SIGHUP)
 	if code := p.wait(10 * time.Second); code != 0 {
@@ -52,7 +57,7 @@ func TestAHangupIsIgnoredUnderNohup(t *testing.T) {
 	t.Parallel()
 	nohup, err := exec.LookPath("nohup")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	d := newEmbedded(t)
 	var log buffer
