@@ -27,6 +27,7 @@ var (
 	ErrLocked      = errors.New("another process keeps it locked: close what has it open (an sqlite3 shell?), then try again")
 	ErrDiskFull    = errors.New("the disk is full: make room, then try again")
 	ErrDamaged     = errors.New("the file is damaged: put a backup in its place")
+	ErrFileGone    = errors.New("the file was deleted, moved or replaced while it was open: put it back, then restart the service")
 	ErrClosed      = errors.New("the database is closed")
 )
 

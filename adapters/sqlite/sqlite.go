@@ -81,8 +81,11 @@ func (db *DB) Close() error {
 	return db.closeErr
 }
 
-// Ping checks that the file can be read. Error: ports.ErrUnavailable.
+// Ping checks that the file can be read and is still the one at the path. Error: ports.ErrUnavailable.
 func (db *DB) Ping(ctx context.Context) error {
+	if err := db.writer.file.check(); err != nil && !db.writer.isClosing() {
+		return fmt.Errorf("ping database %q: %w", db.path, unavailable(err))
+	}
 	var version int
 	if err := db.queryRow(ctx, "PRAGMA user_version", nil, &version); err != nil {
 		return fmt.Errorf("ping database %q: %w", db.path, err)

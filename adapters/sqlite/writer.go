@@ -25,6 +25,7 @@ import (
 // back and each of its jobs runs again in a transaction of its own. A savepoint around each job would work too, but
 // costs two more statements for each job, and such failures are rare.
 type writer struct {
+	file       openFile
 	pool       *sql.DB
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
@@ -257,6 +258,9 @@ func (t *tx) queryRow(query string, args []any, dest ...any) error {
 
 // begin takes the file's only write lock before anything is read or a sequence number is drawn.
 func (w *writer) begin() (*tx, error) {
+	if err := w.file.check(); err != nil {
+		return nil, unavailable(err)
+	}
 	statement, err := w.prepared("BEGIN IMMEDIATE")
 	if err == nil {
 		err = w.retryBusy(context.Background(), func() error { _, err := statement.Exec(); return err })
@@ -332,8 +336,14 @@ func openWriter(ctx context.Context, path string, o options, committed func()) (
 		_ = pool.Close()
 		return nil, err
 	}
+	file, err := identify(path)
+	if err != nil {
+		_ = conn.Close()
+		_ = pool.Close()
+		return nil, err
+	}
 	w := &writer{
-		pool: pool, conn: conn, statements: map[string]*sql.Stmt{}, options: o, committed: committed,
+		file: file, pool: pool, conn: conn, statements: map[string]*sql.Stmt{}, options: o, committed: committed,
 		// The queue has room for the jobs of the next transaction.
 		jobs:    make(chan *job, o.maxBatch),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
