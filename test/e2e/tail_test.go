@@ -38,8 +38,8 @@ func TestEventsTailOfKafka(t *testing.T) {
 
 // testEventsTail starts the service; early are tails that were there before.
 func testEventsTail(t *testing.T, env environment, serve func(), early ...*process) {
-	fromStart := launch(t, "tail --from start", env, "events", "tail", "--from", "start")
 	serve()
+	fromStart := launch(t, "tail --from start", env, "events", "tail", "--from", "start") // serve creates the database
 	c := newClient(env["HEXORDERS_HTTP_ADDR"])
 	does := func(path, body string, want int) *document {
 		t.Helper()
