@@ -525,31 +525,6 @@ func wantIDs(t testing.TB, what string, got []string, numbers ...int) {
 	}
 }
 
-// saveMany saves new orders side by side, as a store of any size likes it best.
-func saveMany(t testing.TB, s Storage, n int) {
-	t.Helper()
-	var all sync.WaitGroup
-	var once sync.Once // one red line will do
-	ctx, numbers := bounded(t), make(chan int)
-	for range 16 {
-		all.Go(func() {
-			for n := range numbers {
-				if err := s.Orders.Save(ctx, newOrder(t, orderID(n), 1), ports.IdempotencyKey{}); err != nil {
-					once.Do(func() { t.Errorf("Save of order %s: %v", orderID(n), err) })
-				}
-			}
-		})
-	}
-	for i := range n {
-		numbers <- i
-	}
-	close(numbers)
-	all.Wait()
-	if t.Failed() {
-		t.FailNow()
-	}
-}
-
 func cancelledSave(t testing.TB, s Storage) {
 	o := newOrder(t, orderID(1), 2)
 	wantCancelled(t, "Save", func(ctx context.Context) error { return s.Orders.Save(ctx, o, ports.IdempotencyKey{}) })
