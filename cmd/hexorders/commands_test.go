@@ -60,8 +60,8 @@ func TestAnUnknownStoreIsAMistake(t *testing.T) {
 	cleanEnvironment(t)
 	t.Setenv("HEXORDERS_STORE", "mongo")
 	_, errOut, code := runCommand(t)
-	if want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be " + alternatives(strings.Split(names(stores),
-		", ")) + "\n"; errOut != want || code != exitUsage {
+	want := "hexorders: a setting is wrong: HEXORDERS_STORE=mongo: must be " + alternatives(names(stores)) + "\n"
+	if errOut != want || code != exitUsage {
 		t.Errorf("exit code %d\n%swant\n%s", code, errOut, want)
 	}
 }

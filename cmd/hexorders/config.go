@@ -97,8 +97,8 @@ type variable struct {
 // variables is the table of all settings. Parsing one stores its value in c.
 func variables(e *environment, c *Config) []variable {
 	return []variable{
-		{"HEXORDERS_STORE", e.Store, "where orders are kept: " + names(stores), into(&c.Store, kindOf(stores))},
-		{"HEXORDERS_BROKER", e.Broker, "where events go: " + names(brokers), into(&c.Broker, kindOf(brokers))},
+		{"HEXORDERS_STORE", e.Store, "where orders are kept: " + strings.Join(names(stores), ", "), into(&c.Store, kindOf(stores))},
+		{"HEXORDERS_BROKER", e.Broker, "where events go: " + strings.Join(names(brokers), ", "), into(&c.Broker, kindOf(brokers))},
 		{"HEXORDERS_HTTP_ADDR", e.HTTP.Addr, "where to listen, host:port", into(&c.HTTP.Addr, parseAddress)},
 		{"HEXORDERS_HTTP_REQUIRE_IF_MATCH", e.HTTP.RequireIfMatch, "true: a command on an order needs If-Match",
 			into(&c.HTTP.RequireIfMatch, parseBool)},
@@ -175,8 +175,8 @@ func configCommand() *cobra.Command {
 		Long: `Prints every variable that hexorders reads, the value it has now, and whether that is the default or was set in
 the environment. Passwords are masked. The exit code is 2 when a value is wrong.
 
-Stores:  ` + names(stores) + `
-Brokers: ` + names(brokers),
+Stores:  ` + strings.Join(names(stores), ", ") + `
+Brokers: ` + strings.Join(names(brokers), ", "),
 		Example: "  hexorders config\n  HEXORDERS_STORE=mongodb hexorders config",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

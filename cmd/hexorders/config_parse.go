@@ -22,17 +22,17 @@ func kindOf[K fmt.Stringer](kinds []K) func(text string) (K, error) {
 				return k, nil
 			}
 		}
-		return kind, errors.New("must be " + alternatives(strings.Split(names(kinds), ", ")))
+		return kind, errors.New("must be " + alternatives(names(kinds)))
 	}
 }
 
 // names lists the names of stores or of brokers.
-func names[K fmt.Stringer](kinds []K) string {
+func names[K fmt.Stringer](kinds []K) []string {
 	all := make([]string, len(kinds))
 	for i, k := range kinds {
 		all[i] = k.String()
 	}
-	return strings.Join(all, ", ")
+	return all
 }
 
 // alternatives writes "a", "a or b", "a, b or c".

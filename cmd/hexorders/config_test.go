@@ -131,7 +131,7 @@ func TestAVariableWithoutThePrefixIsNotOurs(t *testing.T) {
 func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 	cleanEnvironment(t)
 	settings := map[string][2]string{
-		"HEXORDERS_STORE":                 {"mongo", "must be " + alternatives(strings.Split(names(stores), ", "))},
+		"HEXORDERS_STORE":                 {"mongo", "must be " + alternatives(names(stores))},
 		"HEXORDERS_BROKER":                {"memory", "must be inproc or kafka"},
 		"HEXORDERS_SQLITE_PATH":           {"data/", "must be the path of a file"},
 		"HEXORDERS_HTTP_ADDR":             {"8080", "must be host:port"},

@@ -60,10 +60,10 @@ func TestAStoreIsAddedByOneRow(t *testing.T) {
 		}
 	}
 	if out, _, _ := runCommand(t, "config"); !strings.Contains(out,
-		"where orders are kept: "+names(stores)+"\n") {
+		"where orders are kept: "+strings.Join(names(stores), ", ")+"\n") {
 		t.Errorf("config does not know the store:\n%s", out)
 	}
-	if out, _, _ := runCommand(t, "config", "--help"); !strings.Contains(out, "Stores:  "+names(stores)+"\n") {
+	if out, _, _ := runCommand(t, "config", "--help"); !strings.Contains(out, "Stores:  "+strings.Join(names(stores), ", ")+"\n") {
 		t.Errorf("the help of config does not know the store:\n%s", out)
 	}
 	want := "hexorders: only the process that serves can open the fake store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there\n"

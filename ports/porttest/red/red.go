@@ -65,8 +65,8 @@ func Test[F any](t *testing.T, checks []Check[F], flaws []Flaw[F], sound func() 
 	}
 }
 
-// failuresOf runs one check in a bubble of its own, where time passes only when everyone waits: whoever waits half a
-// minute for something that never comes has waited no time at all.
+// failuresOf runs one check in a bubble of its own, where time passes only when everything waits. A check that waits
+// half a minute for something that never comes takes no real time.
 func failuresOf[F any](t *testing.T, c Check[F], open func() F) (failures []string) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
