@@ -3,5 +3,5 @@
 // the promises in the comments, one check a promise.
 //
 // Read ports.go first: the write side, on one screen. Then values.go (what crosses the border) and errors.go;
-// optional.go (what a store may leave out); readside.go and views.go (events back from the broker, and their views).
+// optional.go (what a store may leave out); readside.go and rows.go (events back from the broker, and what clients read).
 package ports

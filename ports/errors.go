@@ -18,4 +18,5 @@ var (
 	ErrFenced                 = errors.New("a later lease holder has taken over")
 	ErrLeaseHeld              = errors.New("the lease is held by another owner")
 	ErrRefused                = errors.New("the broker refuses this message permanently")
+	ErrNotBuilt               = errors.New("the live read model was built without this view")
 )

@@ -5,90 +5,58 @@ import (
 	"time"
 )
 
-// The reading side: how events come back from the broker, and the views that are made of them. Its values stand in
-// views.go.
+// The reading side: how events come back from the broker, and the read model that is made of them. What a read model
+// stores for clients, rows, stands in rows.go.
 
-// Views is its driving port: what a client can ask the views for. An answer says how fresh it is. A question may name an
-// event that the answer has to know of: then it waits for it, a short time, and otherwise answers with what there is.
-// Errors: ErrBadCursor, ErrUnavailable.
+// Views is its driving port: what a client can ask the read model. An answer says how fresh it is. A question may name an
+// event that the answer has to include, the required version of an order: then it waits for it, a short time, and
+// otherwise answers with what there is. A required version of 0 waits for nothing.
+// Errors: ErrBadCursor, ErrNotBuilt, ErrUnavailable.
 type Views interface {
-	Summaries(ctx context.Context, q SummaryQuery, known EventRef) (SummaryPage, error)
-	Activity(ctx context.Context, buyer string, known EventRef) (Activity, Freshness, error)
-	Timeline(ctx context.Context, orderID string, page Page, known EventRef) (TimelinePage, error)
+	// Row returns the row of a view under a key. A key without a row is no error: the row is then empty but for its key.
+	Row(ctx context.Context, view, key string, required EventRef) (Row, Freshness, error)
+	// List returns a page of a view's rows.
+	List(ctx context.Context, q Query, required EventRef) (RowPage, Freshness, error)
 }
 
-// Subscriber reads the topic.
+// Subscriber reads what the broker delivers.
 type Subscriber interface {
-	// Subscribe makes the caller a member of a group, which shares the topic's partitions out among its members, and
-	// hands the member's share to handle, until ctx ends, something breaks or handle returns an error, which it then
-	// returns. With the group "" the share is the whole topic, and nobody else's gets smaller.
+	// Subscribe makes the caller a member of a group, whose members share the broker's shards, and hands the member's
+	// share to handle, until ctx ends, something breaks or handle returns an error, which it then returns.
 	//
-	// Calls of handle come one at a time, a batch each, of at most MaxBatch messages; a partition's messages come in
-	// their order, and an order's messages are all in one partition. Reading begins where the member's resume says for a
-	// partition that it is given, or, when that does not know, where the group came to, or at the first message.
-	// A batch that handle returned nil for moves the group's position; any other is delivered again, to this member or
-	// another. So messages may be repeated, and are never left out.
+	// Calls of handle come one at a time, a batch each, of at most MaxBatch messages. A shard's messages come in their
+	// order, and an order's messages are all in one shard. When a shard is assigned, reading begins where the member's
+	// resume says; if resume leaves the shard out, where the group came to, or else at the first message.
+	// A batch that handle returned nil for moves the group; any other is delivered again, to this member or another. So
+	// messages may be repeated, and are never left out.
 	Subscribe(ctx context.Context, group string, resume Resume, handle func(ctx context.Context, b Batch) error) error
-	// Ends are the offsets behind the newest message, by partition: what there is to read at the moment.
-	Ends(ctx context.Context) (map[int]int64, error)
 }
 
-// Resume answers with the offsets to go on from, by partition; those that it does not know are left out.
-type Resume func(ctx context.Context, partitions []int) (map[int]int64, error)
-
-// Inbox keeps what a view's consumer has received beside what it made of it. One Commit is one transaction over both, so
-// that a message takes effect once, however often it is delivered. Everything is kept apart by view and generation.
-type Inbox interface {
-	// Positions are the offsets to go on from, by partition.
-	Positions(ctx context.Context, v Generation) (map[int]int64, error)
-	// Load reads the marks of these orders, and their summaries when the view is OrderSummary. An order that nothing was
-	// received of is in neither.
-	Load(ctx context.Context, v Generation, orderIDs []string) (map[string]Mark, map[string]Summary, error)
-	// Received tells which of these messages are in the inbox, by message id. One is forgotten InboxKept after the Commit
-	// that received it; the mark of its order is not.
-	Received(ctx context.Context, v Generation, messageIDs []string) (map[string]bool, error)
-	// Held are an order's messages that are kept back, in version order; none is no error.
-	Held(ctx context.Context, v Generation, orderID string) ([]Message, error)
-	// Parked lists the orders that have messages kept back, by order id.
-	Parked(ctx context.Context, v Generation) ([]ParkedOrder, error)
-	// Commit makes all of a change true, or nothing of it. Errors: ErrConflict when a mark or a position is not, or no longer,
-	// what the change began with, a received message is in the inbox already, or the generation is neither the live one nor
-	// the shadow (any more): load again; ErrUnavailable when the outcome is not known or the store is down.
-	Commit(ctx context.Context, v Generation, c Change) error
+// Replayable is a Subscriber whose broker keeps messages and can deliver them again. A broker that forgets what was
+// acknowledged is not.
+type Replayable interface {
+	// Replay hands the whole topic to handle, all shards, outside of any group. It reads and ends as Subscribe does.
+	Replay(ctx context.Context, resume Resume, handle func(ctx context.Context, b Batch) error) error
+	// Ahead estimates, for every shard of the topic, how many messages come after these places at the moment. A shard
+	// without a place counts from its first message. A topic that does not exist yet has no shards.
+	Ahead(ctx context.Context, from []Place) (map[string]int64, error)
 }
 
-// OrderViews are the views as they are read, always of the live generation.
-type OrderViews interface {
-	// Summaries lists a buyer's orders. Errors: ErrBadCursor, ErrUnavailable.
-	Summaries(ctx context.Context, q SummaryQuery) (list []Summary, next string, err error)
-	// Activity of a buyer that nothing is known of is all zero.
-	Activity(ctx context.Context, buyer string) (Activity, error)
-	// Timeline lists what happened to an order, oldest first; an unknown order has nothing. Errors: ErrBadCursor,
-	// ErrUnavailable.
-	Timeline(ctx context.Context, orderID string, page Page) (list []TimelineEntry, next string, err error)
-	// Freshness says how far a view is, and with an order, "" for none.
-	Freshness(ctx context.Context, view View, orderID string) (Freshness, error)
-}
+// Resume answers with the places to go on from. A shard that it leaves out is unknown to it; one with an empty Next begins
+// at the first message.
+type Resume func(ctx context.Context, shards []string) ([]Place, error)
 
-// Generations let a view be built anew beside the one that is read.
-type Generations interface {
-	// Live is the generation that is read and that consumers feed: 1 for a view that was never replaced.
-	Live(ctx context.Context, view View) (Generation, error)
-	// Shadow is the one under construction: the one that was begun already, or a new, empty one, under a number that the
-	// view never had.
-	Shadow(ctx context.Context, view View) (Generation, error)
-	// Swap makes the shadow the live one, for all readers at once, and deletes what was live before. Error: ErrConflict
-	// when it is not the shadow (any more).
-	Swap(ctx context.Context, shadow Generation) error
-	// Discard deletes the shadow; none is no error.
-	Discard(ctx context.Context, view View) error
+// Place is a point in one shard of what a broker delivers. Only the broker's adapter can read it; everybody else compares
+// and stores it.
+type Place struct {
+	Shard string // a name of the shard, such as a partition's; "" where the broker has only one
+	Next  string // from where to go on; "" is the beginning
 }
 
 // Delivery is a message as a subscriber gets it.
 type Delivery struct {
 	Message
-	Partition int
-	Next      int64 // the offset to go on from once this message is dealt with
+	Place Place // to go on from once this message is done; Next is "" when the broker cannot say
 }
 
 // MaxBatch is how many messages a Subscriber delivers at once at most.
@@ -97,40 +65,129 @@ const MaxBatch = 1000
 // Batch is what a Subscriber delivers at once.
 type Batch struct {
 	Messages []Delivery
-	// CaughtUp are partitions of the share of which there is nothing more at the moment, besides Messages. While there is
+	// CaughtUp are shards of the share of which there is nothing more at the moment, besides Messages. While there is
 	// nothing at all, a batch without messages says so about once a second, and once at the beginning.
-	CaughtUp []int
+	CaughtUp []string
 }
 
-// Change is what a consumer makes of a batch.
+// ReadModel answers questions, always from the live generation. Errors: ErrNotBuilt when the live generation does not
+// have the view; ErrUnavailable.
+type ReadModel interface {
+	// Row returns the row under a key, and an empty one but for its key when there is none.
+	Row(ctx context.Context, view, key string) (Row, error)
+	// List returns a page of rows. Every row that is there from the first page to the last, and does not move in the
+	// list, is in exactly one page. Errors also: ErrBadCursor; another one when no index of the view serves the query.
+	List(ctx context.Context, q Query) (RowPage, error)
+	// Freshness says how far the read model is, and how far it is with an order, "" for none.
+	Freshness(ctx context.Context, orderID string) (Freshness, error)
+}
+
+// ReadModelStore keeps a read model: for every order its progress, for every view its rows, and the places in the topic
+// that all of it stands for. A read model that is rebuilt is a new generation beside the live one.
+//
+// It is opened with the tables of all views that the program has.
+type ReadModelStore interface {
+	ReadModel
+
+	// Live is the generation that is read and that consumers feed: 1 for a read model that was never rebuilt.
+	Live(ctx context.Context) (Generation, error)
+	// Shadow is the generation under construction: the one that was begun already, or a new, empty one with all tables
+	// of the program, under a number that was never used.
+	Shadow(ctx context.Context) (Generation, error)
+	// Swap makes the shadow the live one, for all readers at once, and deletes what was live before. Error: ErrConflict
+	// when it is not the shadow (any more).
+	Swap(ctx context.Context, shadow Generation) error
+	// Discard deletes the shadow; none is no error.
+	Discard(ctx context.Context) error
+
+	// Places are those of the last Commit, by shard in order.
+	Places(ctx context.Context, g Generation) ([]Place, error)
+	// Load reads the progress of these orders. An order of which nothing was received is not in the result.
+	Load(ctx context.Context, g Generation, orderIDs []string) (map[string]Progress, error)
+	// Buffered are an order's messages that wait, in version order; none is no error.
+	Buffered(ctx context.Context, g Generation, orderID string) ([]Message, error)
+	// Parked lists the orders that have buffered messages, by order id.
+	Parked(ctx context.Context, g Generation) ([]ParkedOrder, error)
+	// Commit makes all of a change true, or nothing of it. Errors: ErrConflict when a progress record or a place is not,
+	// or no longer, what the change began with, an inserted row is there already, or the generation is neither the live
+	// one nor the shadow (any more): load again; ErrUnavailable when the outcome is not known or the store is down.
+	Commit(ctx context.Context, g Generation, c Change) error
+}
+
+// Generation is one copy of the whole read model.
+type Generation struct {
+	Number int
+	Views  []string // the names of the tables that it has, sorted
+}
+
+// Progress is how far the read model is with an order. It is also the inbox: a message is known by its order and version,
+// so the last applied version says which messages are duplicates, however old they are.
+type Progress struct {
+	OrderID  string
+	Version  int    // the last applied version; all before it were applied too
+	Newest   int    // the highest version that was received: applied or buffered
+	Buffered int    // number of messages that wait, for one before them or for an operator
+	Parked   string // why the next version cannot be applied until an operator retries it; "" when nothing is wrong
+	State    []byte // the order after Version, as the engine encodes it: a JSON document
+}
+
+// Change is what a batch of messages makes of the read model.
 type Change struct {
-	Positions []PositionChange
-	Received  []string // message ids, those in Hold included
-	Marks     []MarkChange
-	Hold      []HeldMessage // holding one again changes nothing but its reason
-	Release   []string      // ids of held messages that have taken effect
-
-	Summaries []Summary        // each replaces the one of its order
-	Activity  []ActivityChange // at most one a buyer
-	Timeline  []TimelineEntry
+	Places   []PlaceChange
+	Progress []ProgressChange
+	Buffer   []BufferedMessage
+	Release  []EventRef            // buffered messages that were applied
+	Rows     map[string]RowChanges // by view
 }
 
-// PositionChange moves a partition's position. From is what Positions said, 0 when it said nothing.
-type PositionChange struct {
-	Partition int
-	From, To  int64
-	AsOf      time.Time // the view knows all that was in the partition at this time
+// PlaceChange moves a shard's place. From is what Places said, "" when it said nothing.
+type PlaceChange struct {
+	Shard    string
+	From, To string
+	AsOf     time.Time // the read model includes all that was in the shard at this time
 }
 
-// MarkChange replaces an order's mark. Was is the version of the one that it replaces, 0 for none; WasHeld is its Held.
-type MarkChange struct {
-	Mark
-	Was, WasHeld int
+// ProgressChange replaces an order's progress. WasVersion and WasBuffered are those of the record that it replaces, both
+// 0 for none.
+type ProgressChange struct {
+	Progress
+	WasVersion, WasBuffered int
 }
 
-// HeldMessage is a message that has to wait, for one before it or for an operator. Holding one again changes nothing but
-// the reason.
-type HeldMessage struct {
+// BufferedMessage is a message that has to wait, for one before it or for an operator. Buffering one again changes only the
+// reason.
+type BufferedMessage struct {
 	Message
 	Reason string
+}
+
+// EventRef names an event: version Version of an order. The zero value names none.
+type EventRef struct {
+	OrderID string
+	Version int
+}
+
+// Freshness says how current an answer from the read model is.
+type Freshness struct {
+	// Version is the last applied version of the order that was asked for, 0 when it is unknown or none was asked for.
+	Version int
+	// AsOf is a time up to which everything that was published is included; zero when that cannot be said.
+	AsOf time.Time
+}
+
+// ViewsStatus is what the consumer of a process says of itself to whoever watches it. The totals count since the process
+// began.
+type ViewsStatus struct {
+	Generation     int       // the one that it feeds; 0 before it has begun, and then the next three say nothing
+	AsOf           time.Time // of its last commit; zero before the first
+	ParkedOrders   int       // of the whole read model, those that wait for a missing message included; at most a few seconds old
+	ParkedMessages int
+
+	Applied    int64 // messages that took effect
+	Duplicates int64 // messages that were delivered again and skipped
+	Buffered   int64 // messages that were buffered, for one before them or for an operator
+	Parked     int64 // orders that were parked, as often as they were
+	Foreign    int64 // messages that name no order and version, or another than their id does, and are skipped
+	Conflicts  int64 // tries that another consumer was faster than, each followed by another
+	Failed     int64 // tries that failed otherwise, each followed by another
 }
