@@ -16,9 +16,7 @@ func SubscriberChecks() []red.Check[Feed]          { return export(subscriberChe
 func LeaseChecks() []red.Check[ports.Lease]        { return export(leaseChecks) }
 func PublisherChecks() []red.Check[Broker]         { return export(publisherChecks) }
 
-func InboxChecks() []red.Check[ReadingSide]       { return export(inboxChecks) }
-func OrderViewsChecks() []red.Check[ReadingSide]  { return export(orderViewsChecks) }
-func GenerationsChecks() []red.Check[ReadingSide] { return export(generationsChecks) }
+func ReadModelStoreChecks() []red.Check[ReadModelStorage] { return export(readModelStoreChecks) }
 
 func export[F any](checks []check[F]) (exported []red.Check[F]) {
 	for _, c := range checks {

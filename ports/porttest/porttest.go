@@ -56,26 +56,20 @@ func Parking(t *testing.T, open func(t testing.TB) ports.Parking) { run(t, parki
 // Lease checks the promises of ports.Lease, on one that had no owner yet.
 func Lease(t *testing.T, open func(t testing.TB) ports.Lease) { run(t, leaseChecks, open) }
 
-// ReadingSide is what the Inbox, OrderViews and Generations suites run against: the three ports over one store, fresh and
-// empty.
-type ReadingSide struct {
-	Inbox       ports.Inbox
-	Views       ports.OrderViews
-	Generations ports.Generations
-	// For the Inbox suite alone: FailCommits makes every Commit fail until heal is called: the writes happen, the commit does
-	// not. Age makes all that the inboxes have received older.
+// ReadModelStorage is what the ReadModelStore suite runs against: a fresh, empty read model.
+type ReadModelStorage struct {
+	Store ports.ReadModelStore
+	// FailCommits makes every Commit fail until heal is called: the writes happen, the commit does not.
 	FailCommits func(t testing.TB) (heal func())
-	Age         func(t testing.TB, by time.Duration)
+	// Again opens a second handle over the same data, as another process has, with these tables. It is nil for a store that
+	// lives in one process.
+	Again func(t testing.TB, tables []ports.Table) ports.ReadModelStore
 }
 
-// Inbox checks the promises of ports.Inbox.
-func Inbox(t *testing.T, open func(t testing.TB) ReadingSide) { run(t, inboxChecks, open) }
-
-// OrderViews checks the promises of ports.OrderViews, with what Inbox.Commit has put there.
-func OrderViews(t *testing.T, open func(t testing.TB) ReadingSide) { run(t, orderViewsChecks, open) }
-
-// Generations checks the promises of ports.Generations, with what Inbox.Commit has put there.
-func Generations(t *testing.T, open func(t testing.TB) ReadingSide) { run(t, generationsChecks, open) }
+// ReadModelStore checks the promises of ports.ReadModelStore. open makes a store that has these tables.
+func ReadModelStore(t *testing.T, open func(t testing.TB, tables []ports.Table) ReadModelStorage) {
+	run(t, readModelStoreChecks, func(t testing.TB) ReadModelStorage { return open(t, readModelTables) })
+}
 
 // Broker is what the Publisher suite runs against: a publisher on an empty topic and a way to read the topic back.
 type Broker struct {

@@ -36,7 +36,7 @@ func Subscriber(t *testing.T, open func(t testing.TB) Feed) {
 var subscriberChecks = []check[Feed]{
 	{"a new group reads from the first message on, and goes on with what comes", readsFromTheFirst},
 	{"a message comes as it was published", deliversWhole},
-	{"an order's messages come in order, from one partition", deliversInOrder},
+	{"an order's messages come in order, from one shard", deliversInOrder},
 	{"batches hold at most MaxBatch messages, and come one at a time", deliversInBatches},
 
 	{"a failed batch ends Subscribe, and is delivered again with all that follows", deliversAgain},
@@ -44,14 +44,12 @@ var subscriberChecks = []check[Feed]{
 	{"groups do not move each other", groupsApart},
 	{"a member begins where its resume says", resumes},
 	{"an error of resume ends Subscribe", resumeFails},
-	{"without a group everything is read, and nobody is moved", withoutGroup},
 
 	{"what a member leaves the others get", memberLeaves},
 	{"what a failed member leaves the others get", memberFails},
 
 	{"an empty topic is caught up with at the beginning, and about once a second", caughtUpAtFirst},
-	{"a partition is caught up with when its last message is delivered, and not before", caughtUpAtLast},
-	{"Ends are behind the newest messages", ends},
+	{"a shard is caught up with when its last message is delivered, and not before", caughtUpAtLast},
 
 	{"the end of its context ends Subscribe, and the handler's context", subscribeEnds},
 }
@@ -203,7 +201,7 @@ func wantDeliveries(t testing.TB, got []ports.Delivery, want ...ports.Message) {
 
 func newGroup() string { return fmt.Sprintf("porttest-%016x", rand.Uint64()) }
 
-func unknown(context.Context, []int) (map[int]int64, error) { return map[int]int64{}, nil }
+func unknown(context.Context, []string) ([]ports.Place, error) { return nil, nil }
 
 // manyOrders are versions from..to of so many orders.
 func manyOrders(orders, from, to int) (all []ports.Message) {
@@ -233,9 +231,6 @@ func deliversWhole(t testing.TB, f Feed) {
 	f.Append(t, plain, rich, large)
 	for _, d := range readAll(t, f, newGroup(), unknown, plain, rich, large) {
 		wantSameMessage(t, d.Message, want[d.ID])
-		if d.Next < 1 {
-			t.Errorf("the offset to go on from after message %s: got %d, want 1 or more", d.ID, d.Next)
-		}
 	}
 }
 
@@ -250,17 +245,13 @@ func deliversInOrder(t testing.TB, f Feed) {
 		}
 	}
 	f.Append(t, all...)
-	l, partition, after := newLedger(t), map[string]int{}, map[int]int64{}
+	l, shard := newLedger(t), map[string]string{}
 	for _, d := range readAll(t, f, newGroup(), unknown, all...) {
 		l.add(d.Message)
-		if before, seen := partition[d.OrderID]; seen && before != d.Partition {
-			t.Fatalf("order %s: messages came from the partitions %d and %d", d.OrderID, before, d.Partition)
+		if before, seen := shard[d.OrderID]; seen && before != d.Place.Shard {
+			t.Fatalf("order %s: messages came from the shards %q and %q", d.OrderID, before, d.Place.Shard)
 		}
-		partition[d.OrderID] = d.Partition
-		if d.Next <= after[d.Partition] {
-			t.Fatalf("message %s: the offset to go on from is %d, not larger than %d before it", d.ID, d.Next, after[d.Partition])
-		}
-		after[d.Partition] = d.Next
+		shard[d.OrderID] = d.Place.Shard
 	}
 	l.wantAll(want)
 }
@@ -348,50 +339,32 @@ func resumes(t testing.TB, f Feed) {
 	if len(read) != len(all) {
 		t.Fatalf("delivered %d messages, want %d", len(read), len(all))
 	}
-	asked := map[int]bool{}
+	asked := map[string]bool{}
 	behind := func(d ports.Delivery) ports.Resume {
-		return func(_ context.Context, partitions []int) (map[int]int64, error) {
-			for _, p := range partitions {
-				asked[p] = true
+		return func(_ context.Context, shards []string) ([]ports.Place, error) {
+			for _, s := range shards {
+				asked[s] = true
 			}
-			return map[int]int64{d.Partition: d.Next}, nil
+			return []ports.Place{d.Place}, nil
 		}
 	}
 	// Before the group's position, and with nothing handled there.
 	wantDeliveries(t, readAll(t, f, group, behind(read[1]), all[2:]...), all[2:]...)
 	wantDeliveries(t, readAll(t, f, newGroup(), behind(read[3]), all[4:]...), all[4:]...)
-	wantDeliveries(t, readAll(t, f, "", behind(read[4]), all[5:]...), all[5:]...)
-	if partition := read[0].Partition; !asked[partition] {
-		t.Errorf("resume was asked for partitions %v, want %d among them", slices.Collect(maps.Keys(asked)), partition)
+	if shard := read[0].Place.Shard; !asked[shard] {
+		t.Errorf("resume was asked for the shards %q, want %q among them", slices.Collect(maps.Keys(asked)), shard)
 	}
 }
 
 func resumeFails(t testing.TB, f Feed) {
 	failure := errors.New("the view cannot be read")
-	for _, group := range []string{newGroup(), ""} {
-		m := join(t, f, group, func(context.Context, []int) (map[int]int64, error) { return nil, failure }, nil)
-		select {
-		case <-m.ended:
-			wantError(t, "Subscribe whose resume fails", m.err, failure)
-		case <-time.After(arrival):
-			t.Fatalf("Subscribe whose resume fails still runs after %v", arrival)
-		}
+	m := join(t, f, newGroup(), func(context.Context, []string) ([]ports.Place, error) { return nil, failure }, nil)
+	select {
+	case <-m.ended:
+		wantError(t, "Subscribe whose resume fails", m.err, failure)
+	case <-time.After(arrival):
+		t.Fatalf("Subscribe whose resume fails still runs after %v", arrival)
 	}
-}
-
-func withoutGroup(t testing.TB, f Feed) {
-	group, first, second := newGroup(), manyOrders(10, 1, 1), manyOrders(10, 2, 2)
-	all := append(slices.Clone(first), second...)
-	f.Append(t, first...)
-	wantDeliveries(t, readAll(t, f, group, unknown, first...), first...)
-	f.Append(t, second...)
-	one, other := make(chan handed), make(chan handed)
-	join(t, f, "", unknown, one)
-	join(t, f, "", unknown, other)
-	wantDeliveries(t, take(t, one, all...), all...)
-	wantDeliveries(t, take(t, other, all...), all...)
-	wantDeliveries(t, readAll(t, f, "", unknown, all...), all...) // and again: what it read is kept nowhere
-	wantDeliveries(t, readAll(t, f, group, unknown, second...), second...)
 }
 
 func memberLeaves(t testing.TB, f Feed) {
@@ -432,11 +405,11 @@ func caughtUpAtFirst(t testing.TB, f Feed) {
 	for n := range 3 {
 		h := next(t, batches)
 		if len(h.Messages) > 0 || len(h.CaughtUp) == 0 {
-			t.Fatalf("an empty topic: got a batch of %d messages, caught up with the partitions %v; want none, and some",
+			t.Fatalf("an empty topic: got a batch of %d messages, caught up with the shards %q; want none, and some",
 				len(h.Messages), h.CaughtUp)
 		}
 		if unique := slices.Compact(slices.Sorted(slices.Values(h.CaughtUp))); len(unique) != len(h.CaughtUp) {
-			t.Errorf("batch %d says twice that a partition is caught up with: %v", n+1, h.CaughtUp)
+			t.Errorf("batch %d says twice that a shard is caught up with: %q", n+1, h.CaughtUp)
 		}
 		h.reply(t, nil)
 	}
@@ -453,49 +426,23 @@ func caughtUpAtLast(t testing.TB, f Feed) {
 	f.Append(t, all...)
 	batches := make(chan handed)
 	join(t, f, newGroup(), unknown, batches)
-	delivered, partition := 0, -1
+	delivered, shard := 0, "none"
 	for limit := time.Now().Add(arrival); time.Now().Before(limit); {
 		h := next(t, batches)
 		for _, d := range h.Messages {
-			partition = d.Partition
+			shard = d.Place.Shard
 		}
 		delivered += len(h.Messages)
-		says := slices.Contains(h.CaughtUp, partition)
+		says := slices.Contains(h.CaughtUp, shard)
 		h.reply(t, nil)
 		if says && delivered < len(all) {
-			t.Fatalf("partition %d is said to be caught up with after %d of %d messages", partition, delivered, len(all))
+			t.Fatalf("shard %q is said to be caught up with after %d of %d messages", shard, delivered, len(all))
 		}
 		if says {
 			return
 		}
 	}
-	t.Errorf("%v after %d messages nobody has said that partition %d is caught up with", arrival, delivered, partition)
-}
-
-func ends(t testing.TB, f Feed) {
-	want := map[int]int64{}
-	wantEnds := func() {
-		t.Helper()
-		got, err := f.Subscriber.Ends(bounded(t))
-		if err != nil {
-			t.Fatalf("Ends: %v", err)
-		}
-		maps.DeleteFunc(got, func(_ int, end int64) bool { return end == 0 })
-		if !maps.Equal(got, want) {
-			t.Errorf("Ends, other than 0: got %v, want %v", got, want)
-		}
-	}
-	wantEnds()
-	group := newGroup()
-	for version := 1; version <= 2; version++ {
-		some := manyOrders(10, version, version)
-		f.Append(t, some...)
-		for _, d := range readAll(t, f, group, unknown, some...) {
-			want[d.Partition] = max(want[d.Partition], d.Next)
-		}
-		wantEnds()
-	}
-	wantCancelled(t, "Ends", func(ctx context.Context) error { _, err := f.Subscriber.Ends(ctx); return err })
+	t.Errorf("%v after %d messages nobody has said that shard %q is caught up with", arrival, delivered, shard)
 }
 
 func subscribeEnds(t testing.TB, f Feed) {

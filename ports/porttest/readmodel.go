@@ -1,0 +1,7 @@
+package porttest
+
+import "hexorders/ports"
+
+var readModelStoreChecks = []check[ReadModelStorage]{}
+
+var readModelTables = []ports.Table{}
