@@ -43,7 +43,8 @@ type Replayable interface {
 }
 
 // Resume answers with the places to go on from. A shard that it leaves out is unknown to it; one with an empty Next begins
-// at the first message.
+// at the first message. It may also name shards that it was not asked for. A place that is not one of this broker ends the
+// reading with an error: it was stored while the program used another broker.
 type Resume func(ctx context.Context, shards []string) ([]Place, error)
 
 // Place is a point in one shard of what a broker delivers. Only the broker's adapter can read it; everybody else compares
