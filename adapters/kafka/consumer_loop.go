@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -51,6 +52,8 @@ type consumerLoop struct {
 	connection *connectionLog
 	waitFor    time.Duration // how long the handler may take before its partitions are revoked
 	stalled    time.Duration // stalledAfter, less in tests
+	// done is where to go on without a group: how far consumers before this one have handled each partition.
+	done map[int32]kafka.Offset
 
 	ctx          context.Context // Subscribe's
 	assigned     map[int32]*partitionState
@@ -61,12 +64,14 @@ type consumerLoop struct {
 	lastCallAt   time.Time    // when the last call ended; zero before the first
 	lastCheckAt  time.Time    // when checkEnds last ran
 	paused       bool
+	closing      bool
 	broken       error             // the reason why the loop ends
 	warned       map[string]string // the last error logged with each message
 }
 
 // partitionState is how far the loop has read one partition.
 type partitionState struct {
+	shard   string
 	next    int64 // the offset to read next; -1 when only librdkafka knows it
 	handled int64 // the offset from which a new consumer continues; -1 when it is unknown
 	end     bool  // the partition has no more records
@@ -108,33 +113,47 @@ func (l *consumerLoop) run(ctx context.Context, partitions []int32) error {
 
 // startPartitions adds partitions to the assignment and returns the offset at which each begins.
 func (l *consumerLoop) startPartitions(partitions []int32) []kafka.TopicPartition {
-	var resumeAt map[int]int64
-	// A consumer that is closing reads nothing more, and the store behind resume may be closed already.
-	if l.resume != nil && len(partitions) > 0 && l.ctx.Err() == nil {
-		asked := make([]int, len(partitions))
-		for i, partition := range partitions {
-			asked[i] = int(partition)
-		}
-		var err error
-		if resumeAt, err = l.resume(l.ctx, asked); err != nil && l.broken == nil {
-			l.broken = fmt.Errorf("load the positions in topic %s: %w", l.topic, err)
-		}
+	resumeAt, err := l.resumeAt(partitions)
+	if err != nil && l.broken == nil {
+		l.broken = fmt.Errorf("load the places in topic %s: %w", l.topic, err)
 	}
 	list := make([]kafka.TopicPartition, len(partitions))
 	for i, partition := range partitions {
-		list[i] = kafka.TopicPartition{Topic: &l.topic, Partition: partition}
-		next, ok := resumeAt[int(partition)]
+		offset, known := resumeAt[partition]
 		switch {
-		case ok:
-			list[i].Offset = kafka.Offset(next)
+		case known:
 		case l.group == "":
-			list[i].Offset, next = kafka.OffsetBeginning, -1
+			offset = kafka.OffsetBeginning
 		default:
-			list[i].Offset, next = kafka.OffsetStored, -1
+			offset = kafka.OffsetStored
 		}
-		l.assigned[partition] = &partitionState{next: next, handled: next}
+		list[i] = kafka.TopicPartition{Topic: &l.topic, Partition: partition, Offset: offset}
+		next := max(int64(offset), -1) // the offsets that only librdkafka knows are negative
+		l.assigned[partition] = &partitionState{shard: shardOf(partition), next: next, handled: next}
 	}
 	return list
+}
+
+// resumeAt returns the offsets to begin at, of the partitions for which that is known.
+func (l *consumerLoop) resumeAt(partitions []int32) (map[int32]kafka.Offset, error) {
+	// A consumer that is closing reads nothing more, and the store behind resume may be closed already.
+	if l.resume == nil || len(partitions) == 0 || l.closing || l.ctx.Err() != nil {
+		return l.done, nil
+	}
+	shards := make([]string, len(partitions))
+	for i, partition := range partitions {
+		shards[i] = shardOf(partition)
+	}
+	places, err := l.resume(l.ctx, shards)
+	if err != nil {
+		return nil, err
+	}
+	offsets, err := offsetsIn(places)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(offsets, l.done)
+	return offsets, nil
 }
 
 // gather polls until there is a batch to deliver: up to a full batch of messages, or none once the consumer is idle or
@@ -230,7 +249,7 @@ func (l *consumerLoop) collect(record *kafka.Message) {
 	}
 	l.bytes += len(message.Payload)
 	l.gathered = append(l.gathered, ports.Delivery{
-		Message: message, Partition: int(record.TopicPartition.Partition), Next: at.next,
+		Message: message, Place: placeAt(at.shard, at.next),
 	})
 }
 
@@ -338,12 +357,12 @@ func (l *consumerLoop) rebalance(_ *kafka.Consumer, event kafka.Event) error {
 		l.logPartitions("partitions were assigned to this consumer", e.Partitions)
 	case kafka.RevokedPartitions:
 		l.awaitHandler()
+		revoked := make(map[string]bool)
 		for _, partition := range partitionNumbers(e.Partitions) {
 			delete(l.assigned, partition)
+			revoked[shardOf(partition)] = true
 		}
-		l.gathered = slices.DeleteFunc(l.gathered, func(d ports.Delivery) bool {
-			return l.assigned[int32(d.Partition)] == nil
-		})
+		l.gathered = slices.DeleteFunc(l.gathered, func(d ports.Delivery) bool { return revoked[d.Place.Shard] })
 		if err := l.consumer.IncrementalUnassign(e.Partitions); err != nil && l.broken == nil {
 			l.broken = l.replaceBecause(err)
 		}
@@ -391,10 +410,10 @@ func (l *consumerLoop) checkEnds() {
 	for partition := range l.assigned {
 		partitions = append(partitions, partition)
 	}
-	var ends map[int]int64
+	var ends map[int32]int64
 	var err error
 	if len(partitions) > 0 {
-		ends, err = l.admin.ends(l.ctx, partitions)
+		ends, err = l.admin.offsets(l.ctx, partitions, kafka.LatestOffsetSpec)
 	} else {
 		_, err = l.admin.describe(l.ctx) // librdkafka does not always report a deleted topic
 	}
@@ -403,7 +422,7 @@ func (l *consumerLoop) checkEnds() {
 		return
 	}
 	for partition, at := range l.assigned {
-		end, found := ends[int(partition)]
+		end, found := ends[partition]
 		known := err == nil && found && at.next >= 0
 		at.end = known && at.next >= end
 		switch {
@@ -430,14 +449,24 @@ func (l *consumerLoop) atEnd() bool {
 	return true
 }
 
-func (l *consumerLoop) caughtUp() (partitions []int) {
-	for partition, at := range l.assigned {
+func (l *consumerLoop) caughtUp() (shards []string) {
+	for _, at := range l.assigned {
 		if at.end {
-			partitions = append(partitions, int(partition))
+			shards = append(shards, at.shard)
 		}
 	}
-	slices.Sort(partitions)
-	return partitions
+	return shards
+}
+
+// handled returns the offset up to which each partition was handled.
+func (l *consumerLoop) handled() map[int32]kafka.Offset {
+	offsets := make(map[int32]kafka.Offset, len(l.assigned))
+	for partition, at := range l.assigned {
+		if at.handled >= 0 {
+			offsets[partition] = kafka.Offset(at.handled)
+		}
+	}
+	return offsets
 }
 
 // nextOffsets returns the offset up to which each partition was gathered.

@@ -39,8 +39,16 @@ func (*Subscriber) Subscribe(context.Context, string, ports.Resume, func(context
 	return errNoCgo
 }
 
-// Ends says that this program cannot talk to Kafka.
-func (*Subscriber) Ends(context.Context) (map[int]int64, error) { return nil, errNoCgo }
+// Replay returns an error: this program cannot use Kafka.
+func (*Subscriber) Replay(context.Context, ports.Resume, func(context.Context, ports.Batch) error) error {
+	return errNoCgo
+}
+
+// Ahead returns an error: this program cannot use Kafka.
+func (*Subscriber) Ahead(context.Context, []ports.Place) (map[string]int64, error) { return nil, errNoCgo }
+
+// Newest returns an error: this program cannot use Kafka.
+func (*Subscriber) Newest(context.Context) ([]ports.Place, error) { return nil, errNoCgo }
 
 // Stalls is 0.
 func (*Subscriber) Stalls() int64 { return 0 }

@@ -9,7 +9,11 @@ import (
 	"hexorders/ports"
 )
 
-var _ ports.Publisher = (*Publisher)(nil)
+var (
+	_ ports.Publisher  = (*Publisher)(nil)
+	_ ports.Subscriber = (*Subscriber)(nil)
+	_ ports.Replayable = (*Subscriber)(nil)
+)
 
 func TestWithoutCgo(t *testing.T) {
 	p, err := NewPublisher(Options{})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,11 +18,11 @@ import (
 	"hexorders/ports"
 )
 
-// Subscriber implements ports.Subscriber: each Subscribe has its own consumer. It starts without a broker: while Kafka
-// is down, or the topic does not exist yet, it waits. When librdkafka's consumer breaks permanently it makes a new
-// one.
+// Subscriber implements ports.Subscriber and ports.Replayable: each Subscribe and Replay has its own consumer. It starts
+// without a broker: while Kafka is down, or the topic does not exist yet, it waits. When librdkafka's consumer breaks
+// permanently it makes a new one.
 //
-// A record that is not an order event is skipped and logged.
+// A shard is a partition. A record that is not an order event is skipped and logged.
 type Subscriber struct {
 	options Options
 	log     *slog.Logger
@@ -32,15 +33,21 @@ type Subscriber struct {
 	stalls  atomic.Int64
 }
 
-// closeTimeout is how long Subscribe waits, once its context has ended, for its consumer to leave the group. While
-// Kafka is down and the session has expired, leaving can take minutes. Nothing is lost without it: the next consumer
-// asks resume, or gets some messages again.
+// closeTimeout is how long Subscribe waits for its consumer to leave the group, at its end and before it makes a new
+// consumer. While Kafka is down and the session has expired, leaving can take minutes. Nothing is lost without it: the
+// next consumer asks resume, or gets some messages again.
 const closeTimeout = 1500 * time.Millisecond
 
-var _ ports.Subscriber = (*Subscriber)(nil)
+var (
+	_ ports.Subscriber = (*Subscriber)(nil)
+	_ ports.Replayable = (*Subscriber)(nil)
+)
 
-// errReplace marks an error after which a new consumer may succeed.
-var errReplace = errors.New("the consumer cannot continue")
+var (
+	// errReplace marks an error after which a new consumer may succeed.
+	errReplace = errors.New("the consumer cannot continue")
+	errNoGroup = errors.New("a subscription needs a group; Replay reads without one")
+)
 
 // NewSubscriber makes a subscriber. An error means that the options are invalid.
 func NewSubscriber(options Options) (*Subscriber, error) {
@@ -51,7 +58,7 @@ func NewSubscriber(options Options) (*Subscriber, error) {
 	return &Subscriber{options: options, log: options.Logger, maxPoll: time.Minute}, nil
 }
 
-// Subscribe implements ports.Subscriber. A nil resume means that no position is stored.
+// Subscribe implements ports.Subscriber. A nil resume means that no place is stored.
 //
 // A handler may take any time: meanwhile the consumer fetches nothing and stays in its group. Only when its partitions
 // are assigned to another consumer must it finish within 45 seconds. After that its context ends, its result does not
@@ -60,19 +67,25 @@ func NewSubscriber(options Options) (*Subscriber, error) {
 // It returns within two seconds after ctx and the handler have ended, even while Kafka is down.
 func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.Resume,
 	handle func(context.Context, ports.Batch) error) error {
-	read := map[int]int64{} // without a group only this map knows how far reading has come
 	if group == "" {
-		first := resume
-		resume = func(ctx context.Context, partitions []int) (map[int]int64, error) {
-			if len(read) > 0 || first == nil {
-				return read, nil
-			}
-			return first(ctx, partitions)
-		}
+		return errNoGroup
 	}
+	return s.read(ctx, group, resume, handle)
+}
+
+// Replay implements ports.Replayable. A nil resume means that no place is stored. It ends as Subscribe does.
+func (s *Subscriber) Replay(ctx context.Context, resume ports.Resume, handle func(context.Context, ports.Batch) error) error {
+	return s.read(ctx, "", resume, handle)
+}
+
+// read runs one consumer after the other. Without a group each reads all partitions, and only done knows how far the
+// ones before it have come.
+func (s *Subscriber) read(ctx context.Context, group string, resume ports.Resume,
+	handle func(context.Context, ports.Batch) error) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 50 * time.Millisecond
 	pause.MaxInterval = 2 * time.Second
+	done := map[int32]kafka.Offset{}
 	for {
 		l := &consumerLoop{
 			topic: s.options.Topic, group: group, resume: resume, log: s.log, waitFor: s.maxPoll * 3 / 4, stalled: stalledAfter,
@@ -83,20 +96,19 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 				}
 				return err
 			},
+			done:       done,
 			connection: &connectionLog{log: s.log, brokers: s.options.Brokers},
 			assigned:   make(map[int32]*partitionState),
 		}
-		err := s.runConsumer(ctx, l)
+		handled, err := s.runConsumer(ctx, l)
 		if !errors.Is(err, errReplace) {
 			return err
 		}
-		if ctx.Err() != nil { // the closing consumer may still change the assignment
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		for partition, at := range l.assigned {
-			if group == "" && at.handled >= 0 {
-				read[int(partition)] = at.handled
-			}
+		if group == "" {
+			maps.Copy(done, handled)
 		}
 		if errors.Is(err, errStalled) {
 			s.stalls.Add(1)
@@ -113,56 +125,54 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 // Stalls is how many consumers were replaced because they got no more records of a partition that had some.
 func (s *Subscriber) Stalls() int64 { return s.stalls.Load() }
 
-// runConsumer runs one consumer until it ends or has to be replaced.
-func (s *Subscriber) runConsumer(ctx context.Context, l *consumerLoop) error {
+// runConsumer runs one consumer until it ends or has to be replaced, and returns how far it has handled each partition.
+func (s *Subscriber) runConsumer(ctx context.Context, l *consumerLoop) (handled map[int32]kafka.Offset, err error) {
 	logs := make(chan kafka.LogEvent, 100)
 	config := s.config(l.group, logs)
 	consumer, err := kafka.NewConsumer(&config)
 	if err != nil {
-		return fmt.Errorf("read topic %s: %w", s.options.Topic, err)
+		return nil, fmt.Errorf("read topic %s: %w", s.options.Topic, err)
 	}
 	var logging sync.WaitGroup
 	logging.Go(func() { readLogs(logs, s.log, l.connection) })
 	defer func() {
-		closed := make(chan struct{})
-		s.closing.Go(func() {
-			defer close(closed)
-			// Close leaves the group and commits the stored offsets.
-			if err := consumer.Close(); err != nil {
-				s.log.Warn("the Kafka consumer did not close cleanly", "topic", s.options.Topic, "group", l.group, "err", err)
-			}
+		handled = l.handled() // the closing consumer changes the assignment
+		l.closing = true
+		s.close(consumer, l.group, func() {
 			close(logs)
 			logging.Wait()
 		})
-		s.awaitClose(ctx, closed, l.group)
 	}()
 	client, err := kafka.NewAdminClientFromConsumer(consumer)
 	if err != nil {
-		return fmt.Errorf("read topic %s: %w", s.options.Topic, err)
+		return nil, fmt.Errorf("read topic %s: %w", s.options.Topic, err)
 	}
 	defer client.Close()
 	l.consumer, l.admin = consumer, &topicAdmin{client: client, options: s.options, log: s.log}
 
 	partitions, err := s.awaitTopic(ctx, l.admin, l.connection)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return l.run(ctx, partitions)
+	return nil, l.run(ctx, partitions)
 }
 
-// awaitClose waits for the consumer to leave its group, for at most closeTimeout after ctx ends. After that Close goes
-// on in the background, and the process may exit before it is done.
-func (s *Subscriber) awaitClose(ctx context.Context, closed <-chan struct{}, group string) {
-	select {
-	case <-closed:
-		return
-	case <-ctx.Done():
-	}
+// close leaves the group and commits the stored offsets. After closeTimeout it goes on in the background, and the process
+// may exit before it is done.
+func (s *Subscriber) close(consumer *kafka.Consumer, group string, after func()) {
+	closed := make(chan struct{})
+	s.closing.Go(func() {
+		defer close(closed)
+		if err := consumer.Close(); err != nil {
+			s.log.Warn("the Kafka consumer did not close cleanly", "topic", s.options.Topic, "group", group, "err", err)
+		}
+		after()
+	})
 	select {
 	case <-closed:
 	case <-time.After(closeTimeout):
-		s.log.Info("the Kafka consumer is slow to leave its group; shutdown does not wait for it",
-			"topic", s.options.Topic, "group", group, "after", closeTimeout)
+		s.log.Info("the Kafka consumer is slow to leave its group; nothing waits for it", "topic", s.options.Topic, "group", group,
+			"after", closeTimeout)
 	}
 }
 
@@ -202,28 +212,70 @@ func partitionsOf(topic kafka.TopicDescription) (partitions []int32, err error) 
 	return partitions, nil
 }
 
-// Ends implements ports.Subscriber. A topic that does not exist yet has none.
-func (s *Subscriber) Ends(ctx context.Context) (map[int]int64, error) {
+// Ahead implements ports.Replayable. It counts offsets, and not every offset has a record that is an order event. A place
+// before the oldest record, or behind the newest, stands for the oldest: there a consumer would begin.
+func (s *Subscriber) Ahead(ctx context.Context, from []ports.Place) (map[string]int64, error) {
+	places, err := offsetsIn(from)
+	if err != nil {
+		return nil, err
+	}
+	ahead := make(map[string]int64)
+	return ahead, s.ask(ctx, func(admin *topicAdmin, partitions []int32) error {
+		oldest, err := admin.offsets(ctx, partitions, kafka.EarliestOffsetSpec)
+		if err != nil {
+			return err
+		}
+		ends, err := admin.offsets(ctx, partitions, kafka.LatestOffsetSpec)
+		if err != nil {
+			return err
+		}
+		for partition, end := range ends {
+			first, next := oldest[partition], int64(places[partition])
+			if next < first || next > end {
+				next = first
+			}
+			ahead[shardOf(partition)] = end - next
+		}
+		return nil
+	})
+}
+
+// Newest returns the places after the newest messages, for a replay of what comes.
+func (s *Subscriber) Newest(ctx context.Context) ([]ports.Place, error) {
+	var places []ports.Place
+	err := s.ask(ctx, func(admin *topicAdmin, partitions []int32) error {
+		ends, err := admin.offsets(ctx, partitions, kafka.LatestOffsetSpec)
+		for partition, end := range ends {
+			places = append(places, placeAt(shardOf(partition), end))
+		}
+		return err
+	})
+	return places, err
+}
+
+// ask calls question with the partitions of the topic, unless it does not exist yet.
+func (s *Subscriber) ask(ctx context.Context, question func(*topicAdmin, []int32) error) error {
 	admin, err := newAdmin(s.options)
 	if err != nil {
-		return nil, fmt.Errorf("the ends of topic %s: %w", s.options.Topic, err)
+		return fmt.Errorf("topic %s: %w", s.options.Topic, err)
 	}
 	defer admin.client.Close()
 	// For a moment after a topic is created some partitions have no leader.
-	return backoff.Retry(ctx, func() (map[int]int64, error) {
+	_, err = backoff.Retry(ctx, func() (struct{}, error) {
 		topic, err := admin.describe(ctx)
 		if errors.Is(err, ErrNoTopic) {
-			return map[int]int64{}, nil
+			return struct{}{}, nil
 		}
 		if err != nil {
-			return nil, err
+			return struct{}{}, err
 		}
 		partitions, err := partitionsOf(topic)
 		if err != nil {
-			return nil, err
+			return struct{}{}, err
 		}
-		return admin.ends(ctx, partitions)
+		return struct{}{}, question(admin, partitions)
 	}, backoff.WithMaxElapsedTime(2*requestTimeout))
+	return err
 }
 
 func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.ConfigMap {

@@ -93,32 +93,33 @@ func (a *topicAdmin) describe(ctx context.Context) (kafka.TopicDescription, erro
 	}
 }
 
-// ends returns the offset after the newest record of each partition.
-func (a *topicAdmin) ends(ctx context.Context, partitions []int32) (map[int]int64, error) {
+// offsets returns an offset of each partition: kafka.LatestOffsetSpec asks for the one after the newest record,
+// kafka.EarliestOffsetSpec for that of the oldest.
+func (a *topicAdmin) offsets(ctx context.Context, partitions []int32, which kafka.OffsetSpec) (map[int32]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	topic := a.options.Topic
 	if err := connectAny(ctx, a.options.brokers()); err != nil {
-		return nil, fmt.Errorf("the ends of topic %s: %w", topic, err)
+		return nil, fmt.Errorf("the offsets of topic %s: %w", topic, err)
 	}
 	asked := make(map[kafka.TopicPartition]kafka.OffsetSpec, len(partitions))
 	for _, partition := range partitions {
-		asked[kafka.TopicPartition{Topic: &topic, Partition: partition}] = kafka.LatestOffsetSpec
+		asked[kafka.TopicPartition{Topic: &topic, Partition: partition}] = which
 	}
 	// Like the consumer, this does not see records after an open transaction of another producer.
 	result, err := a.client.ListOffsets(ctx, asked, kafka.SetAdminRequestTimeout(requestTimeout),
 		kafka.SetAdminIsolationLevel(kafka.IsolationLevelReadCommitted))
 	if err != nil {
-		return nil, fmt.Errorf("the ends of topic %s: %w", topic, err)
+		return nil, fmt.Errorf("the offsets of topic %s: %w", topic, err)
 	}
-	ends := make(map[int]int64, len(partitions))
-	for partition, end := range result.ResultInfos {
-		if end.Error.Code() != kafka.ErrNoError {
-			return nil, fmt.Errorf("the end of partition %d of topic %s: %w", partition.Partition, topic, end.Error)
+	offsets := make(map[int32]int64, len(partitions))
+	for partition, found := range result.ResultInfos {
+		if found.Error.Code() != kafka.ErrNoError {
+			return nil, fmt.Errorf("an offset of partition %d of topic %s: %w", partition.Partition, topic, found.Error)
 		}
-		ends[int(partition.Partition)] = int64(end.Offset)
+		offsets[partition.Partition] = int64(found.Offset)
 	}
-	return ends, nil
+	return offsets, nil
 }
 
 func (a *topicAdmin) create(ctx context.Context) error {
