@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"hexorders/core/order"
 	"hexorders/ports"
@@ -19,9 +18,10 @@ func (s *Orders) Events(ctx context.Context, id string, page ports.Page) (ports.
 	if err != nil {
 		return ports.EventPage{}, err
 	}
-	after, err := parseEventCursor(page.Cursor)
-	if err != nil || after > o.Version() {
-		return ports.EventPage{}, fmt.Errorf("events of order %s: %w", id, ports.ErrBadCursor)
+	list := "events of order " + id
+	after, err := lastVersion(list, page.Cursor, o)
+	if err != nil {
+		return ports.EventPage{}, err
 	}
 	limit := page.Size()
 	messages, err := s.history.Messages(ctx, id, after, limit+1) // one more tells whether there is a next page
@@ -31,7 +31,7 @@ func (s *Orders) Events(ctx context.Context, id string, page ports.Page) (ports.
 	result := ports.EventPage{Messages: messages, Version: o.Version(), Complete: true}
 	if len(messages) > limit {
 		result.Messages = messages[:limit]
-		result.Next = strconv.Itoa(messages[limit-1].Version)
+		result.Next = ports.EncodeCursor(list, int64(messages[limit-1].Version))
 	}
 	last := after
 	for _, m := range result.Messages {
@@ -89,14 +89,17 @@ func (s *Orders) At(ctx context.Context, id string, version int) (*order.Order, 
 	return o, nil
 }
 
-// parseEventCursor reads the version of the last event of the page before; 0 for the first page.
-func parseEventCursor(cursor string) (after int, err error) {
+// lastVersion is where the page before ended; 0 for the first page.
+func lastVersion(list, cursor string, o *order.Order) (int, error) {
 	if cursor == "" {
 		return 0, nil
 	}
-	after, err = strconv.Atoi(cursor)
-	if err != nil || after < 1 || strconv.Itoa(after) != cursor {
-		return 0, ports.ErrBadCursor
+	var version int64
+	if err := ports.DecodeCursor(cursor, list, &version); err != nil {
+		return 0, err
 	}
-	return after, nil
+	if version < 1 || version > int64(o.Version()) {
+		return 0, fmt.Errorf("%s after version %d of %d: %w", list, version, o.Version(), ports.ErrBadCursor)
+	}
+	return int(version), nil
 }

@@ -1,6 +1,5 @@
-// Package app holds the use cases: commands and queries on orders (orders.go, history.go), and the reading side, which
-// makes views of the events (Projection, Replay, Views). Package relay sends the events to the broker. app imports ports,
-// never an adapter.
+// Package app holds the use cases: commands and queries on orders (orders.go, history.go). Package relay sends the events
+// to the broker; package readside makes the read model of them. app imports ports, never an adapter.
 package app
 
 import (
