@@ -90,24 +90,28 @@ type ReadModel interface {
 type ReadModelStore interface {
 	ReadModel
 
-	// Live is the generation that is read and that consumers feed: 1 for a read model that was never rebuilt.
+	// Live is the generation that is read and that consumers feed: 1, with all tables of the program that opened the
+	// store first, for a read model that was never rebuilt.
 	Live(ctx context.Context) (Generation, error)
 	// Shadow is the generation under construction: the one that was begun already, or a new, empty one with all tables
-	// of the program, under a number that was never used.
+	// of the program, under a number that was never used. One that was begun with other tables than those of the program
+	// is discarded first.
 	Shadow(ctx context.Context) (Generation, error)
-	// Swap makes the shadow the live one, for all readers at once, and deletes what was live before. Error: ErrConflict
-	// when it is not the shadow (any more).
+	// Swap makes the shadow the live one, for all readers at once, and deletes what was live before. A reader sees one of
+	// the two, never some of each. Error: ErrConflict when it is not the shadow (any more).
 	Swap(ctx context.Context, shadow Generation) error
 	// Discard deletes the shadow; none is no error.
 	Discard(ctx context.Context) error
 
-	// Places are those of the last Commit, by shard in order.
+	// The next four read a generation. One that is neither live nor the shadow (any more) is empty.
+
+	// Places are where each shard's last PlaceChange went to, by shard.
 	Places(ctx context.Context, g Generation) ([]Place, error)
 	// Load reads the progress of these orders. An order of which nothing was received is not in the result.
 	Load(ctx context.Context, g Generation, orderIDs []string) (map[string]Progress, error)
 	// Buffered are an order's messages that wait, in version order; none is no error.
 	Buffered(ctx context.Context, g Generation, orderID string) ([]Message, error)
-	// Parked lists the orders that have buffered messages, by order id.
+	// Parked lists the orders that have buffered messages, by order id. Retry is never set.
 	Parked(ctx context.Context, g Generation) ([]ParkedOrder, error)
 	// Commit makes all of a change true, or nothing of it. Errors: ErrConflict when a progress record or a place is not,
 	// or no longer, what the change began with, an inserted row is there already, or the generation is neither the live
@@ -137,15 +141,15 @@ type Change struct {
 	Places   []PlaceChange
 	Progress []ProgressChange
 	Buffer   []BufferedMessage
-	Release  []EventRef            // buffered messages that were applied
-	Rows     map[string]RowChanges // by view
+	Release  []EventRef            // buffered messages that were applied; one that is not buffered is no error
+	Rows     map[string]RowChanges // by view, of those that the generation has
 }
 
 // PlaceChange moves a shard's place. From is what Places said, "" when it said nothing.
 type PlaceChange struct {
 	Shard    string
 	From, To string
-	AsOf     time.Time // the read model includes all that was in the shard at this time
+	AsOf     time.Time // the read model includes all that was in the shard at this time; zero when that cannot be said
 }
 
 // ProgressChange replaces an order's progress. WasVersion and WasBuffered are those of the record that it replaces, both
@@ -172,7 +176,8 @@ type EventRef struct {
 type Freshness struct {
 	// Version is the last applied version of the order that was asked for, 0 when it is unknown or none was asked for.
 	Version int
-	// AsOf is a time up to which everything that was published is included; zero when that cannot be said.
+	// AsOf is a time up to which everything that was published is included: that of the shard with the oldest one, to the
+	// millisecond. It is zero when that cannot be said, of one shard or because no place was committed.
 	AsOf time.Time
 }
 

@@ -8,25 +8,26 @@ import (
 // Rows are what a read model keeps for clients. A store knows rows and not views: a view is a table of rows, and adding
 // one touches no store.
 
-// Table describes the rows of one view.
+// Table describes the rows of one view. A table whose description or meaning changes gets a new name: the rows under the
+// old one were made for the old description.
 type Table struct {
 	Name     string // "order-summary"
 	Indexes  []Index
-	Counters []string // the numbers that Add changes, such as "paid"
+	Counters []string // the numbers that Add changes, such as "paid"; in a table with indexes Add is for rows that are there
 }
 
 // Index serves lists: all rows that have one value in the field Equal, or, when Equal is "", all rows, sorted by the field
 // Sort and then by key, or, when Sort is "", by key, in either direction. Such a list can be narrowed to one value of the
 // field Filter, which is part of the index; rows with another value are passed over. Every table can be listed by key
-// without an index.
+// without an index. Texts are in the order of their code points, without regard to language.
 type Index struct{ Equal, Sort, Filter string }
 
 // Row is one row of a view.
 type Row struct {
 	Key      string
-	Fields   []Field // a value for each field that the table's indexes name
-	Body     []byte  // a JSON document
-	Counters []Count // those of the table; only in rows that were made by Add
+	Fields   []Field // one for each field that the table's indexes name, in any order
+	Body     []byte  // a JSON document, kept byte for byte
+	Counters []Count // only in rows that are read: those that Add has changed, and maybe others at 0
 }
 
 // Field is a value to list rows by: a string or an int64. A field has the same type in every row of a table. Times are
@@ -65,14 +66,15 @@ func (r Row) Field(name string) any {
 // RowChanges are what a change does to the rows of one view, in this order: Delete, Insert, Put, Add. A key is in at most
 // one of the first three.
 type RowChanges struct {
-	Delete []string
+	Delete []string   // a key without a row is no error
 	Insert []Row      // under keys that have no row
-	Put    []Row      // each replaces the row under its key, or is the first
-	Add    []Addition // at most one a key
+	Put    []Row      // each replaces the row under its key, counters included, or is the first
+	Add    []Addition // at most one a key; it may be a key of an Insert or Put
 }
 
-// Addition changes the counters of the row under a key, and makes the row when there is none: numbers in Add are added,
-// and of a number in Max and the counter the greater one stays. Additions of several consumers at once all count.
+// Addition changes counters of the row under a key, each named once, and makes the row when there is none: numbers in Add
+// are added, and of a number in Max, 0 or more, and the counter the greater one stays. A counter begins at 0. Additions of
+// several consumers at once all count.
 type Addition struct {
 	Key      string
 	Add, Max []Count
@@ -81,8 +83,8 @@ type Addition struct {
 // Query asks for a list of a view's rows.
 type Query struct {
 	View       string
-	Equal      Field  // only rows with this value; the zero Field for all
-	Filter     Field  // of these only rows with this value; the zero Field for all
+	Equal      Field  // only rows that have this field; the zero Field for all
+	Filter     Field  // of these only rows that have this field; the zero Field for all
 	Prefix     string // only keys that begin with it; only in a list by key, without Equal
 	Sort       string // the field to sort by, and then by key; "" sorts by key
 	Descending bool

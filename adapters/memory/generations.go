@@ -3,93 +3,113 @@ package memory
 import (
 	"context"
 	"fmt"
-	"time"
+	"maps"
+	"slices"
+	"sync"
 
 	"hexorders/ports"
 )
 
-// generations are the copies of a view, by number.
-type generations struct {
+// data is what all handles of one read model share: its generations, by number.
+type data struct {
+	mu     sync.Mutex
 	copies map[int]*generation
 	live   int
 	shadow int // 0 when there is none
-	newest int // also once it was discarded: no number is given twice
+	newest int // also once it was discarded: no number is used again
+
+	failCommit error // what every commit fails with; for tests of what a failed commit leaves behind
 }
 
-func (v *Views) Live(ctx context.Context, view ports.View) (ports.Generation, error) {
-	if err := ctx.Err(); err != nil {
-		return ports.Generation{}, fmt.Errorf("live generation of %s: %w", view, err)
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return ports.Generation{View: view, Number: v.of(view).live}, nil
+// NewReadModel makes an empty read model with these tables.
+func NewReadModel(tables []ports.Table) *ReadModel {
+	r := (&ReadModel{data: &data{copies: map[int]*generation{}}}).Again(tables)
+	r.live = r.begin()
+	return r
 }
 
-func (v *Views) Shadow(ctx context.Context, view ports.View) (ports.Generation, error) {
-	if err := ctx.Err(); err != nil {
-		return ports.Generation{}, fmt.Errorf("shadow of %s: %w", view, err)
+// Again is another handle of the same read model: that of a process whose program has these tables.
+func (r *ReadModel) Again(tables []ports.Table) *ReadModel {
+	byName := map[string]ports.Table{}
+	for _, t := range tables {
+		byName[t.Name] = t
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	all := v.of(view)
-	if all.shadow == 0 {
-		all.newest++
-		all.shadow = all.newest
-		all.copies[all.shadow] = newGeneration()
-	}
-	return ports.Generation{View: view, Number: all.shadow}, nil
+	return &ReadModel{tables: byName, data: r.data}
 }
 
-func (v *Views) Swap(ctx context.Context, shadow ports.Generation) error {
+func (r *ReadModel) Live(ctx context.Context) (ports.Generation, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.describe(r.live), ctx.Err()
+}
+
+func (r *ReadModel) Shadow(ctx context.Context) (ports.Generation, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("swap %s in: %w", shadow, err)
+		return ports.Generation{}, fmt.Errorf("shadow generation: %w", err)
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	all := v.of(shadow.View)
-	if all.shadow == 0 || shadow.Number != all.shadow {
-		return fmt.Errorf("swap %s in: %w", shadow, ports.ErrConflict)
+	if r.shadow != 0 && !slices.Equal(r.describe(r.shadow).Views, slices.Sorted(maps.Keys(r.tables))) {
+		r.discard()
 	}
-	delete(all.copies, all.live)
-	all.live, all.shadow = all.shadow, 0
+	if r.shadow == 0 {
+		r.shadow = r.begin()
+	}
+	return r.describe(r.shadow), nil
+}
+
+func (r *ReadModel) Swap(ctx context.Context, shadow ports.Generation) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("swap generation %d in: %w", shadow.Number, err)
+	}
+	if r.shadow == 0 || shadow.Number != r.shadow {
+		return fmt.Errorf("swap generation %d in: %w", shadow.Number, ports.ErrConflict)
+	}
+	delete(r.copies, r.live)
+	r.live, r.shadow = r.shadow, 0
 	return nil
 }
 
-func (v *Views) Discard(ctx context.Context, view ports.View) error {
+func (r *ReadModel) Discard(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("discard the shadow of %s: %w", view, err)
+		return fmt.Errorf("discard the shadow: %w", err)
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	all := v.of(view)
-	delete(all.copies, all.shadow)
-	all.shadow = 0
+	r.discard()
 	return nil
 }
 
-func newGeneration() *generation {
-	return &generation{
-		positions: map[int]ports.PositionChange{}, received: map[string]time.Time{}, marks: map[string]ports.Mark{},
-		held: map[string]heldMessage{}, summaries: map[string]ports.Summary{}, activity: map[string]ports.Activity{},
-		timeline: map[string]map[int]ports.TimelineEntry{},
+// The next four need the lock to be held.
+
+// begin makes an empty generation with all tables of the program.
+func (r *ReadModel) begin() int {
+	r.newest++
+	g := &generation{
+		views: map[string]rows{}, places: map[string]ports.PlaceChange{}, progress: map[string]ports.Progress{},
+		buffered: map[ports.EventRef]bufferedMessage{},
 	}
+	for name := range r.tables {
+		g.views[name] = nil
+	}
+	r.copies[r.newest] = g
+	return r.newest
 }
 
-// The next three need the lock to be held.
-
-// of are the generations of a view, which begin with an empty one.
-func (v *Views) of(view ports.View) *generations {
-	if v.generations[view] == nil {
-		v.generations[view] = &generations{live: 1, newest: 1, copies: map[int]*generation{1: newGeneration()}}
-	}
-	return v.generations[view]
+func (r *ReadModel) discard() {
+	delete(r.copies, r.shadow)
+	r.shadow = 0
 }
 
-func (v *Views) live(view ports.View) *generation { return v.of(view).copies[v.of(view).live] }
+func (r *ReadModel) describe(number int) ports.Generation {
+	return ports.Generation{Number: number, Views: slices.Sorted(maps.Keys(r.copies[number].views))}
+}
 
-// read is nothing at all for a generation that is neither live nor the shadow: it is not there any more, or not yet.
-func (v *Views) read(g ports.Generation) *generation {
-	if c := v.of(g.View).copies[g.Number]; c != nil {
+// read is an empty generation for one that is neither live nor the shadow: it is not there any more, or not yet.
+func (r *ReadModel) read(g ports.Generation) *generation {
+	if c := r.copies[g.Number]; c != nil {
 		return c
 	}
 	return &generation{}
