@@ -45,7 +45,9 @@ func (*Subscriber) Replay(context.Context, ports.Resume, func(context.Context, p
 }
 
 // Ahead returns an error: this program cannot use Kafka.
-func (*Subscriber) Ahead(context.Context, []ports.Place) (map[string]int64, error) { return nil, errNoCgo }
+func (*Subscriber) Ahead(context.Context, []ports.Place) (map[string]int64, error) {
+	return nil, errNoCgo
+}
 
 // Newest returns an error: this program cannot use Kafka.
 func (*Subscriber) Newest(context.Context) ([]ports.Place, error) { return nil, errNoCgo }

@@ -13,6 +13,7 @@ func TrimmerChecks() []red.Check[Storage]          { return export(trimmerChecks
 func ParkingChecks() []red.Check[ports.Parking]    { return export(parkingChecks) }
 func BacklogChecks() []red.Check[Storage]          { return export(backlogChecks) }
 func SubscriberChecks() []red.Check[Feed]          { return export(subscriberChecks) }
+func ReplayableChecks() []red.Check[Feed]          { return export(replayableChecks) }
 func LeaseChecks() []red.Check[ports.Lease]        { return export(leaseChecks) }
 func PublisherChecks() []red.Check[Broker]         { return export(publisherChecks) }
 

@@ -3,6 +3,7 @@ package porttest_test
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -22,11 +23,10 @@ var subscriberFlaws = []flaw[porttest.Feed]{
 		"a new group reads from the first message on, and goes on with what comes",
 		"groups do not move each other"),
 	subscriberFlaw("forgets the trace parent", "a message comes as it was published"),
-	subscriberFlaw("counts offsets from 0", "a message comes as it was published"),
-	subscriberFlaw("turns a batch round", "an order's messages come in order, from one partition"),
-	subscriberFlaw("deals messages out to partitions", "an order's messages come in order, from one partition"),
+	subscriberFlaw("turns a batch round", "an order's messages come in order, from one shard"),
+	subscriberFlaw("deals messages out to shards", "an order's messages come in order, from one shard"),
 	subscriberFlaw("drops every third message",
-		"an order's messages come in order, from one partition",
+		"an order's messages come in order, from one shard",
 		"batches hold at most MaxBatch messages, and come one at a time"),
 	subscriberFlaw("makes batches larger", "batches hold at most MaxBatch messages, and come one at a time"),
 	subscriberFlaw("handles two batches at once", "batches hold at most MaxBatch messages, and come one at a time"),
@@ -38,23 +38,57 @@ var subscriberFlaws = []flaw[porttest.Feed]{
 		"a group goes on where it came to",
 		"groups do not move each other"),
 	subscriberFlaw("keeps one position for all groups", "groups do not move each other"),
-	subscriberFlaw("does not ask resume",
-		"a member begins where its resume says",
-		"an error of resume ends Subscribe"),
-	subscriberFlaw("takes the group's position before resume's", "a member begins where its resume says"),
-	subscriberFlaw("passes over an error of resume", "an error of resume ends Subscribe"),
-	subscriberFlaw("makes a group of those without one", "without a group everything is read, and nobody is moved"),
 	subscriberFlaw("keeps the share of a member that has left", "what a member leaves the others get"),
 	subscriberFlaw("never says that it has caught up",
 		"an empty topic is caught up with at the beginning, and about once a second",
-		"a partition is caught up with when its last message is delivered, and not before"),
+		"a shard is caught up with when its last message is delivered, and not before"),
 	subscriberFlaw("says all the time that it has caught up",
 		"an empty topic is caught up with at the beginning, and about once a second"),
 	subscriberFlaw("says too early that it has caught up",
-		"a partition is caught up with when its last message is delivered, and not before"),
-	subscriberFlaw("says the newest message for the end", "Ends are behind the newest messages"),
+		"a shard is caught up with when its last message is delivered, and not before"),
 	subscriberFlaw("waits on when its context has ended", "the end of its context ends Subscribe, and the handler's context"),
 	subscriberFlaw("gives the handler a context of its own", "the end of its context ends Subscribe, and the handler's context"),
+}
+
+func TestReplayableSuiteGoesRed(t *testing.T) {
+	goesRed(t, porttest.ReplayableChecks(), replayableFlaws, func() porttest.Feed { return openFeed("") })
+}
+
+var replayableFlaws = []flaw[porttest.Feed]{
+	subscriberFlaw("starts a replay at the end",
+		"a replay reads from the first message on, and goes on with what comes"),
+	subscriberFlaw("turns a batch round", "a replay delivers an order's messages in order, from one shard"),
+	subscriberFlaw("deals messages out to shards", "a replay delivers an order's messages in order, from one shard"),
+	subscriberFlaw("makes batches larger", "a replay's batches hold at most MaxBatch messages, and come one at a time"),
+	subscriberFlaw("handles two batches at once", "a replay's batches hold at most MaxBatch messages, and come one at a time"),
+	subscriberFlaw("makes a group of all replays", "a replay moves no group and no other replay"),
+	subscriberFlaw("moves all groups by a replay", "a replay moves no group and no other replay"),
+	subscriberFlaw("goes on after a failed batch", "an error of the handler ends a replay"),
+	subscriberFlaw("does not ask resume",
+		"a member begins where its resume says",
+		"a replay begins where its resume says",
+		"an error of resume ends Subscribe and Replay",
+		"a place of another broker is an error"),
+	subscriberFlaw("takes the group's position before resume's", "a member begins where its resume says"),
+	subscriberFlaw("asks resume for other shards", "resume is asked for the shards that are read"),
+	subscriberFlaw("takes an empty place for none", "an empty place is the first message"),
+	subscriberFlaw("passes over an error of resume", "an error of resume ends Subscribe and Replay"),
+	subscriberFlaw("takes a foreign place for the beginning", "a place of another broker is an error"),
+	subscriberFlaw("takes a foreign place for the beginning when it counts", "a place of another broker is an error"),
+	subscriberFlaw("never says that it has caught up",
+		"a replay is caught up with a shard when its last message is delivered, and not before",
+		"a replay says of every shard that it is caught up with"),
+	subscriberFlaw("says too early that it has caught up",
+		"a replay is caught up with a shard when its last message is delivered, and not before"),
+	subscriberFlaw("has a shard that it never catches up with", "a replay says of every shard that it is caught up with"),
+	subscriberFlaw("counts what is there, not what comes after", "Ahead counts the messages after places"),
+	subscriberFlaw("counts one message too few", "Ahead counts the messages after places"),
+	subscriberFlaw("waits on when its context has ended",
+		"the end of its context ends Replay, its handler's context, and Ahead"),
+	subscriberFlaw("gives the handler a context of its own",
+		"the end of its context ends Replay, its handler's context, and Ahead"),
+	subscriberFlaw("counts on when its context has ended",
+		"the end of its context ends Replay, its handler's context, and Ahead"),
 }
 
 func subscriberFlaw(name string, red ...string) flaw[porttest.Feed] {
@@ -88,6 +122,10 @@ func (s *spoiltTopic) Committed(ctx context.Context, group string) (int64, error
 		return s.End(ctx)
 	case "keeps one position for all groups":
 		group = "all"
+	case "moves all groups by a replay":
+		own, err := s.Topic.Committed(ctx, group)
+		moved, _ := s.Topic.Committed(ctx, "all")
+		return max(own, moved), err
 	}
 	return s.Topic.Committed(ctx, group)
 }
@@ -112,36 +150,64 @@ type subscriber struct {
 	stuck map[string]bool // groups with a member that has left, and keeps its share
 }
 
-func (s *subscriber) Ends(ctx context.Context) (map[int]int64, error) {
-	ends, err := s.sound.Ends(ctx)
-	if s.flaw == "says the newest message for the end" && ends[0] > 0 {
-		ends[0]--
+func (s *subscriber) Ahead(ctx context.Context, from []ports.Place) (map[string]int64, error) {
+	switch s.flaw {
+	case "counts what is there, not what comes after":
+		from = nil
+	case "takes a foreign place for the beginning when it counts":
+		from = withoutForeign(from)
+	case "counts on when its context has ended":
+		ctx = context.WithoutCancel(ctx)
 	}
-	return ends, err
+	ahead, err := s.sound.Ahead(ctx, from)
+	switch {
+	case err != nil:
+	case s.flaw == "counts one message too few":
+		ahead[""]--
+	case s.flaw == "has a shard that it never catches up with":
+		ahead["another"] = 0
+	}
+	return ahead, err
+}
+
+func withoutForeign(places []ports.Place) []ports.Place {
+	return slices.DeleteFunc(slices.Clone(places), func(p ports.Place) bool { return p.Shard != "" })
+}
+
+// spoiltResume is resume as this subscriber asks it.
+func (s *subscriber) spoiltResume(resume ports.Resume) ports.Resume {
+	change := func(change func([]ports.Place) []ports.Place) ports.Resume {
+		return func(ctx context.Context, shards []string) ([]ports.Place, error) {
+			places, err := resume(ctx, shards)
+			return change(places), err
+		}
+	}
+	switch s.flaw {
+	case "does not ask resume":
+		return nil
+	case "passes over an error of resume":
+		return func(ctx context.Context, shards []string) ([]ports.Place, error) {
+			places, _ := resume(ctx, shards)
+			return places, nil
+		}
+	case "asks resume for other shards":
+		return func(ctx context.Context, _ []string) ([]ports.Place, error) { return resume(ctx, []string{"other"}) }
+	case "takes an empty place for none":
+		return change(func(places []ports.Place) []ports.Place {
+			return slices.DeleteFunc(slices.Clone(places), func(p ports.Place) bool { return p.Next == "" })
+		})
+	case "takes a foreign place for the beginning":
+		return change(withoutForeign)
+	}
+	return resume
 }
 
 func (s *subscriber) Subscribe(ctx context.Context, group string, resume ports.Resume,
 	handle func(context.Context, ports.Batch) error) error {
-	asked := resume
 	switch s.flaw {
-	case "waits on when its context has ended":
-		deaf, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
-		defer cancel()
-		ctx = deaf
-	case "makes a group of those without one":
-		if group == "" {
-			group = "none"
-		}
-	case "does not ask resume":
-		resume = nil
 	case "takes the group's position before resume's":
 		if at, _ := s.topic.Committed(ctx, group); at > 0 {
 			resume = nil
-		}
-	case "passes over an error of resume":
-		resume = func(ctx context.Context, partitions []int) (map[int]int64, error) {
-			known, _ := asked(ctx, partitions)
-			return known, nil
 		}
 	case "keeps the share of a member that has left":
 		if s.waits(ctx, group) {
@@ -149,31 +215,57 @@ func (s *subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 		}
 		defer s.sticks(group)
 	}
+	return s.read(ctx, group, handle, func(ctx context.Context, handle func(context.Context, ports.Batch) error) error {
+		return s.sound.Subscribe(ctx, group, s.spoiltResume(resume), handle)
+	})
+}
+
+func (s *subscriber) Replay(ctx context.Context, resume ports.Resume, handle func(context.Context, ports.Batch) error) error {
+	resume = s.spoiltResume(resume)
+	return s.read(ctx, "", handle, func(ctx context.Context, handle func(context.Context, ports.Batch) error) error {
+		switch s.flaw {
+		case "makes a group of all replays":
+			return s.sound.Subscribe(ctx, "replays", resume, handle)
+		case "starts a replay at the end":
+			places, err := s.sound.Newest(ctx)
+			if err != nil {
+				return err
+			}
+			resume = func(context.Context, []string) ([]ports.Place, error) { return places, nil }
+		}
+		return s.sound.Replay(ctx, resume, handle)
+	})
+}
+
+// read spoils what a sound reading delivers.
+func (s *subscriber) read(ctx context.Context, group string, handle func(context.Context, ports.Batch) error,
+	sound func(context.Context, func(context.Context, ports.Batch) error) error) error {
+	if s.flaw == "waits on when its context has ended" {
+		deaf, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
+		defer cancel()
+		ctx = deaf
+	}
 	var second sync.WaitGroup
 	defer second.Wait()
 	var held *ports.Batch
-	return s.sound.Subscribe(ctx, group, resume, func(ctx context.Context, b ports.Batch) error {
+	return sound(ctx, func(ctx context.Context, b ports.Batch) error {
 		var last int64
 		if len(b.Messages) > 0 {
-			last = b.Messages[len(b.Messages)-1].Next
+			last = offset(b.Messages[len(b.Messages)-1])
 		}
 		switch s.flaw {
 		case "forgets the trace parent":
 			for i := range b.Messages {
 				b.Messages[i].TraceParent = ""
 			}
-		case "counts offsets from 0":
-			for i := range b.Messages {
-				b.Messages[i].Next--
-			}
 		case "turns a batch round":
 			slices.Reverse(b.Messages)
-		case "deals messages out to partitions":
+		case "deals messages out to shards":
 			for i := range b.Messages {
-				b.Messages[i].Partition = i % 3
+				b.Messages[i].Place.Shard = strconv.Itoa(i % 3)
 			}
 		case "drops every third message":
-			b.Messages = slices.DeleteFunc(b.Messages, func(d ports.Delivery) bool { return d.Next%3 == 0 })
+			b.Messages = slices.DeleteFunc(b.Messages, func(d ports.Delivery) bool { return offset(d)%3 == 0 })
 		case "makes batches larger":
 			if held == nil && len(b.Messages) == ports.MaxBatch {
 				held = &b
@@ -190,6 +282,10 @@ func (s *subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 		case "moves the group before the handler":
 			if group != "" && last > 0 {
 				_ = s.topic.Commit(ctx, group, last)
+			}
+		case "moves all groups by a replay":
+			if group == "" && last > 0 {
+				_ = s.topic.Commit(ctx, "all", last)
 			}
 		case "goes on after a failed batch":
 			if err := handle(ctx, b); err != nil && ctx.Err() != nil {
@@ -211,7 +307,7 @@ func (s *subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 				}
 			}
 		case "says too early that it has caught up":
-			b.CaughtUp = []int{0}
+			b.CaughtUp = []string{""}
 		case "gives the handler a context of its own":
 			own, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
 			defer cancel()
@@ -219,6 +315,12 @@ func (s *subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 		}
 		return handle(ctx, b)
 	})
+}
+
+// offset is the place of a message in the sound topic.
+func offset(d ports.Delivery) int64 {
+	next, _ := strconv.ParseInt(d.Place.Next, 10, 64)
+	return next
 }
 
 // waits tells whether a group is stuck, once ctx has ended if it is.

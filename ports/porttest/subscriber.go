@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -22,10 +21,16 @@ type Feed struct {
 	Append func(t testing.TB, messages ...ports.Message)
 }
 
-// Subscriber checks the promises of ports.Subscriber. A member that dies without a word is for the adapter's own tests.
+// Subscriber checks the promises of ports.Subscriber that hold for every broker; those about places are in the suite
+// Replayable, because a broker that can go on from a place can deliver again. A member that dies without a word is for the adapter's own tests.
 // The checks run side by side: most of their time goes into waiting for members to find each other.
 func Subscriber(t *testing.T, open func(t testing.TB) Feed) {
-	for _, c := range subscriberChecks {
+	runSideBySide(t, subscriberChecks, open)
+}
+
+func runSideBySide(t *testing.T, checks []check[Feed], open func(t testing.TB) Feed) {
+	t.Helper()
+	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.prove(t, open(t))
@@ -42,8 +47,6 @@ var subscriberChecks = []check[Feed]{
 	{"a failed batch ends Subscribe, and is delivered again with all that follows", deliversAgain},
 	{"a group goes on where it came to", groupGoesOn},
 	{"groups do not move each other", groupsApart},
-	{"a member begins where its resume says", resumes},
-	{"an error of resume ends Subscribe", resumeFails},
 
 	{"what a member leaves the others get", memberLeaves},
 	{"what a failed member leaves the others get", memberFails},
@@ -61,7 +64,19 @@ const (
 	leaving = 20 * time.Second
 )
 
-// member is a running Subscribe. Its batches go to a channel, which members may share, and each waits for its answer.
+// reading is a call of Subscribe or Replay.
+type reading func(ctx context.Context, handle func(context.Context, ports.Batch) error) error
+
+func subscription(f Feed, group string, resume ports.Resume) reading {
+	return func(ctx context.Context, handle func(context.Context, ports.Batch) error) error {
+		return f.Subscriber.Subscribe(ctx, group, resume, handle)
+	}
+}
+
+// newSubscription is by a group of its own, which reads everything.
+func newSubscription(f Feed) reading { return subscription(f, newGroup(), unknown) }
+
+// member is a running Subscribe or Replay. Its batches go to a channel, which members may share, and each waits for its answer.
 type member struct {
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -76,11 +91,15 @@ type handed struct {
 }
 
 func join(t testing.TB, f Feed, group string, resume ports.Resume, batches chan<- handed) *member {
+	return begin(t, subscription(f, group, resume), batches)
+}
+
+func begin(t testing.TB, read reading, batches chan<- handed) *member {
 	ctx, cancel := context.WithCancel(t.Context())
 	m := &member{cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(m.ended)
-		m.err = f.Subscriber.Subscribe(ctx, group, resume, func(ctx context.Context, b ports.Batch) error {
+		m.err = read(ctx, func(ctx context.Context, b ports.Batch) error {
 			answer := make(chan error)
 			select {
 			case batches <- handed{b, m, answer}:
@@ -104,9 +123,9 @@ func (m *member) wantEnd(t testing.TB, want error) {
 	t.Helper()
 	select {
 	case <-m.ended:
-		wantError(t, "Subscribe", m.err, want)
+		wantError(t, "reading", m.err, want)
 	case <-time.After(leaving):
-		t.Fatalf("Subscribe still runs after %v", leaving)
+		t.Fatalf("reading still goes on after %v", leaving)
 	}
 }
 
@@ -116,7 +135,7 @@ func (m *member) leave(t testing.TB) {
 	select {
 	case <-m.ended:
 	case <-time.After(leaving):
-		t.Errorf("Subscribe still runs %v after its context ended", leaving)
+		t.Errorf("reading still goes on %v after its context ended", leaving)
 	}
 }
 
@@ -125,7 +144,7 @@ func (h handed) reply(t testing.TB, err error) {
 	select {
 	case h.answer <- err:
 	case <-h.to.ended:
-		t.Fatalf("Subscribe ended while a batch was being handled: %v", h.to.err)
+		t.Fatalf("reading ended while a batch was being handled: %v", h.to.err)
 	case <-time.After(arrival):
 		t.Fatal("the subscriber does not wait for what a handler returns")
 	}
@@ -178,8 +197,13 @@ func take(t testing.TB, batches <-chan handed, want ...ports.Message) (taken []p
 // readAll is take by a member that joins for it and leaves.
 func readAll(t testing.TB, f Feed, group string, resume ports.Resume, want ...ports.Message) []ports.Delivery {
 	t.Helper()
+	return takeAll(t, subscription(f, group, resume), want...)
+}
+
+func takeAll(t testing.TB, read reading, want ...ports.Message) []ports.Delivery {
+	t.Helper()
 	batches := make(chan handed)
-	m := join(t, f, group, resume, batches)
+	m := begin(t, read, batches)
 	defer m.leave(t)
 	return take(t, batches, want...)
 }
@@ -234,7 +258,10 @@ func deliversWhole(t testing.TB, f Feed) {
 	}
 }
 
-func deliversInOrder(t testing.TB, f Feed) {
+func deliversInOrder(t testing.TB, f Feed) { inOrder(t, f, newSubscription(f)) }
+
+func inOrder(t testing.TB, f Feed, read reading) {
+	t.Helper()
 	const orders, versions = 20, 30
 	var all []ports.Message
 	want := map[string]int{}
@@ -246,7 +273,7 @@ func deliversInOrder(t testing.TB, f Feed) {
 	}
 	f.Append(t, all...)
 	l, shard := newLedger(t), map[string]string{}
-	for _, d := range readAll(t, f, newGroup(), unknown, all...) {
+	for _, d := range takeAll(t, read, all...) {
 		l.add(d.Message)
 		if before, seen := shard[d.OrderID]; seen && before != d.Place.Shard {
 			t.Fatalf("order %s: messages came from the shards %q and %q", d.OrderID, before, d.Place.Shard)
@@ -256,7 +283,10 @@ func deliversInOrder(t testing.TB, f Feed) {
 	l.wantAll(want)
 }
 
-func deliversInBatches(t testing.TB, f Feed) {
+func deliversInBatches(t testing.TB, f Feed) { inBatches(t, f, newSubscription(f)) }
+
+func inBatches(t testing.TB, f Feed, read reading) {
+	t.Helper()
 	all := manyOrders(25, 1, ports.MaxBatch/10)
 	f.Append(t, all...)
 	ctx, cancel := context.WithTimeout(t.Context(), arrival)
@@ -267,7 +297,7 @@ func deliversInBatches(t testing.TB, f Feed) {
 	for _, m := range all {
 		due[m.ID] = true
 	}
-	err := f.Subscriber.Subscribe(ctx, newGroup(), unknown, func(ctx context.Context, b ports.Batch) error {
+	err := read(ctx, func(ctx context.Context, b ports.Batch) error {
 		if n := calls.Add(1); n != 1 {
 			t.Errorf("%d calls of the handler at a time, want 1", n)
 		}
@@ -291,7 +321,7 @@ func deliversInBatches(t testing.TB, f Feed) {
 		}
 		return nil
 	})
-	wantError(t, "Subscribe", err, context.Canceled)
+	wantError(t, "reading", err, context.Canceled)
 	if len(due) > 0 {
 		t.Errorf("%d of %d messages were left out", len(due), len(all))
 	}
@@ -330,41 +360,6 @@ func groupsApart(t testing.TB, f Feed) {
 	f.Append(t, second...)
 	wantDeliveries(t, readAll(t, f, other, unknown, all...), all...)
 	wantDeliveries(t, readAll(t, f, one, unknown, second...), second...)
-}
-
-func resumes(t testing.TB, f Feed) {
-	group, all := newGroup(), messages(orderID(1), 1, 6)
-	f.Append(t, all...)
-	read := readAll(t, f, group, unknown, all...)
-	if len(read) != len(all) {
-		t.Fatalf("delivered %d messages, want %d", len(read), len(all))
-	}
-	asked := map[string]bool{}
-	behind := func(d ports.Delivery) ports.Resume {
-		return func(_ context.Context, shards []string) ([]ports.Place, error) {
-			for _, s := range shards {
-				asked[s] = true
-			}
-			return []ports.Place{d.Place}, nil
-		}
-	}
-	// Before the group's position, and with nothing handled there.
-	wantDeliveries(t, readAll(t, f, group, behind(read[1]), all[2:]...), all[2:]...)
-	wantDeliveries(t, readAll(t, f, newGroup(), behind(read[3]), all[4:]...), all[4:]...)
-	if shard := read[0].Place.Shard; !asked[shard] {
-		t.Errorf("resume was asked for the shards %q, want %q among them", slices.Collect(maps.Keys(asked)), shard)
-	}
-}
-
-func resumeFails(t testing.TB, f Feed) {
-	failure := errors.New("the view cannot be read")
-	m := join(t, f, newGroup(), func(context.Context, []string) ([]ports.Place, error) { return nil, failure }, nil)
-	select {
-	case <-m.ended:
-		wantError(t, "Subscribe whose resume fails", m.err, failure)
-	case <-time.After(arrival):
-		t.Fatalf("Subscribe whose resume fails still runs after %v", arrival)
-	}
 }
 
 func memberLeaves(t testing.TB, f Feed) {
@@ -421,11 +416,14 @@ func caughtUpAtFirst(t testing.TB, f Feed) {
 	wantDeliveries(t, take(t, batches, some...), some...)
 }
 
-func caughtUpAtLast(t testing.TB, f Feed) {
+func caughtUpAtLast(t testing.TB, f Feed) { caughtUpWithLast(t, f, newSubscription(f)) }
+
+func caughtUpWithLast(t testing.TB, f Feed, read reading) {
+	t.Helper()
 	all := messages(orderID(1), 1, 2*ports.MaxBatch+100)
 	f.Append(t, all...)
 	batches := make(chan handed)
-	join(t, f, newGroup(), unknown, batches)
+	begin(t, read, batches)
 	delivered, shard := 0, "none"
 	for limit := time.Now().Add(arrival); time.Now().Before(limit); {
 		h := next(t, batches)
@@ -446,15 +444,20 @@ func caughtUpAtLast(t testing.TB, f Feed) {
 }
 
 func subscribeEnds(t testing.TB, f Feed) {
+	readingEnds(t, f, func() reading { return newSubscription(f) })
+}
+
+func readingEnds(t testing.TB, f Feed, read func() reading) {
+	t.Helper()
 	some := manyOrders(5, 1, 1)
 	f.Append(t, some...)
 	batches := make(chan handed)
-	idle := join(t, f, newGroup(), unknown, batches)
+	idle := begin(t, read(), batches)
 	take(t, batches, some...)
 	idle.cancel()
 	idle.wantEnd(t, context.Canceled)
 
-	busy := join(t, f, newGroup(), unknown, batches)
+	busy := begin(t, read(), batches)
 	nextWithMessages(t, batches) // and no answer: only the end of its context lets the handler go
 	busy.cancel()
 	busy.wantEnd(t, context.Canceled)
@@ -463,12 +466,12 @@ func subscribeEnds(t testing.TB, f Feed) {
 	cancel()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- f.Subscriber.Subscribe(late, newGroup(), unknown, func(context.Context, ports.Batch) error { return nil })
+		ended <- read()(late, func(context.Context, ports.Batch) error { return nil })
 	}()
 	select {
 	case err := <-ended:
-		wantError(t, "Subscribe with a cancelled context", err, context.Canceled)
+		wantError(t, "reading with a cancelled context", err, context.Canceled)
 	case <-time.After(leaving):
-		t.Errorf("Subscribe with a cancelled context still runs after %v", leaving)
+		t.Errorf("reading with a cancelled context still goes on after %v", leaving)
 	}
 }
