@@ -20,6 +20,11 @@ func TestSubscriber(t *testing.T) {
 	porttest.Subscriber(t, func(testing.TB) porttest.Feed { return feed(memory.NewTopic()) })
 }
 
+func TestReplayable(t *testing.T) {
+	t.Parallel()
+	porttest.Replayable(t, func(testing.TB) porttest.Feed { return feed(memory.NewTopic()) })
+}
+
 func feed(topic inproc.Log) porttest.Feed {
 	return porttest.Feed{
 		Subscriber: inproc.NewSubscriber(topic),
@@ -53,10 +58,10 @@ func TestATopicWithGapsBetweenItsOffsetsLosesNothing(t *testing.T) {
 	}
 	feed(topic).Append(t, all...)
 	enough := errors.New("enough")
-	from := func(after int64) (got []ports.Delivery) {
+	from := func(place ports.Place) (got []ports.Delivery) {
 		t.Helper()
-		resume := func(context.Context, []int) (map[int]int64, error) { return map[int]int64{0: after}, nil }
-		err := inproc.NewSubscriber(topic).Subscribe(t.Context(), "", resume, func(_ context.Context, b ports.Batch) error {
+		resume := func(context.Context, []string) ([]ports.Place, error) { return []ports.Place{place}, nil }
+		err := inproc.NewSubscriber(topic).Replay(t.Context(), resume, func(_ context.Context, b ports.Batch) error {
 			got = b.Messages
 			return enough
 		})
@@ -65,17 +70,110 @@ func TestATopicWithGapsBetweenItsOffsetsLosesNothing(t *testing.T) {
 		}
 		return got
 	}
-	for _, d := range from(0) {
+	for _, d := range from(ports.Place{}) {
 		var rest []string
-		for _, later := range from(d.Next) {
+		for _, later := range from(d.Place) {
 			rest = append(rest, later.ID)
 		}
 		for _, m := range all {
 			if m.ID > d.ID && !slices.Contains(rest, m.ID) {
-				t.Errorf("behind message %s, at %d, comes %v: %s is left out", d.ID, d.Next, rest, m.ID)
+				t.Errorf("behind message %s, at %s, comes %v: %s is left out", d.ID, d.Place.Next, rest, m.ID)
 			}
 		}
 	}
+}
+
+func TestReplayOfWhatComesBeginsAtTheNewest(t *testing.T) {
+	topic := memory.NewTopic()
+	s, enough := inproc.NewSubscriber(topic), errors.New("enough")
+	feed(topic).Append(t, ports.Message{ID: "old"})
+	newest, err := s.Newest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed(topic).Append(t, ports.Message{ID: "new"})
+	err = s.Replay(t.Context(), func(context.Context, []string) ([]ports.Place, error) { return newest, nil },
+		func(_ context.Context, b ports.Batch) error {
+			for _, d := range b.Messages {
+				if d.ID != "new" {
+					t.Errorf("got message %s", d.ID)
+				}
+				return enough
+			}
+			return nil
+		})
+	if !errors.Is(err, enough) {
+		t.Fatal(err)
+	}
+}
+
+func TestAheadDoesNotCountDroppedMessages(t *testing.T) {
+	topic := memory.NewTopic()
+	for range memory.TopicKept / 1000 * 12 / 10 {
+		feed(topic).Append(t, make([]ports.Message, 1000)...)
+	}
+	there, _, err := topic.Read(t.Context(), 0, 10*memory.TopicKept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ahead, err := inproc.NewSubscriber(topic).Ahead(t.Context(), nil)
+	if want := int64(len(there)); err != nil || ahead[""] != want {
+		t.Errorf("Ahead: got %v, %v; want %d", ahead, err, want)
+	}
+}
+
+func TestABatchLingersWhileMessagesKeepComingAndNeverWhenIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		topic := memory.NewTopic()
+		ctx, cancel := context.WithCancel(t.Context())
+		type call struct {
+			at       time.Time
+			messages int
+		}
+		var calls []call
+		go func() {
+			_ = inproc.NewSubscriber(topic).Subscribe(ctx, "view", nil, func(_ context.Context, b ports.Batch) error {
+				if n := len(b.Messages); n > 0 {
+					calls = append(calls, call{time.Now(), n})
+				}
+				return nil
+			})
+		}()
+		publish := func(n int) { feed(topic).Append(t, make([]ports.Message, n)...) }
+		for range 3 { // one order a minute
+			time.Sleep(time.Minute)
+			began := time.Now()
+			publish(1)
+			synctest.Wait()
+			if last := calls[len(calls)-1]; last.at != began {
+				t.Errorf("idle: a message was delivered after %s, want at once", last.at.Sub(began))
+			}
+		}
+
+		calls = nil
+		for range 1000 { // 4,000 messages in a second
+			publish(4)
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		messages := 0
+		for _, c := range calls {
+			messages += c.messages
+		}
+		if messages != 4000 || len(calls) > 110 {
+			t.Errorf("under load: %d messages came in %d batches, want 4000 in about 100", messages, len(calls))
+		}
+
+		calls = nil
+		began := time.Now()
+		publish(ports.MaxBatch + 200)
+		synctest.Wait()
+		if len(calls) != 2 || calls[1].at != began {
+			t.Errorf("a backlog came in the batches %v, want two, both at once", calls)
+		}
+		cancel()
+		synctest.Wait()
+	})
 }
 
 func TestMembersOfAGroupWorkOneAtATime(t *testing.T) {

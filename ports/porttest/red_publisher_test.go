@@ -66,7 +66,7 @@ func openBroker(flaw string) porttest.Broker {
 			// In a bubble a second has passed only when nothing more can come.
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
-			err := inproc.NewSubscriber(topic).Subscribe(ctx, "", nil, func(_ context.Context, b ports.Batch) error {
+			err := inproc.NewSubscriber(topic).Replay(ctx, nil, func(_ context.Context, b ports.Batch) error {
 				for _, d := range b.Messages {
 					got = append(got, d.Message)
 				}
