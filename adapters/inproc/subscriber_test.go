@@ -147,7 +147,7 @@ func TestABatchLingersWhileMessagesKeepComingAndNeverWhenIdle(t *testing.T) {
 				publish(1)
 				synctest.Wait()
 				if last := calls[len(calls)-1]; last.at != began {
-					t.Errorf("idle: a message was delivered %s after the one before it and not at once", began.Sub(last.at))
+					t.Errorf("idle: a message is not delivered at once; the last batch came %s before it", began.Sub(last.at))
 				}
 			}
 		}

@@ -162,7 +162,7 @@ func BenchmarkSubscribe(b *testing.B) {
 		b.ReportAllocs()
 		for read := 0; read < b.N; {
 			n := 0
-			err := s.Subscribe(b.Context(), "", nil, func(_ context.Context, batch ports.Batch) error {
+			err := s.Replay(b.Context(), nil, func(_ context.Context, batch ports.Batch) error {
 				n, read = n+len(batch.Messages), read+len(batch.Messages)
 				if n >= orders*versions || read >= b.N {
 					return enough

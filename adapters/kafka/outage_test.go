@@ -57,7 +57,7 @@ func TestKafkaComesAndGoes(t *testing.T) {
 
 	member := startReader(t, steady, "leaves")
 	member.await(t, len(published))
-	leaves := startReader(t, steady, "") // what it does without a broker is also seen later
+	leaves := startReplay(t, steady, nil) // what it does without a broker is also seen later
 	leaves.await(t, len(published))
 
 	// It goes while messages are under way: ten at any time, acknowledged or not, until the broker is down.

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"os/exec"
 	"sync"
@@ -29,20 +28,20 @@ const shortest = 6 * time.Second
 
 // account is a view as far as these tests need one: what took effect, and where to go on.
 type account struct {
-	mu        sync.Mutex
-	upTo      map[string]int // by order
-	positions map[int]int64
-	messages  int
-	repeats   int
-	wrong     []string
-	changed   chan struct{}
+	mu       sync.Mutex
+	upTo     map[string]int    // by order
+	places   map[string]string // by shard
+	messages int
+	repeats  int
+	wrong    []string
+	changed  chan struct{}
 }
 
 func newAccount() *account {
-	return &account{upTo: map[string]int{}, positions: map[int]int64{}, changed: make(chan struct{}, 1)}
+	return &account{upTo: map[string]int{}, places: map[string]string{}, changed: make(chan struct{}, 1)}
 }
 
-func (a *account) add(orderID string, version, partition int, next int64) {
+func (a *account) add(orderID string, version int, place ports.Place) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch seen := a.upTo[orderID]; {
@@ -54,20 +53,23 @@ func (a *account) add(orderID string, version, partition int, next int64) {
 	default:
 		a.wrong = append(a.wrong, fmt.Sprintf("%s/%d came when %d was the last", orderID, version, seen))
 	}
-	a.positions[partition] = max(a.positions[partition], next)
+	a.places[place.Shard] = place.Next
 	signal(a.changed)
 }
 
 func (a *account) addBatch(b ports.Batch) {
 	for _, d := range b.Messages {
-		a.add(d.OrderID, d.Version, d.Partition, d.Next)
+		a.add(d.OrderID, d.Version, d.Place)
 	}
 }
 
-func (a *account) resume(context.Context, []int) (map[int]int64, error) {
+func (a *account) resume(context.Context, []string) (places []ports.Place, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return maps.Clone(a.positions), nil
+	for shard, next := range a.places {
+		places = append(places, ports.Place{Shard: shard, Next: next})
+	}
+	return places, nil
 }
 
 func (a *account) count() int {
@@ -300,7 +302,7 @@ func beMember() {
 		err = s.Subscribe(context.Background(), "members", nil, func(_ context.Context, b ports.Batch) error {
 			var lines bytes.Buffer
 			for _, d := range b.Messages {
-				fmt.Fprintln(&lines, d.OrderID, d.Version, d.Partition, d.Next)
+				fmt.Fprintln(&lines, d.OrderID, d.Version, d.Place.Shard, d.Place.Next)
 			}
 			_, err := os.Stdout.Write(lines.Bytes())
 			return err
@@ -329,11 +331,11 @@ func startProcess(t testing.TB, brokers, topic string, a *account) (kill func(te
 		defer close(read)
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
 			var orderID string
-			var version, partition int
-			var next int64
+			var version int
+			var place ports.Place
 			// A line that the kill cut off is of a message that was not reported.
-			if _, err := fmt.Sscan(lines.Text(), &orderID, &version, &partition, &next); err == nil {
-				a.add(orderID, version, partition, next)
+			if _, err := fmt.Sscan(lines.Text(), &orderID, &version, &place.Shard, &place.Next); err == nil {
+				a.add(orderID, version, place)
 			}
 		}
 	}()

@@ -35,12 +35,12 @@ func TestAConsumerThatGetsNothingThoughThereIsSomethingIsReplaced(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	read := make(chan int, 1000) // the partition of each message that came
+	read := make(chan string, 1000) // the shard of each message that came
 	l := &consumerLoop{
 		consumer: consumer, admin: &topicAdmin{client: admin, options: o, log: o.Logger}, topic: topic,
 		handle: func(_ context.Context, b ports.Batch) error {
 			for _, d := range b.Messages {
-				read <- d.Partition
+				read <- d.Place.Shard
 			}
 			return nil
 		},
@@ -67,10 +67,10 @@ func TestAConsumerThatGetsNothingThoughThereIsSomethingIsReplaced(t *testing.T) 
 		}
 	}
 	both()
-	for seen := map[int]bool{}; len(seen) < 2; {
+	for seen := map[string]bool{}; len(seen) < 2; {
 		select {
-		case partition := <-read:
-			seen[partition] = true
+		case shard := <-read:
+			seen[shard] = true
 		case err := <-ended:
 			t.Fatalf("reading ended: %v", err)
 		case <-time.After(patience):

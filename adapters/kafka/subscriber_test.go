@@ -18,31 +18,95 @@ import (
 
 func TestSubscriber(t *testing.T) {
 	t.Parallel()
+	porttest.Subscriber(t, feed)
+}
+
+func TestReplayable(t *testing.T) {
+	t.Parallel()
+	porttest.Replayable(t, feed)
+}
+
+func feed(t testing.TB) porttest.Feed {
 	c := sharedCluster(t)
-	porttest.Subscriber(t, func(t testing.TB) porttest.Feed {
-		topic := c.newTopic(t)
-		c.createTopic(t, topic, 3, nil)
-		// A session longer than any pause of the machine: members of these checks say goodbye.
-		options := Options{Brokers: c.brokers, Topic: topic, Partitions: 3, SessionTimeout: time.Minute}
-		p := open(t, options)
-		return porttest.Feed{
-			Subscriber: newSubscriber(t, options),
-			Append:     func(t testing.TB, messages ...ports.Message) { t.Helper(); publish(t, p, messages...) },
+	topic := c.newTopic(t)
+	c.createTopic(t, topic, 3, nil)
+	// A session longer than any pause of the machine: members of these checks say goodbye.
+	options := Options{Brokers: c.brokers, Topic: topic, Partitions: 3, SessionTimeout: time.Minute}
+	p := open(t, options)
+	return porttest.Feed{
+		Subscriber: newSubscriber(t, options),
+		Append:     func(t testing.TB, messages ...ports.Message) { t.Helper(); publish(t, p, messages...) },
+	}
+}
+
+func TestReplayOfWhatComesBeginsAtTheNewest(t *testing.T) {
+	t.Parallel()
+	f := feed(t)
+	s := f.Subscriber.(*Subscriber)
+	f.Append(t, event("a", 1), event("b", 1), event("c", 1), event("d", 1))
+	newest, err := s.Newest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Append(t, event("a", 2), event("b", 2))
+	r := startReplay(t, s, func(context.Context, []string) ([]ports.Place, error) { return newest, nil })
+	r.await(t, 2)
+	r.stop(t)
+	if got := slices.Sorted(slices.Values(r.ids())); !slices.Equal(got, []string{"a/2", "b/2"}) {
+		t.Errorf("got %q, want what was published after Newest", got)
+	}
+}
+
+// A topic that was truncated, by a retention or by hand: what is gone does not lie ahead. Nor does a topic that was made
+// anew begin where the old one ended.
+func TestAheadCountsFromTheFirstRecordThatIsThere(t *testing.T) {
+	t.Parallel()
+	c := sharedCluster(t)
+	topic := c.newTopic(t)
+	c.createTopic(t, topic, 1, nil)
+	options := Options{Brokers: c.brokers, Topic: topic, Partitions: 1}
+	publish(t, open(t, options), manyEvents(10, 1, 1)...)
+	results, err := c.admin.DeleteRecords(t.Context(), []kafka.TopicPartition{{Topic: &topic, Partition: 0, Offset: 4}})
+	if err != nil || results.DeleteRecordsResults[0].TopicPartition.Error != nil {
+		t.Fatal(err, results)
+	}
+	s := newSubscriber(t, options)
+	for next, want := range map[string]int64{"": 6, "2": 6, "4": 6, "7": 3, "10": 0, "11": 6} {
+		ahead, err := s.Ahead(t.Context(), []ports.Place{{Shard: "0", Next: next}})
+		if err != nil || ahead["0"] != want {
+			t.Errorf("ahead of offset %q: got %v, %v; want %d", next, ahead, err, want)
 		}
-	})
+	}
+}
+
+func TestOnlyPlacesOfKafkaAreTaken(t *testing.T) {
+	for _, place := range []ports.Place{
+		{Shard: "", Next: "12"}, {Shard: "orders", Next: "1"}, {Shard: "-1", Next: "1"}, {Shard: "0", Next: "x"},
+		{Shard: "0", Next: "-1"}, {Shard: "0", Next: "-1000"}, {Shard: "0", Next: "92233720368547758070"}, {Shard: "4294967296", Next: "0"},
+	} {
+		if offsets, err := offsetsIn([]ports.Place{{Shard: "1", Next: "1"}, place}); err == nil {
+			t.Errorf("%+v was taken as %v", place, offsets)
+		}
+	}
+	if got, err := offsetsIn([]ports.Place{{Shard: "7"}, placeAt(shardOf(11), 0)}); err != nil || got[7] != kafka.OffsetBeginning || got[11] != 0 {
+		t.Errorf("got %v, %v; want the beginning of 7 and the offset 0 of 11", got, err)
+	}
 }
 
 func TestATopicThatIsNotThereYetIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	c := sharedCluster(t)
-	for _, group := range []string{"test", ""} {
+	for _, start := range []func(testing.TB, *Subscriber) *reader{
+		func(t testing.TB, s *Subscriber) *reader { return startReader(t, s, "test") },
+		func(t testing.TB, s *Subscriber) *reader { return startReplay(t, s, nil) },
+	} {
 		topic := c.newTopic(t)
 		log := &journal{}
 		s := newSubscriber(t, Options{Brokers: c.brokers, Topic: topic, Logger: log.logger()})
-		if ends, err := s.Ends(t.Context()); err != nil || len(ends) != 0 {
-			t.Errorf("ends of a topic that is not there: %v, %v; want none", ends, err)
+		if ahead, err := s.Ahead(t.Context(), nil); err != nil || len(ahead) != 0 {
+			t.Errorf("shards of a topic that is not there: %v, %v; want none", ahead, err)
 		}
-		r := startReader(t, s, group)
+		r := start(t, s)
 		log.await(t, 1, "does not exist yet", topic)
 		if c.exists(t, topic) {
 			t.Errorf("topic %s was created by its reader", topic)
@@ -131,11 +195,23 @@ type reader struct {
 }
 
 func startReader(t testing.TB, s *Subscriber, group string) *reader {
+	return read(t, func(ctx context.Context, handle func(context.Context, ports.Batch) error) error {
+		return s.Subscribe(ctx, group, nil, handle)
+	})
+}
+
+func startReplay(t testing.TB, s *Subscriber, resume ports.Resume) *reader {
+	return read(t, func(ctx context.Context, handle func(context.Context, ports.Batch) error) error {
+		return s.Replay(ctx, resume, handle)
+	})
+}
+
+func read(t testing.TB, deliver func(context.Context, func(context.Context, ports.Batch) error) error) *reader {
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &reader{cancel: cancel, ended: make(chan error, 1), news: make(chan struct{}, 1), idles: make(chan struct{}, 1)}
 	t.Cleanup(cancel)
 	go func() {
-		r.ended <- s.Subscribe(ctx, group, nil, func(_ context.Context, b ports.Batch) error {
+		r.ended <- deliver(ctx, func(_ context.Context, b ports.Batch) error {
 			r.mu.Lock()
 			for _, d := range b.Messages {
 				r.got = append(r.got, d.ID)
