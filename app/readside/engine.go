@@ -3,8 +3,12 @@ package readside
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 
 	"hexorders/core/order"
 	"hexorders/ports"
@@ -20,6 +24,7 @@ import (
 type Engine struct {
 	options Options
 	status  status
+	warned  int // the generation that warnOfViews has spoken of
 }
 
 // Options wire an engine. Subscriber, Store and Decode are required; zero values of the rest mean the defaults.
@@ -59,13 +64,87 @@ func New(o Options) *Engine {
 
 // Run feeds the live read model until ctx ends, and returns nil. Nothing is lost by a stop at any moment: what was not
 // committed is delivered again.
-func (e *Engine) Run(ctx context.Context) error { panic("not yet") }
+func (e *Engine) Run(ctx context.Context) error {
+	waits := e.newBackoff()
+	_ = e.retry(ctx, waits, func() error { return e.follow(ctx, waits.Reset) }, func(err error, wait time.Duration) {
+		e.status.failed.Add(1)
+		e.options.Logger.Warn("the topic cannot be read; trying again", "wait", wait, "err", err)
+	})
+	return nil
+}
 
-// Parked lists the orders that have buffered messages, by order id: those that are parked, and those that wait for a
-// missing message.
-func (e *Engine) Parked(ctx context.Context) ([]ports.ParkedOrder, error) { panic("not yet") }
+var errEnded = errors.New("the subscription ended without a reason")
 
-// Retry applies an order's buffered messages, as far as it goes. It may be called in any process, whether or not an
-// engine runs. nil means that nothing is buffered any more. Errors: ErrNotFound when nothing was; what is wrong with the
-// order when something still is; ErrConflict when engines kept changing the order at the same moment; ErrUnavailable.
-func (e *Engine) Retry(ctx context.Context, orderID string) error { panic("not yet") }
+// follow feeds what is the live generation, until something breaks.
+func (e *Engine) follow(ctx context.Context, worked func()) error {
+	for {
+		generation, err := e.options.Store.Live(ctx)
+		if err != nil {
+			return err
+		}
+		e.warnOfViews(generation)
+		e.status.generation.Store(int64(generation.Number))
+		c := newConsumer(e, generation, e.options.Store.Live)
+		err = e.options.Subscriber.Subscribe(ctx, e.options.Group, c.resume, func(ctx context.Context, b ports.Batch) error {
+			err := c.take(ctx, b)
+			if err == nil {
+				worked()
+			}
+			return err
+		})
+		if err == nil {
+			return errEnded
+		}
+		if !errors.Is(err, errReplaced) {
+			return err
+		}
+		e.options.Logger.Info("the read model is read again from where it is now", "err", err)
+	}
+}
+
+// warnOfViews says, once for each generation, which views are not fed: those that the generation lacks, and those that a
+// later version of the program has made.
+func (e *Engine) warnOfViews(g ports.Generation) {
+	if e.warned == g.Number {
+		return
+	}
+	e.warned = g.Number
+	for _, v := range e.options.Views {
+		if !slices.Contains(g.Views, v.Name) {
+			e.options.Logger.Warn("a view is not built yet: run `hexorders views rebuild`", "view", v.Name)
+		}
+	}
+	for _, name := range g.Views {
+		if !slices.ContainsFunc(e.options.Views, func(v View) bool { return v.Name == name }) {
+			e.options.Logger.Warn("a view belongs to a later version of the program and gets no events from this one; "+
+				"run `hexorders views rebuild` with that version", "view", name)
+		}
+	}
+}
+
+// retry calls try until it succeeds, fails with a backoff.Permanent error, or ctx ends. The error is then that one, or
+// the cause of ctx's end.
+func (e *Engine) retry(ctx context.Context, waits backoff.BackOff, try func() error, failed backoff.Notify) error {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, try() },
+		backoff.WithBackOff(waits), backoff.WithMaxElapsedTime(0), backoff.WithNotify(failed))
+	return err
+}
+
+func (e *Engine) newBackoff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = min(50*time.Millisecond, e.options.MaxBackoff)
+	b.MaxInterval = e.options.MaxBackoff
+	b.Multiplier = 2
+	return b
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

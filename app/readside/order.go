@@ -87,6 +87,31 @@ func (o Order) after(id string, event order.Event) (Order, error) {
 	return o, nil
 }
 
+// decodeOrder reads an order from its document.
+func decodeOrder(text []byte) (Order, error) {
+	var d document
+	if err := json.Unmarshal(text, &d); err != nil {
+		return Order{}, err
+	}
+	o := Order{ID: d.ID, Buyer: d.BuyerID, Status: order.Status(d.Status), Version: d.Version}
+	for _, item := range d.Items {
+		o.Items = append(o.Items, order.Item{Product: item.ProductID, Amount: item.Amount})
+	}
+	for at, text := range map[*time.Time]string{
+		&o.CreatedAt: d.CreatedAt, &o.UpdatedAt: d.UpdatedAt,
+		&o.SubmittedAt: d.SubmittedAt, &o.PaidAt: d.PaidAt, &o.CancelledAt: d.CancelledAt,
+	} {
+		if text == "" {
+			continue
+		}
+		var err error
+		if *at, err = time.Parse(timestampLayout, text); err != nil {
+			return Order{}, err
+		}
+	}
+	return o, nil
+}
+
 func encodeOrder(o Order) []byte {
 	items := make([]documentItem, len(o.Items)) // never nil: an empty order has [], not null
 	for i, item := range o.Items {
@@ -100,7 +125,9 @@ func encodeOrder(o Order) []byte {
 }
 
 // timestamp is RFC 3339 in UTC with milliseconds, always of the same length.
-func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+func timestamp(t time.Time) string { return t.UTC().Format(timestampLayout) }
+
+const timestampLayout = "2006-01-02T15:04:05.000Z07:00"
 
 func timestampIfSet(t time.Time) string {
 	if t.IsZero() {

@@ -5,8 +5,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"hexorders/ports"
 )
 
@@ -60,24 +58,5 @@ func (q *Queries) await(ctx context.Context, required ports.EventRef) (ports.Fre
 		if err := pause(ctx, q.options.AskEvery); err != nil {
 			return ports.Freshness{}, err
 		}
-	}
-}
-
-func newBackoff(longest time.Duration) *backoff.ExponentialBackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval = min(50*time.Millisecond, longest)
-	b.MaxInterval = longest
-	b.Multiplier = 2
-	return b
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

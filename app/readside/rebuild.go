@@ -3,6 +3,13 @@ package readside
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"hexorders/ports"
 )
 
 // RebuildProgress is how far a rebuild is, in messages.
@@ -29,4 +36,176 @@ var (
 // report is called after each batch, on one goroutine. Rebuild returns nil once the rebuilt read model is live, ctx's
 // error when ctx ends before, ErrBehind, ErrNoTopic or ErrNotReplayable; no other error ends it. It joins no group, so
 // that no engine gets less.
-func Rebuild(ctx context.Context, o Options, report func(RebuildProgress)) error { panic("not yet") }
+func Rebuild(ctx context.Context, o Options, report func(RebuildProgress)) error {
+	topic, ok := o.Subscriber.(ports.Replayable)
+	if !ok {
+		return ErrNotReplayable
+	}
+	r := &rebuild{Engine: New(o), topic: topic, report: report}
+	waits := r.newBackoff()
+	return r.retry(ctx, waits, func() error {
+		err := r.build(ctx, waits.Reset)
+		if errors.Is(err, ErrBehind) || errors.Is(err, ErrNoTopic) {
+			return backoff.Permanent(err)
+		}
+		return err
+	}, func(err error, wait time.Duration) {
+		r.options.Logger.Warn("the rebuild was interrupted; going on", "wait", wait, "err", err)
+	})
+}
+
+type rebuild struct {
+	*Engine
+	topic    ports.Replayable
+	report   func(RebuildProgress)
+	shadow   ports.Generation // Number 0 before the first
+	messages int64
+}
+
+var errCaughtUp = errors.New("the shadow includes everything there is")
+
+// build feeds the shadow until it includes everything, and swaps it in. nil means that it is live.
+func (r *rebuild) build(ctx context.Context, worked func()) error {
+	if r.shadow.Number != 0 {
+		// Another rebuild of the same shadow, or a Swap whose response was lost, may have been faster.
+		live, err := r.options.Store.Live(ctx)
+		if err != nil || live.Number >= r.shadow.Number {
+			return err
+		}
+	}
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	if err := r.feed(ctx, worked); err != nil {
+		return err
+	}
+	if err := r.compare(ctx); err != nil {
+		return err
+	}
+	r.options.Logger.Info("the read model was rebuilt", "generation", r.shadow.Number, "messages", r.messages)
+	return r.options.Store.Swap(ctx, r.shadow)
+}
+
+// begin goes on with the shadow that is there, or begins one. A shadow of another version of the program has other views:
+// it is discarded.
+func (r *rebuild) begin(ctx context.Context) error {
+	store := r.options.Store
+	shadow, err := store.Shadow(ctx)
+	if err == nil && !slices.Equal(slices.Sorted(slices.Values(shadow.Views)), r.viewNames()) {
+		r.options.Logger.Info("the rebuild that another version of the program began is discarded", "generation", shadow.Number)
+		if err = store.Discard(ctx); err == nil {
+			shadow, err = store.Shadow(ctx)
+		}
+	}
+	r.shadow = shadow
+	return err
+}
+
+func (r *rebuild) viewNames() []string {
+	var names []string
+	for _, v := range r.options.Views {
+		names = append(names, v.Name)
+	}
+	return slices.Sorted(slices.Values(names))
+}
+
+// feed returns nil once every shard has been read to its end.
+func (r *rebuild) feed(ctx context.Context, worked func()) error {
+	all, err := r.topic.Ahead(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return ErrNoTopic
+	}
+	places, err := r.options.Store.Places(ctx, r.shadow)
+	if err != nil {
+		return err
+	}
+	ahead, err := r.topic.Ahead(ctx, places)
+	if err != nil {
+		return err
+	}
+	p := RebuildProgress{Done: max(0, sum(all)-sum(ahead)), Total: sum(all)}
+	c := newConsumer(r.Engine, r.shadow, r.current)
+	err = r.topic.Replay(ctx, c.resume, func(ctx context.Context, b ports.Batch) error {
+		if err := c.take(ctx, b); err != nil {
+			return err
+		}
+		worked()
+		for _, shard := range b.CaughtUp {
+			delete(all, shard)
+		}
+		p.Done += int64(len(b.Messages))
+		if p.Total = max(p.Total, p.Done); len(all) == 0 {
+			p.Done = p.Total
+		}
+		r.messages += int64(len(b.Messages))
+		p.Messages = r.messages
+		r.report(p)
+		if len(all) == 0 {
+			return errCaughtUp
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errCaughtUp):
+		return nil
+	case err == nil:
+		return errEnded
+	}
+	return err
+}
+
+// compare looks at the orders with which the shadow waits: the live read model must not be further with them.
+func (r *rebuild) compare(ctx context.Context) error {
+	live, err := r.options.Store.Live(ctx)
+	if err != nil {
+		return err
+	}
+	parked, err := r.options.Store.Parked(ctx, r.shadow)
+	if err != nil {
+		return err
+	}
+	behind, example := 0, ""
+	for chunk := range slices.Chunk(parked, ports.MaxBatch) {
+		var ids []string
+		for _, o := range chunk {
+			ids = append(ids, o.OrderID)
+		}
+		were, err := r.options.Store.Load(ctx, live, ids)
+		if err != nil {
+			return err
+		}
+		are, err := r.options.Store.Load(ctx, r.shadow, ids)
+		if err != nil {
+			return err
+		}
+		for _, o := range chunk {
+			if are[o.OrderID].Version < were[o.OrderID].Version {
+				behind++
+				example = fmt.Sprintf("order %s at version %d: %s", o.OrderID, o.First, o.Reason)
+			}
+		}
+	}
+	if behind > 0 {
+		return fmt.Errorf("%w with %d of the orders, such as %s", ErrBehind, behind, example)
+	}
+	return nil
+}
+
+// current is the shadow, unless it has been swapped in or discarded.
+func (r *rebuild) current(ctx context.Context) (ports.Generation, error) {
+	live, err := r.options.Store.Live(ctx)
+	if err != nil || live.Number >= r.shadow.Number {
+		return live, err
+	}
+	return r.options.Store.Shadow(ctx)
+}
+
+func sum(messages map[string]int64) (total int64) {
+	for _, n := range messages {
+		total += n
+	}
+	return total
+}
