@@ -19,7 +19,7 @@ var countedStatuses = []string{
 }
 
 func countOrder(before, after Order, event Event, rows *Rows) {
-	rows.Max(after.Buyer, "lastAt", event.Data.OccurredAt().UnixMilli())
+	rows.Max(after.Buyer, "lastAt", max(0, event.Data.OccurredAt().UnixMilli()))
 	if before.Status == after.Status {
 		return
 	}

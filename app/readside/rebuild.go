@@ -65,7 +65,7 @@ type rebuild struct {
 var errCaughtUp = errors.New("the shadow includes everything there is")
 
 // build feeds the shadow until it includes everything, and swaps it in. nil means that it is live.
-func (r *rebuild) build(ctx context.Context, worked func()) error {
+func (r *rebuild) build(ctx context.Context, worked func()) (err error) {
 	if r.shadow.Number != 0 {
 		// Another rebuild of the same shadow, or a Swap whose response was lost, may have been faster.
 		live, err := r.options.Store.Live(ctx)
@@ -73,7 +73,7 @@ func (r *rebuild) build(ctx context.Context, worked func()) error {
 			return err
 		}
 	}
-	if err := r.begin(ctx); err != nil {
+	if r.shadow, err = r.options.Store.Shadow(ctx); err != nil {
 		return err
 	}
 	if err := r.feed(ctx, worked); err != nil {
@@ -84,29 +84,6 @@ func (r *rebuild) build(ctx context.Context, worked func()) error {
 	}
 	r.options.Logger.Info("the read model was rebuilt", "generation", r.shadow.Number, "messages", r.messages)
 	return r.options.Store.Swap(ctx, r.shadow)
-}
-
-// begin goes on with the shadow that is there, or begins one. A shadow of another version of the program has other views:
-// it is discarded.
-func (r *rebuild) begin(ctx context.Context) error {
-	store := r.options.Store
-	shadow, err := store.Shadow(ctx)
-	if err == nil && !slices.Equal(slices.Sorted(slices.Values(shadow.Views)), r.viewNames()) {
-		r.options.Logger.Info("the rebuild that another version of the program began is discarded", "generation", shadow.Number)
-		if err = store.Discard(ctx); err == nil {
-			shadow, err = store.Shadow(ctx)
-		}
-	}
-	r.shadow = shadow
-	return err
-}
-
-func (r *rebuild) viewNames() []string {
-	var names []string
-	for _, v := range r.options.Views {
-		names = append(names, v.Name)
-	}
-	return slices.Sorted(slices.Values(names))
 }
 
 // feed returns nil once every shard has been read to its end.
