@@ -61,8 +61,7 @@ type ReadModelStorage struct {
 	Store ports.ReadModelStore
 	// FailCommits makes every Commit fail until heal is called: the writes happen, the commit does not.
 	FailCommits func(t testing.TB) (heal func())
-	// Again opens a second handle over the same data, as another process has, with these tables. It is nil for a store that
-	// lives in one process.
+	// Again opens a second handle over the same data, as another process has whose program has these tables.
 	Again func(t testing.TB, tables []ports.Table) ports.ReadModelStore
 }
 

@@ -131,7 +131,8 @@ func named(err error) string {
 		"ports.ErrNotFound": ports.ErrNotFound, "ports.ErrConflict": ports.ErrConflict, "ports.ErrBadCursor": ports.ErrBadCursor,
 		"ports.ErrFenced": ports.ErrFenced, "ports.ErrLeaseHeld": ports.ErrLeaseHeld, "ports.ErrRefused": ports.ErrRefused,
 		"ports.ErrDuplicateRequest": ports.ErrDuplicateRequest, "ports.ErrUnavailable": ports.ErrUnavailable,
-		"context.Canceled": context.Canceled,
+		"ports.ErrNotBuilt": ports.ErrNotBuilt,
+		"context.Canceled":  context.Canceled,
 	} {
 		if errors.Is(err, sentinel) {
 			return fmt.Sprintf("%s (%v)", name, err)
