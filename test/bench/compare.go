@@ -24,6 +24,7 @@ type sample struct {
 	max       time.Duration
 	cpu       time.Duration // processor time of the side's own process, an operation; not that of the load generator
 	serverCPU time.Duration // the same of mongod
+	brokerCPU time.Duration // the same of Kafka
 	mallocs   float64       // allocations of the side's own process, an operation
 	rss       float64       // the most memory that the side's own process had, MiB
 }
@@ -65,6 +66,8 @@ func p99(s sample) float64       { return milliseconds(s.p99) }
 func longest(s sample) float64   { return milliseconds(s.max) }
 func cpu(s sample) float64       { return milliseconds(s.cpu) * 1000 }
 func serverCPU(s sample) float64 { return milliseconds(s.serverCPU) * 1000 }
+func brokerCPU(s sample) float64 { return milliseconds(s.brokerCPU) * 1000 }
+func allCPU(s sample) float64    { return cpu(s) + serverCPU(s) + brokerCPU(s) }
 func mallocs(s sample) float64   { return s.mallocs }
 func rss(s sample) float64       { return s.rss }
 

@@ -25,6 +25,8 @@ var standard = []experiment{
 	{"latency", latency},
 	{"backlog", backlogs},
 	{"views", views},
+	{"whole", wholeOrders},
+	{"embedded", embedded},
 }
 
 // optional needs more than the two servers: `make bench-peers`.

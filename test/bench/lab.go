@@ -63,6 +63,7 @@ type lab struct {
 	client     *mongo.Client
 	kafka      *kgo.Client
 	admin      *kadm.Client
+	broker     int          // Kafka's process, 0 when it is none of this machine's
 	named      atomic.Int64 // names given out
 }
 
@@ -107,7 +108,8 @@ func newLab(ctx context.Context, s size, progress io.Writer) (l *lab, err error)
 		return nil, fmt.Errorf("run scripts/services up: Kafka at %s: %w", l.brokers, err)
 	}
 	l.admin = kadm.NewClient(l.kafka)
-	return l, nil
+	l.broker, err = findBroker(l.brokers)
+	return l, err
 }
 
 func (l *lab) close() error {

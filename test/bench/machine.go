@@ -44,12 +44,16 @@ func (l *lab) describe(ctx context.Context) ([]fact, error) {
 	if err != nil {
 		return nil, err
 	}
+	kafka += ", one broker"
+	if l.broker == 0 {
+		kafka += ", no process of this machine: its processor time is missing in all sums"
+	}
 	facts := []fact{
 		{"processor", fmt.Sprintf("%s, %d cores for everything", field(string(cpus), "model name"), runtime.NumCPU())},
 		{"memory", fmt.Sprintf("%.0f GiB", kilobytes/(1<<20))},
 		{"kernel", "Linux " + strings.TrimSpace(string(kernel))},
 		{"MongoDB", mongod.Version + ", a replica set of one member"},
-		{"Kafka", kafka + ", one broker"},
+		{"Kafka", kafka},
 		{"Go", strings.TrimPrefix(runtime.Version(), "go")},
 	}
 	if build, ok := debug.ReadBuildInfo(); ok {

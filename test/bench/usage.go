@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -47,8 +49,11 @@ func peakMemory(pid int) (float64, error) {
 	return kilobytes / 1024, err
 }
 
-// mallocs is how many allocations the service has made, as its own metrics tell.
-func (p *process) mallocs() (float64, error) {
+// mallocs is how many allocations the service has made.
+func (p *process) mallocs() (float64, error) { return p.metric("go_memstats_mallocs_total") }
+
+// metric is a figure without labels that the service tells of itself.
+func (p *process) metric(name string) (float64, error) {
 	response, err := http.Get(p.url + "/metrics")
 	if err != nil {
 		return 0, err
@@ -59,11 +64,11 @@ func (p *process) mallocs() (float64, error) {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if value, found := strings.CutPrefix(line, "go_memstats_mallocs_total "); found {
+		if value, found := strings.CutPrefix(line, name+" "); found {
 			return strconv.ParseFloat(strings.TrimSpace(value), 64)
 		}
 	}
-	return 0, fmt.Errorf("GET /metrics (%s) does not tell go_memstats_mallocs_total", response.Status)
+	return 0, fmt.Errorf("GET /metrics (%s) does not tell %s", response.Status, name)
 }
 
 func ownMallocs() (float64, error) {
@@ -94,13 +99,50 @@ func (l *lab) serverTime(ctx context.Context) (time.Duration, error) {
 	return time.Duration(status.Extra.User+status.Extra.System) * time.Microsecond, err
 }
 
-// meter measures what a process and mongod use while something runs.
+// findBroker is the process that listens at the first of Kafka's addresses, 0 when none on this machine does, as when it runs
+// in a container.
+func findBroker(brokers string) (pid int, err error) {
+	first, _, _ := strings.Cut(brokers, ",")
+	_, port, err := net.SplitHostPort(first)
+	if err != nil {
+		return 0, err
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return 0, err
+	}
+	// A line of the kernel's table: its number, the local address, the remote one, the state (0A is listening), ..., and as
+	// the tenth field the socket.
+	sockets := map[string]bool{}
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		text, err := os.ReadFile(table)
+		if err != nil {
+			return 0, err
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) > 9 && f[3] == "0A" && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", number)) {
+				sockets["socket:["+f[9]+"]"] = true
+			}
+		}
+	}
+	files, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, file := range files {
+		if to, err := os.Readlink(file); err == nil && sockets[to] {
+			return strconv.Atoi(strings.Split(file, "/")[2])
+		}
+	}
+	return 0, err
+}
+
+// meter measures what a process, mongod and Kafka use while something runs.
 type meter struct {
 	lab     *lab
 	pid     int
 	counts  func() (float64, error) // of allocations; nil when nobody counts them
 	process time.Duration
 	server  time.Duration
+	broker  time.Duration
 	mallocs float64
 }
 
@@ -118,6 +160,11 @@ func (m *meter) look(ctx context.Context) (err error) {
 	if m.process, err = processorTime(m.pid); err != nil {
 		return err
 	}
+	if m.lab.broker != 0 {
+		if m.broker, err = processorTime(m.lab.broker); err != nil {
+			return err
+		}
+	}
 	m.server, err = m.lab.serverTime(ctx)
 	return err
 }
@@ -131,6 +178,7 @@ func (m meter) read(ctx context.Context, s *sample, operations int) error {
 	n := max(operations, 1)
 	s.cpu = (now.process - m.process) / time.Duration(n)
 	s.serverCPU = (now.server - m.server) / time.Duration(n)
+	s.brokerCPU = (now.broker - m.broker) / time.Duration(n)
 	s.mallocs = (now.mallocs - m.mallocs) / float64(n)
 	return nil
 }
