@@ -1,35 +1,30 @@
 package checker
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
-
-	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// What the views must hold follows from the topic alone. Here it is worked out a second time, from the JSON, with no code of
+// What the views must say follows from the topic alone. Here it is computed a second time, from the JSON, with no code of
 // the program: not its events, not its folds, not its adapters.
 
 const (
-	BadSummary  Rule = "bad summary"  // order-summary is not what the topic adds up to
-	BadActivity Rule = "bad activity" // buyer-activity is not
-	BadTimeline Rule = "bad timeline" // timeline is not
-	Held        Rule = "held"         // a view keeps a message back though the topic has all before it
+	BadSummary  Rule = "bad summary"  // the list of all orders is not what the topic adds up to
+	BadList     Rule = "bad list"     // the list of a buyer's orders is not
+	BadActivity Rule = "bad activity" // a buyer's activity is not
+	BadTimeline Rule = "bad timeline" // an order's timeline is not
 )
 
-// Views are the three views as MongoDB holds them.
+// Views are the views as clients read them.
 type Views struct {
-	Summaries map[string]Summary // by order
-	Activity  map[string]Activity
-	Timeline  map[string]Entry // by message id
-	Held      []string         // message ids, each with the view in front
+	Summaries map[string]Summary  // by order, as in the list of all
+	Lists     map[string]Summary  // the same, as in the lists of the buyers
+	Activity  map[string]Activity // by buyer
+	Timeline  map[string]Entry    // by message id
 }
 
 type Summary struct {
@@ -74,11 +69,9 @@ func CheckViews(topic []Record, got Views) (violations []Violation) {
 		got.Timeline[id] = entry
 	}
 	compare(want.Summaries, got.Summaries, func(about, is, should string) { violated(BadSummary, about, "is %s, want %s", is, should) })
+	compare(want.Summaries, got.Lists, func(about, is, should string) { violated(BadList, about, "is %s, want %s", is, should) })
 	compare(want.Activity, got.Activity, func(about, is, should string) { violated(BadActivity, about, "is %s, want %s", is, should) })
 	compare(want.Timeline, got.Timeline, func(about, is, should string) { violated(BadTimeline, about, "is %s, want %s", is, should) })
-	for _, id := range got.Held {
-		violated(Held, id, "it has not taken effect")
-	}
 	return violations
 }
 
@@ -113,7 +106,7 @@ type fact struct {
 	name      string
 }
 
-// foldTopic works out the views. It takes each order's messages in version order, wherever they stand; that they stand in
+// foldTopic computes the views. It takes each order's messages in version order, wherever they stand; that they stand in
 // order is for Check to say.
 func foldTopic(topic []Record) (Views, error) {
 	views := Views{Summaries: map[string]Summary{}, Activity: map[string]Activity{}, Timeline: map[string]Entry{}}
@@ -203,126 +196,4 @@ func (a Activity) with(s Summary) Activity {
 	}
 	a.LastAt = max(a.LastAt, s.UpdatedAt)
 	return a
-}
-
-// AwaitViews returns when the views are what the topic adds up to. When ctx ends first, the error says what is missing.
-func (r *Reader) AwaitViews(ctx context.Context, topic []Record) error {
-	poll := time.NewTicker(200 * time.Millisecond)
-	defer poll.Stop()
-	found := "nothing was read in time"
-	for {
-		views, err := r.ReadViews(ctx)
-		switch {
-		case ctx.Err() != nil: // what was found before says more than that time was up
-		case err != nil:
-			found = err.Error()
-		default:
-			violations := CheckViews(topic, views)
-			if len(violations) == 0 {
-				return nil
-			}
-			found = Report{Violations: violations, Records: len(topic)}.String()
-		}
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the views are not complete: %s: %w", found, ctx.Err())
-		}
-	}
-}
-
-// ReadViews reads the live generation of each view.
-func (r *Reader) ReadViews(ctx context.Context) (Views, error) {
-	views := Views{Summaries: map[string]Summary{}, Activity: map[string]Activity{}, Timeline: map[string]Entry{}}
-	var orders []struct {
-		ID  string `bson:"_id"`
-		Row *struct {
-			Buyer       string `bson:"buyerId"`
-			Status      string `bson:"status"`
-			Version     int    `bson:"version"`
-			TotalAmount int    `bson:"totalAmount"`
-			Items       []struct {
-				ProductID string `bson:"productId"`
-				Amount    int    `bson:"amount"`
-			} `bson:"items"`
-			CreatedAt   bson.DateTime `bson:"createdAt"`
-			UpdatedAt   bson.DateTime `bson:"updatedAt"`
-			SubmittedAt bson.DateTime `bson:"submittedAt"`
-			PaidAt      bson.DateTime `bson:"paidAt"`
-			CancelledAt bson.DateTime `bson:"cancelledAt"`
-		} `bson:"row"`
-	}
-	var buyers []struct {
-		ID        string        `bson:"_id"`
-		Pending   int           `bson:"pending"`
-		Submitted int           `bson:"submitted"`
-		Paid      int           `bson:"paid"`
-		Cancelled int           `bson:"cancelled"`
-		LastAt    bson.DateTime `bson:"lastAt"`
-	}
-	var entries []struct {
-		ID struct {
-			OrderID string `bson:"orderId"`
-			Version int    `bson:"version"`
-		} `bson:"_id"`
-		Type string        `bson:"type"`
-		At   bson.DateTime `bson:"at"`
-		Text string        `bson:"text"`
-	}
-	for _, v := range []struct {
-		name, rows string
-		into       any
-	}{{"order-summary", "orders", &orders}, {"buyer-activity", "buyers", &buyers}, {"timeline", "entries", &entries}} {
-		live, err := r.live(ctx, v.name)
-		if err != nil {
-			return views, fmt.Errorf("which generation of %s is read: %w", v.name, err)
-		}
-		if err := r.readAll(ctx, live+v.rows, v.into); err != nil {
-			return views, err
-		}
-		var held []struct {
-			ID string `bson:"_id"`
-		}
-		if err := r.readAll(ctx, live+"held", &held); err != nil {
-			return views, err
-		}
-		for _, m := range held {
-			views.Held = append(views.Held, v.name+" "+m.ID)
-		}
-	}
-	for _, o := range orders {
-		if o.Row == nil { // the view knows of the order, and nothing has taken effect
-			continue
-		}
-		amounts := map[string]int{}
-		for _, item := range o.Row.Items {
-			amounts[item.ProductID] += item.Amount
-		}
-		s := Summary{
-			Version: o.Row.Version, Buyer: o.Row.Buyer, Status: o.Row.Status, TotalAmount: o.Row.TotalAmount,
-			CreatedAt: int64(o.Row.CreatedAt), UpdatedAt: int64(o.Row.UpdatedAt), SubmittedAt: int64(o.Row.SubmittedAt),
-			PaidAt: int64(o.Row.PaidAt), CancelledAt: int64(o.Row.CancelledAt),
-		}
-		s.Items, _ = inWords(amounts)
-		views.Summaries[o.ID] = s
-	}
-	for _, b := range buyers {
-		views.Activity[b.ID] = Activity{b.Pending, b.Submitted, b.Paid, b.Cancelled, int64(b.LastAt)}
-	}
-	for _, e := range entries {
-		views.Timeline[messageID(e.ID.OrderID, e.ID.Version)] = Entry{e.Type, int64(e.At), e.Text}
-	}
-	return views, nil
-}
-
-// live is what the names of the collections of a view's live generation begin with.
-func (r *Reader) live(ctx context.Context, view string) (prefix string, err error) {
-	pointer := struct {
-		Live int `bson:"live"`
-	}{1} // of a view that was never replaced
-	err = r.database.Collection("views").FindOne(ctx, bson.D{{Key: "_id", Value: view}}).Decode(&pointer)
-	if errors.Is(err, mongo.ErrNoDocuments) {
-		err = nil
-	}
-	return fmt.Sprintf("view.%s.%d.", view, pointer.Live), err
 }

@@ -101,7 +101,7 @@ func TestASeededBugOfAViewIsReported(t *testing.T) {
 		"an entry says nothing": {func(v *Views) {
 			v.Timeline["order-1/2"] = Entry{v.Timeline["order-1/2"].Type, v.Timeline["order-1/2"].At, ""}
 		}, []Rule{BadTimeline}},
-		"a message is kept back for ever": {func(v *Views) { v.Held = []string{"timeline order-1/2"} }, []Rule{Held}},
+		"a list misses an order": {func(v *Views) { delete(v.Lists, "order-1") }, []Rule{BadList}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, views := healthy(t), healthyViews(t)
@@ -124,6 +124,7 @@ func healthyViews(t *testing.T) Views {
 	if err != nil {
 		t.Fatal(err)
 	}
+	views.Lists = maps.Clone(views.Summaries)
 	for id, entry := range views.Timeline {
 		entry.Text = "something"
 		views.Timeline[id] = entry
