@@ -63,7 +63,7 @@ lint: ## golangci-lint, formatting included, and the alert rules
 vet: ## go vet
 	go vet $(PACKAGES)
 
-bench: ## measure hexorders beside raw loops (25 minutes), write docs/benchmarks.md; BENCHFLAGS='-rows post' only prints
+bench: ## measure hexorders beside raw loops (40 minutes), write docs/benchmarks.md; BENCHFLAGS='-rows post' only prints
 	scripts/with-services go run ./test/bench $(or $(BENCHFLAGS),-out docs/benchmarks.md)
 
 bench-peers: ## the relay beside Debezium and MongoDB's Kafka connector (70 MB of downloads), docs/benchmarks-peers.md

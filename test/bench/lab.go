@@ -240,6 +240,24 @@ func (p *process) post(ctx context.Context, path, body string) error {
 	return errors.Join(err, response.Body.Close())
 }
 
+// get is what a request is answered with, and wants it to succeed.
+func (p *process) get(ctx context.Context, path string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if response.StatusCode >= 300 {
+		err = fmt.Errorf("GET %s: %s", path, response.Status)
+	}
+	return string(body), err
+}
+
 // logged is when the service said something for the first time.
 func (p *process) logged(message string) (time.Time, error) {
 	log, err := os.ReadFile(p.log)

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -54,21 +52,16 @@ func (p *process) mallocs() (float64, error) { return p.metric("go_memstats_mall
 
 // metric is a figure without labels that the service tells of itself.
 func (p *process) metric(name string) (float64, error) {
-	response, err := http.Get(p.url + "/metrics")
+	text, err := p.get(context.Background(), "/metrics")
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = response.Body.Close() }()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		if value, found := strings.CutPrefix(line, name+" "); found {
 			return strconv.ParseFloat(strings.TrimSpace(value), 64)
 		}
 	}
-	return 0, fmt.Errorf("GET /metrics (%s) does not tell %s", response.Status, name)
+	return 0, fmt.Errorf("GET /metrics does not tell %s", name)
 }
 
 func ownMallocs() (float64, error) {
