@@ -67,6 +67,7 @@ func TestNothingIsLostWhenTheEmbeddedDefaultIsKilled(t *testing.T) {
 		t.Errorf("%d orders with %d messages are committed, want at least %d with %d", report.Orders, report.Committed, orders, total)
 	}
 	t.Logf("%d kills, %d duplicates; %s", kills, report.Duplicates, l)
+	viewsOf(t, d.serve("serve"), d.topic())
 }
 
 func TestTwoProcessesShareOneFile(t *testing.T) {
@@ -186,9 +187,9 @@ func (d *defaults) judge(maxDuplicates int, answered map[string]int) checker.Rep
 		inFile = append(inFile, id)
 		return err
 	})
-	for i, event := range tailJSON(d.t, d.env, len(inFile)) {
-		h.Topic = append(h.Topic, event.record(int64(i)))
-		tailed = append(tailed, event.ID)
+	h.Topic = d.topic()
+	for _, r := range h.Topic {
+		tailed = append(tailed, r.Headers[1].Value)
 	}
 	if !slices.Equal(tailed, inFile) {
 		d.t.Errorf("`events tail` prints %d events, the file has %d, and they are not the same", len(tailed), len(inFile))
@@ -201,6 +202,17 @@ func (d *defaults) judge(maxDuplicates int, answered map[string]int) checker.Rep
 		d.t.Logf("the checker: %v (at most %d duplicates can be explained)", report, maxDuplicates)
 	}
 	return report
+}
+
+// topic is what `events tail` prints of all there is.
+func (d *defaults) topic() (records []checker.Record) {
+	d.t.Helper()
+	n := 0
+	d.scan(`SELECT count(*) FROM topic`, func(rows *sql.Rows) error { return rows.Scan(&n) })
+	for i, event := range tailJSON(d.t, d.env, n) {
+		records = append(records, event.record(int64(i)))
+	}
+	return records
 }
 
 func (d *defaults) scan(query string, row func(*sql.Rows) error) {

@@ -17,6 +17,7 @@ func TestNothingIsLostWhenTheProcessIsKilled(t *testing.T) {
 		p = w.serve("serve")
 	}
 	k.finish(p)
+	w.viewsAre(w.serve("serve"))
 }
 
 // The store that keeps events keeps the same promises. It is smaller, for what follows the outbox is the same.
@@ -31,6 +32,7 @@ func TestNothingIsLostOfAStoreOfEventsWhenTheProcessIsKilled(t *testing.T) {
 		p = w.serve("serve")
 	}
 	k.finish(p)
+	w.viewsAre(w.serve("serve"))
 }
 
 func TestNothingIsLostWhenSeparateProcessesAreKilled(t *testing.T) {

@@ -9,7 +9,7 @@
 //	HEXORDERS_TEST_MONGODB_URI, HEXORDERS_TEST_KAFKA_BROKERS   the shared servers; scripts/services' defaults otherwise
 //	HEXORDERS_E2E_SCALE=10                                     ten times the orders and kills
 //	HEXORDERS_E2E_OUTAGE=5s                                    how long Kafka stays away; a minute otherwise
-//	HEXORDERS_E2E_REPLAY=1000000                               so many events to replay; 30,000 otherwise
+//	HEXORDERS_E2E_REBUILD=1000000                              so many events to rebuild the views from; 30,000 otherwise
 //	HEXORDERS_E2E_RACE=1                                       the program under test has the race detector
 package e2e
 
@@ -78,11 +78,11 @@ var scale = func() int {
 	return n
 }()
 
-// replayed is how many events there are to replay.
-var replayed = func() int {
-	n, err := strconv.Atoi(setting("HEXORDERS_E2E_REPLAY", "30000"))
+// rebuilt is how many events there are to rebuild the views from.
+var rebuilt = func() int {
+	n, err := strconv.Atoi(setting("HEXORDERS_E2E_REBUILD", "30000"))
 	if err != nil || n < 10*commands {
-		panic("HEXORDERS_E2E_REPLAY must be a whole number from 30 on")
+		panic("HEXORDERS_E2E_REBUILD must be a whole number from 30 on")
 	}
 	return n / commands * commands
 }()

@@ -22,6 +22,7 @@ type process struct {
 	cmd    *exec.Cmd
 	output buffer
 	ended  chan struct{}
+	memory int // the most that it had so far, in MiB, as far as anybody looked
 }
 
 // environment are the program's variables.
