@@ -87,7 +87,13 @@ func TestTheMetricsSayWhatHappened(t *testing.T) {
 		return m.value("hexorders_relay_parked_messages") == 2 && m.has("hexorders_relay_lag_messages") &&
 			m.value("hexorders_relay_lag_messages") == 0 && m.value("hexorders_relay_lag_seconds") == 0
 	})
+	eventually(t, patience, "the metrics know that the views have every event", func() bool {
+		return p.scrape().value("hexorders_view_applied_total") >= float64(report.Records)
+	})
 	m := p.scrape()
+	m.want(report.Records, "hexorders_view_applied_total")
+	m.want(0, "hexorders_view_parked_orders")
+	m.want(0, "hexorders_view_errors_total")
 	m.want(commands, "hexorders_saves_total", "result", "committed")
 	m.want(0, "hexorders_saves_total", "result", "failed")
 	m.want(0, "hexorders_saves_total", "result", "unavailable")
