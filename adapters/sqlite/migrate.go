@@ -18,27 +18,27 @@ var migrations = readMigrations()
 // applicationID marks a file as ours ("hexo"), so that another program's database is not taken for an empty one.
 const applicationID = 0x6865786f
 
-// migrate runs the missing steps in one transaction. Several processes may open a new file at once. It writes even
-// when no step is missing, so that a file that cannot be written to fails now and not at the first order.
-func (o options) migrate(ctx context.Context, conn *sql.Conn) error {
+// migrate runs the missing steps in one transaction and returns the schema version that the file had. Several processes
+// may open a new file at once. It writes even when no step is missing, so that a file that cannot be written to fails
+// now and not at the first order.
+func (o options) migrate(ctx context.Context, conn *sql.Conn) (from int, err error) {
 	begin := func() error { _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); return err }
 	if err := o.retryBusy(ctx, begin); err != nil {
-		return err
+		return 0, err
 	}
 	// After an error the caller closes the connection, which ends the transaction.
-	version, err := inspect(ctx, conn)
-	if err != nil {
-		return err
+	if from, err = inspect(ctx, conn); err != nil {
+		return 0, err
 	}
-	for i, statements := range migrations[version:] {
+	for i, statements := range migrations[from:] {
 		if _, err := conn.ExecContext(ctx, statements); err != nil {
-			return fmt.Errorf("migration %d: %w", version+i+1, err)
+			return 0, fmt.Errorf("migration %d: %w", from+i+1, err)
 		}
 	}
 	// This write is unconditional: on a read-only file BEGIN IMMEDIATE succeeds, and only a write fails.
 	_, err = conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d; PRAGMA application_id = %d; COMMIT",
 		len(migrations), applicationID))
-	return err
+	return from, err
 }
 
 // inspect returns the schema version of the file. Errors: ErrForeign, ErrNewer.

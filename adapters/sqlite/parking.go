@@ -32,30 +32,28 @@ func (p *Parking) Park(ctx context.Context, m ports.Message, reason string) erro
 	return nil
 }
 
-func (p *Parking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
-	list, err := p.db.parkedOrders(ctx, `SELECT order_id, version, messages, reason, parked_at, retry
+func (p *Parking) Parked(ctx context.Context) (list []ports.ParkedOrder, err error) {
+	err = p.db.query(ctx, `SELECT order_id, version, messages, reason, parked_at, retry
 		FROM parked JOIN (SELECT order_id, min(version) AS version, count(*) AS messages FROM parked GROUP BY order_id)
-		USING (order_id, version) ORDER BY order_id`)
+		USING (order_id, version) ORDER BY order_id`, nil, func(rows *sql.Rows) error {
+		o, err := scanParked(rows)
+		list = append(list, o)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list parked orders: %w", err)
 	}
 	return list, nil
 }
 
-// parkedOrders reads orders with the columns order_id, first version, messages, reason, since and retry.
-func (db *DB) parkedOrders(ctx context.Context, query string, args ...any) (list []ports.ParkedOrder, err error) {
-	err = db.query(ctx, query, args, func(rows *sql.Rows) error {
-		var o ports.ParkedOrder
-		var since string
-		if err := rows.Scan(&o.OrderID, &o.First, &o.Messages, &o.Reason, &since, &o.Retry); err != nil {
-			return err
-		}
-		var err error
-		o.Since, err = parseTime(since)
-		list = append(list, o)
-		return err
-	})
-	return list, err
+// scanParked reads an order with the columns order_id, first version, messages, reason, since and retry.
+func scanParked(rows *sql.Rows) (o ports.ParkedOrder, err error) {
+	var since string
+	if err := rows.Scan(&o.OrderID, &o.First, &o.Messages, &o.Reason, &since, &o.Retry); err != nil {
+		return o, err
+	}
+	o.Since, err = parseTime(since)
+	return o, err
 }
 
 func (p *Parking) Messages(ctx context.Context, orderID string) ([]ports.Message, error) {

@@ -67,6 +67,10 @@ func open(ctx context.Context, path string, o options) (*DB, error) {
 	return db, nil
 }
 
+// DroppedViews reports whether Open found the views of an older version and dropped them. The read model that replaces them
+// is made from the topic.
+func (db *DB) DroppedViews() bool { return db.writer.from == 3 || db.writer.from == 4 }
+
 // Close waits for the accepted writes, then closes the file. Later calls return ErrClosed, and calls that wait for
 // messages end. A second Close does nothing.
 func (db *DB) Close() error {

@@ -28,6 +28,7 @@ type writer struct {
 	file       openFile
 	pool       *sql.DB
 	conn       *sql.Conn
+	from       int // the schema version that the file had
 	statements map[string]*sql.Stmt
 	jobs       chan *job
 	closing    chan struct{} // closed: takes no more jobs
@@ -240,6 +241,15 @@ func (t *tx) exec(query string, args ...any) (changed int64, err error) {
 	return changed, nil
 }
 
+// define runs a statement that makes or drops a table, index or SQL view. Error: ports.ErrUnavailable.
+func (t *tx) define(statement string) error {
+	t.touched, t.wrote = true, true
+	if _, err := t.conn.ExecContext(context.Background(), statement); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
 // queryRow scans the first row into dest. Errors: ports.ErrNotFound when there is none, ports.ErrUnavailable.
 func (t *tx) queryRow(query string, args []any, dest ...any) error {
 	statement, err := t.prepared(query)
@@ -331,7 +341,7 @@ func openWriter(ctx context.Context, path string, o options, committed func()) (
 	if err != nil {
 		return nil, err
 	}
-	conn, err := o.prepareFile(ctx, pool)
+	conn, from, err := o.prepareFile(ctx, pool)
 	if err != nil {
 		_ = pool.Close()
 		return nil, err
@@ -343,7 +353,7 @@ func openWriter(ctx context.Context, path string, o options, committed func()) (
 		return nil, err
 	}
 	w := &writer{
-		file: file, pool: pool, conn: conn, statements: map[string]*sql.Stmt{}, options: o, committed: committed,
+		file: file, pool: pool, conn: conn, from: from, statements: map[string]*sql.Stmt{}, options: o, committed: committed,
 		// The queue has room for the jobs of the next transaction.
 		jobs:    make(chan *job, o.maxBatch),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
@@ -353,24 +363,23 @@ func openWriter(ctx context.Context, path string, o options, committed func()) (
 }
 
 // prepareFile opens the file, sets WAL mode and migrates the tables. It leaves a file of another program unchanged.
-func (o options) prepareFile(ctx context.Context, pool *sql.DB) (*sql.Conn, error) {
-	var conn *sql.Conn
-	err := o.retryBusy(ctx, func() (err error) { conn, err = pool.Conn(ctx); return err }) // the pragmas need the lock
+func (o options) prepareFile(ctx context.Context, pool *sql.DB) (conn *sql.Conn, from int, err error) {
+	err = o.retryBusy(ctx, func() (err error) { conn, err = pool.Conn(ctx); return err }) // the pragmas need the lock
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	err = o.retryBusy(ctx, func() error { _, err := inspect(ctx, conn); return err })
 	if err == nil {
 		err = o.useWAL(ctx, conn)
 	}
 	if err == nil {
-		err = o.migrate(ctx, conn)
+		from, err = o.migrate(ctx, conn)
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, err
+		return nil, 0, err
 	}
-	return conn, nil
+	return conn, from, nil
 }
 
 func (o options) useWAL(ctx context.Context, conn *sql.Conn) error {

@@ -1,0 +1,243 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"hexorders/ports"
+)
+
+// isKept is true for a generation that may be read and written: live or shadow.
+const isKept = `EXISTS (SELECT 1 FROM generations WHERE number = ? AND state IN ('live', 'shadow'))`
+
+func (m *ReadModel) Places(ctx context.Context, g ports.Generation) (places []ports.Place, err error) {
+	err = m.readOf(ctx, g, `SELECT shard, next FROM %s WHERE `+isKept+` ORDER BY shard`, "places", nil, func(rows *sql.Rows) error {
+		var p ports.Place
+		err := rows.Scan(&p.Shard, &p.Next)
+		places = append(places, p)
+		return err
+	})
+	return places, err
+}
+
+func (m *ReadModel) Load(ctx context.Context, g ports.Generation, orderIDs []string) (map[string]ports.Progress, error) {
+	loaded := map[string]ports.Progress{}
+	err := m.readOf(ctx, g, `SELECT order_id, version, newest, buffered, parked, state FROM %s WHERE `+isKept+`
+		AND order_id IN (SELECT value FROM json_each(?))`, "progress", []any{jsonOf(orderIDs)}, func(rows *sql.Rows) error {
+		var p ports.Progress
+		err := rows.Scan(&p.OrderID, &p.Version, &p.Newest, &p.Buffered, &p.Parked, &p.State)
+		loaded[p.OrderID] = p
+		return err
+	})
+	return loaded, err
+}
+
+func (m *ReadModel) Buffered(ctx context.Context, g ports.Generation, orderID string) (messages []ports.Message, err error) {
+	err = m.readOf(ctx, g, `SELECT id, version, type, payload, occurred_at, traceparent FROM %s WHERE `+isKept+`
+		AND order_id = ? ORDER BY version`, "buffered", []any{orderID}, func(rows *sql.Rows) error {
+		b := ports.Message{OrderID: orderID}
+		var occurredAt string
+		if err := rows.Scan(&b.ID, &b.Version, &b.Type, &b.Payload, &occurredAt, &b.TraceParent); err != nil {
+			return err
+		}
+		var err error
+		b.OccurredAt, err = parseTimeIfAny(occurredAt)
+		messages = append(messages, b)
+		return err
+	})
+	return messages, err
+}
+
+// Parked takes the columns beside min(version) from the row that has it (https://www.sqlite.org/lang_select.html,
+// "Bare columns in an aggregate query").
+func (m *ReadModel) Parked(ctx context.Context, g ports.Generation) (list []ports.ParkedOrder, err error) {
+	err = m.readOf(ctx, g, `SELECT order_id, min(version), count(*), reason, since, 0 FROM %s WHERE `+isKept+`
+		GROUP BY order_id ORDER BY order_id`, "buffered", nil, func(rows *sql.Rows) error {
+		o, err := scanParked(rows)
+		list = append(list, o)
+		return err
+	})
+	return list, err
+}
+
+// readOf runs a query on a table of a generation. The query takes the table's name, and the generation's number as its
+// first argument.
+func (m *ReadModel) readOf(ctx context.Context, g ports.Generation, query, name string, args []any, scan func(*sql.Rows) error) error {
+	err := m.db.query(ctx, fmt.Sprintf(query, tableOf(g.Number, name)), append([]any{g.Number}, args...), scan)
+	if err != nil && !isNoTable(err) {
+		return fmt.Errorf("read the %s of generation %d: %w", name, g.Number, err)
+	}
+	return nil
+}
+
+// Commit encodes the change on the caller's goroutine: there is only one writer.
+func (m *ReadModel) Commit(ctx context.Context, g ports.Generation, c ports.Change) error {
+	err := m.begin(ctx)
+	if err == nil {
+		e := encoder{generation: g.Number, tables: m.tables}
+		e.encode(c)
+		err = m.db.writer.do(ctx, e.size, func(t *tx) error { return e.write(t) })
+	}
+	if err != nil {
+		return fmt.Errorf("commit to generation %d: %w", g.Number, err)
+	}
+	return nil
+}
+
+// encoder makes the statements of a change.
+type encoder struct {
+	generation int
+	tables     map[string]table
+	statements []statement
+	size       int
+}
+
+// statement writes one row. One that claims changes nothing when the row is not what the change began with.
+type statement struct {
+	text   string
+	args   []any
+	claims bool
+}
+
+// write does not read before it writes. A conflict is found by the first claim that fails. That of a place comes first:
+// another consumer of the same messages has moved it, and then this job has written nothing and disturbs no other job of
+// its transaction.
+func (e *encoder) write(t *tx) error {
+	var kept bool
+	if err := t.queryRow(`SELECT `+isKept, []any{e.generation}, &kept); err != nil {
+		return err
+	}
+	if !kept {
+		return ports.ErrConflict
+	}
+	for _, s := range e.statements {
+		changed, err := t.exec(s.text, s.args...)
+		if err != nil {
+			return err
+		}
+		if s.claims && changed == 0 {
+			return ports.ErrConflict
+		}
+	}
+	return nil
+}
+
+func (e *encoder) encode(c ports.Change) {
+	for _, p := range c.Places {
+		e.place(p)
+	}
+	for _, p := range c.Progress {
+		e.progress(p)
+	}
+	e.buffer(c.Buffer, c.Release)
+	for view, changes := range c.Rows {
+		e.rows(e.tables[view], changes)
+	}
+}
+
+func (e *encoder) add(claims bool, text string, args ...any) {
+	const row = 200 // bytes, about, with its index entries
+	e.size += row
+	for _, arg := range args {
+		if text, ok := arg.(string); ok {
+			e.size += len(text)
+		}
+	}
+	e.statements = append(e.statements, statement{text, args, claims})
+}
+
+// place treats a missing row as one with an empty place.
+func (e *encoder) place(p ports.PlaceChange) {
+	name, asOf := tableOf(e.generation, "places"), formatTimeIfAny(p.AsOf)
+	if p.From != "" {
+		e.add(true, `UPDATE `+name+` SET next = ?, as_of = ? WHERE shard = ? AND next = ?`, p.To, asOf, p.Shard, p.From)
+		return
+	}
+	e.add(true, `INSERT INTO `+name+` (next, as_of, shard) VALUES (?, ?, ?)
+		ON CONFLICT (shard) DO UPDATE SET next = excluded.next, as_of = excluded.as_of WHERE next = ''`, p.To, asOf, p.Shard)
+}
+
+// progress treats a missing row as one of zeros.
+func (e *encoder) progress(p ports.ProgressChange) {
+	name := tableOf(e.generation, "progress")
+	args := []any{p.Version, p.Newest, p.Buffered, p.Parked, string(p.State), p.OrderID}
+	if p.WasVersion != 0 || p.WasBuffered != 0 {
+		e.add(true, `UPDATE `+name+` SET version = ?, newest = ?, buffered = ?, parked = ?, state = ?
+			WHERE order_id = ? AND version = ? AND buffered = ?`, append(args, p.WasVersion, p.WasBuffered)...)
+		return
+	}
+	e.add(true, `INSERT INTO `+name+` (version, newest, buffered, parked, state, order_id) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, newest = excluded.newest, buffered = excluded.buffered,
+			parked = excluded.parked, state = excluded.state WHERE version = 0 AND buffered = 0`, args...)
+}
+
+func (e *encoder) buffer(messages []ports.BufferedMessage, release []ports.EventRef) {
+	name, now := tableOf(e.generation, "buffered"), formatTime(time.Now())
+	for _, b := range messages {
+		payload := b.Payload
+		if payload == nil {
+			payload = []byte{} // nil would be NULL
+		}
+		e.size += len(payload)
+		e.add(false, `INSERT INTO `+name+`
+				(order_id, version, id, type, payload, occurred_at, traceparent, reason, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (order_id, version) DO UPDATE SET reason = excluded.reason`,
+			b.OrderID, b.Version, b.ID, b.Type, payload, formatTimeIfAny(b.OccurredAt), b.TraceParent, b.Reason, now)
+	}
+	for _, message := range release {
+		e.add(false, `DELETE FROM `+name+` WHERE order_id = ? AND version = ?`, message.OrderID, message.Version)
+	}
+}
+
+func (e *encoder) rows(t table, c ports.RowChanges) {
+	name := rowsOf(e.generation, t.Name)
+	for _, key := range c.Delete {
+		e.add(false, `DELETE FROM `+name+` WHERE key = ?`, key)
+	}
+	// REPLACE sets the counters back to 0, as the port wants it.
+	values := name + ` (key, body` + listed(t.fields) + `) VALUES (?, ?` + strings.Repeat(`, ?`, len(t.fields)) + `)`
+	insert, put := `INSERT INTO `+values+` ON CONFLICT DO NOTHING`, `REPLACE INTO `+values
+	for _, row := range c.Insert {
+		e.add(true, insert, t.values(row)...)
+	}
+	for _, row := range c.Put {
+		e.add(false, put, t.values(row)...)
+	}
+	for _, a := range c.Add {
+		e.addition(name, a)
+	}
+}
+
+func (t table) values(row ports.Row) []any {
+	args := make([]any, 0, 2+len(t.fields))
+	args = append(args, row.Key, string(row.Body))
+	for _, field := range t.fields {
+		args = append(args, row.Field(field))
+	}
+	return args
+}
+
+func (e *encoder) addition(table string, a ports.Addition) {
+	args, set := []any{a.Key}, make([]string, 0, len(a.Add)+len(a.Max))
+	for _, c := range a.Add {
+		name := quoted(c.Name)
+		args, set = append(args, c.Value), append(set, name+` = `+name+` + excluded.`+name)
+	}
+	for _, c := range a.Max {
+		name := quoted(c.Name)
+		args, set = append(args, c.Value), append(set, name+` = max(`+name+`, excluded.`+name+`)`)
+	}
+	e.add(false, `INSERT INTO `+table+` (key`+countersOf(a.Add)+countersOf(a.Max)+`) VALUES (?`+strings.Repeat(`, ?`, len(set))+`)
+		ON CONFLICT (key) DO UPDATE SET `+strings.Join(set, `, `), args...)
+}
+
+func countersOf(counts []ports.Count) string {
+	var names []string
+	for _, c := range counts {
+		names = append(names, c.Name)
+	}
+	return listed(names)
+}

@@ -1,0 +1,285 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"hexorders/ports"
+)
+
+// A generation's tables are made when it begins. Everything of generation 7 has a name that begins with rm7_, and the SQL
+// views on the live generation have the same names with rm_.
+
+func tableOf(generation int, name string) string {
+	return quoted(fmt.Sprintf("rm%d_%s", generation, name))
+}
+
+func rowsOf(generation int, view string) string { return tableOf(generation, "rows_"+view) }
+
+func rowsOfLive(view string) string { return quoted("rm_rows_" + view) }
+
+// bookkeeping are the tables that every generation has, without its prefix.
+var bookkeeping = map[string]string{
+	// How far the read model is, by shard of the topic.
+	"places": `shard TEXT NOT NULL PRIMARY KEY, next TEXT NOT NULL, as_of TEXT NOT NULL`, // as_of: '' when unknown
+	"progress": `order_id TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, newest INTEGER NOT NULL, buffered INTEGER NOT NULL,
+		parked TEXT NOT NULL, state TEXT NOT NULL`,
+	// Buffered messages, byte for byte as they came: they need not be JSON, or even text.
+	"buffered": `order_id TEXT NOT NULL, version INTEGER NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, payload BLOB NOT NULL,
+		occurred_at TEXT NOT NULL, traceparent TEXT NOT NULL, reason TEXT NOT NULL, since TEXT NOT NULL,
+		PRIMARY KEY (order_id, version)`,
+}
+
+// create makes a generation's tables.
+func (m *ReadModel) create(t *tx, generation int) error {
+	for name, columns := range bookkeeping {
+		if err := t.define(`CREATE TABLE ` + tableOf(generation, name) + ` (` + columns + `) STRICT, WITHOUT ROWID`); err != nil {
+			return err
+		}
+	}
+	for _, view := range m.tables {
+		if err := view.create(t, generation); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v table) create(t *tx, generation int) error {
+	columns := `key TEXT NOT NULL PRIMARY KEY, body TEXT`
+	for _, field := range v.fields {
+		columns += `, ` + quoted(field) + ` ANY`
+	}
+	for _, counter := range v.Counters {
+		columns += `, ` + quoted(counter) + ` INTEGER NOT NULL DEFAULT 0`
+	}
+	name := rowsOf(generation, v.Name)
+	if err := t.define(`CREATE TABLE ` + name + ` (` + columns + `) STRICT, WITHOUT ROWID`); err != nil {
+		return err
+	}
+	for i, index := range v.Indexes {
+		columns := []string{"key"}
+		if index.Sort != "" {
+			columns = slices.Insert(columns, 0, quoted(index.Sort))
+		}
+		if index.Equal != "" {
+			columns = slices.Insert(columns, 0, quoted(index.Equal))
+		}
+		if index.Filter != "" { // tells which rows a list can pass over
+			columns = append(columns, quoted(index.Filter))
+		}
+		if err := t.define(`CREATE INDEX ` + tableOf(generation, fmt.Sprintf("rows_%s_%d", v.Name, i)) + ` ON ` + name +
+			` (` + strings.Join(columns, `, `) + `)`); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expose points the SQL views at a generation.
+func expose(t *tx, g ports.Generation) error {
+	var old string
+	err := t.queryRow(`SELECT json_group_array(name) FROM sqlite_schema WHERE type = 'view' AND name GLOB 'rm_*'`, nil, &old)
+	if err != nil {
+		return err
+	}
+	for _, name := range listOf(old) {
+		if err := t.define(`DROP VIEW ` + quoted(name)); err != nil {
+			return err
+		}
+	}
+	names := []string{"places", "progress"}
+	for _, view := range g.Views {
+		names = append(names, "rows_"+view)
+	}
+	for _, name := range names {
+		if err := t.define(`CREATE VIEW ` + quoted("rm_"+name) + ` AS SELECT * FROM ` + tableOf(g.Number, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add begins a generation.
+func (m *ReadModel) add(t *tx, state string) (g ports.Generation, err error) {
+	g.Views = m.views()
+	err = t.queryRow(`INSERT INTO generations (state, views) VALUES (?, ?) RETURNING number`, []any{state, jsonOf(g.Views)}, &g.Number)
+	t.touched, t.wrote = true, true
+	if err == nil {
+		err = m.create(t, g.Number)
+	}
+	return g, err
+}
+
+func (m *ReadModel) views() []string { return slices.Sorted(maps.Keys(m.tables)) }
+
+// find reads the generation in a state, live or shadow. Error: ports.ErrNotFound.
+func find(state string, queryRow func(query string, args []any, dest ...any) error) (g ports.Generation, err error) {
+	var views string
+	err = queryRow(`SELECT number, views FROM generations WHERE state = ?`, []any{state}, &g.Number, &views)
+	g.Views = listOf(views)
+	return g, err
+}
+
+func (m *ReadModel) findLive(ctx context.Context) (ports.Generation, error) {
+	return find("live", func(query string, args []any, dest ...any) error { return m.db.queryRow(ctx, query, args, dest...) })
+}
+
+// begin makes the first generation, unless there is a live one.
+func (m *ReadModel) begin(ctx context.Context) error {
+	if m.begun.Load() {
+		return nil
+	}
+	_, err := m.findLive(ctx)
+	if errors.Is(err, ports.ErrNotFound) {
+		err = m.db.writer.do(ctx, 0, func(t *tx) error {
+			if _, err := find("live", t.queryRow); !errors.Is(err, ports.ErrNotFound) {
+				return err
+			}
+			g, err := m.add(t, "live")
+			if err == nil {
+				err = expose(t, g)
+			}
+			return err
+		})
+	}
+	m.begun.Store(err == nil)
+	return err
+}
+
+func (m *ReadModel) Live(ctx context.Context) (g ports.Generation, err error) {
+	if err = m.begin(ctx); err == nil {
+		g, err = m.findLive(ctx)
+	}
+	if err != nil {
+		return ports.Generation{}, fmt.Errorf("live generation: %w", err)
+	}
+	return g, nil
+}
+
+func (m *ReadModel) Shadow(ctx context.Context) (g ports.Generation, err error) {
+	if err = m.begin(ctx); err == nil {
+		err = m.sweep(ctx)
+	}
+	if err == nil {
+		err = m.db.writer.do(ctx, 0, func(t *tx) error {
+			found, err := find("shadow", t.queryRow)
+			if err == nil && !slices.Equal(found.Views, m.views()) {
+				if err = leave(t, "shadow"); err == nil {
+					err = ports.ErrNotFound
+				}
+			}
+			if errors.Is(err, ports.ErrNotFound) {
+				found, err = m.add(t, "shadow")
+			}
+			g = found
+			return err
+		})
+	}
+	if err != nil {
+		return ports.Generation{}, fmt.Errorf("shadow generation: %w", err)
+	}
+	return g, nil
+}
+
+// Swap makes the shadow live in one transaction and then drops the tables of the old generation. A failure to drop is
+// not an error of Swap, because the next Shadow drops them too.
+func (m *ReadModel) Swap(ctx context.Context, shadow ports.Generation) error {
+	err := m.db.writer.do(ctx, 0, func(t *tx) error {
+		found, err := find("shadow", t.queryRow)
+		if errors.Is(err, ports.ErrNotFound) || err == nil && found.Number != shadow.Number {
+			return ports.ErrConflict
+		}
+		if err == nil {
+			err = leave(t, "live")
+		}
+		if err == nil {
+			_, err = t.exec(`UPDATE generations SET state = 'live' WHERE state = 'shadow'`)
+		}
+		if err == nil {
+			err = expose(t, found)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("swap generation %d in: %w", shadow.Number, err)
+	}
+	_ = m.sweep(ctx)
+	return nil
+}
+
+func (m *ReadModel) Discard(ctx context.Context) error {
+	err := m.db.writer.do(ctx, 0, func(t *tx) error { return leave(t, "shadow") })
+	if err == nil {
+		err = m.sweep(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("discard the shadow generation: %w", err)
+	}
+	return nil
+}
+
+func leave(t *tx, state string) error {
+	_, err := t.exec(`UPDATE generations SET state = 'leaving' WHERE state = ?`, state)
+	return err
+}
+
+// sweepPause leaves time for saves, and for other processes, between two transactions that drop something.
+const sweepPause = 5 * time.Millisecond
+
+// sweep drops everything of the generations in the state leaving. Each index and each table goes in a transaction of its
+// own, because dropping takes time in proportion to its size: 20 to 60 ms for 200,000 orders.
+func (m *ReadModel) sweep(ctx context.Context) error {
+	var leaving []int
+	err := m.db.query(ctx, `SELECT number FROM generations WHERE state = 'leaving'`, nil, func(rows *sql.Rows) error {
+		var number int
+		err := rows.Scan(&number)
+		leaving = append(leaving, number)
+		return err
+	})
+	for _, number := range leaving {
+		var drops []string
+		if err == nil {
+			err = m.db.query(ctx, `SELECT type, name FROM sqlite_schema WHERE name GLOB ? ORDER BY type`, // indexes first
+				[]any{fmt.Sprintf("rm%d_*", number)}, func(rows *sql.Rows) error {
+					var kind, name string
+					err := rows.Scan(&kind, &name)
+					drops = append(drops, `DROP `+kind+` IF EXISTS `+quoted(name))
+					return err
+				})
+		}
+		for _, drop := range drops {
+			if err == nil {
+				err = m.db.writer.do(ctx, 0, func(t *tx) error { return t.define(drop) })
+			}
+			if err == nil {
+				err = pause(ctx, sweepPause)
+			}
+		}
+		if err == nil {
+			err = m.db.writer.do(ctx, 0, func(t *tx) error {
+				_, err := t.exec(`DELETE FROM generations WHERE number = ?`, number)
+				return err
+			})
+		}
+	}
+	return err
+}
+
+// jsonOf encodes a list of texts, and listOf decodes it.
+func jsonOf(list []string) string {
+	text, _ := json.Marshal(list) // strings can always be encoded
+	return string(text)
+}
+
+func listOf(text string) (list []string) {
+	_ = json.Unmarshal([]byte(text), &list) // jsonOf or SQLite encoded it
+	return list
+}
