@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -25,7 +24,6 @@ var children = map[string]func(ctx context.Context, args []string) error{
 	"tail": childTails,
 	"read": childReads,
 	"lock": childLocks,
-	"feed": childFeeds,
 }
 
 // childSaves saves orders without end, several at once, and prints "ID VERSION" after each Save that has returned. Its
@@ -140,26 +138,6 @@ func childReads(ctx context.Context, args []string) error {
 			}
 		}
 	}
-}
-
-// childFeeds feeds a view together with others, then prints how many of its commits were taken. Its second argument is how
-// many messages there are.
-func childFeeds(ctx context.Context, args []string) error {
-	messages, err := strconv.Atoi(args[1])
-	if err != nil {
-		return err
-	}
-	db, err := Open(ctx, args[0])
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	taken, err := feed(ctx, NewViews(db), messages)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Println(taken)
-	return err
 }
 
 // childLocks holds the file's lock until its input ends, as a forgotten sqlite3 shell does.
