@@ -1,6 +1,6 @@
 // Package httpapi is the driving adapter for HTTP. A request becomes one call of ports.Orders or ports.Views, its result
-// becomes JSON, an error becomes a problem. Read httpapi.go for the routes, orders.go and queries.go for the endpoints,
-// body.go for the bodies that are accepted, problem.go for the errors.
+// becomes JSON, an error becomes a problem. Read httpapi.go for the routes, orders.go for commands and orders, views.go and
+// the file of a view for what the read model answers, body.go for the bodies that are accepted, problem.go for the errors.
 package httpapi
 
 import (
@@ -20,7 +20,7 @@ import (
 // Options are what the API needs of the program around it.
 type Options struct {
 	Orders  ports.Orders                // nil: only the health endpoints are served
-	Views   ports.Views                 // answer lists, activity and timelines; nil: those are not served
+	Views   ports.Views                 // the read model: lists, activity, timelines; nil: those are not served
 	Ready   func(context.Context) error // asked by /readyz; nil: always ready
 	Logger  *slog.Logger                // nil: slog.Default()
 	MaxBody int64                       // the longest body that is read, in bytes; 0: 64 KiB
@@ -100,9 +100,10 @@ func New(o Options) http.Handler {
 	router.Match(read, "/orders/:id", a.query(a.get, "version"))
 	router.Match(read, "/orders/:id/events", a.query(a.events, "limit", "cursor"))
 	if o.Views != nil {
-		router.Match(read, "/orders", a.query(a.list, "buyerId", "status", "sort", "limit", "cursor", atLeastVersion))
-		router.Match(read, "/orders/:id/timeline", a.query(a.timeline, "limit", "cursor", atLeastVersion))
-		router.Match(read, "/buyers/:buyerId/activity", a.query(a.activity, atLeastVersion))
+		for _, view := range viewEndpoints {
+			handle := func(c *gin.Context, query url.Values) error { return view.handle(a, c, query) }
+			router.Match(read, view.pattern, a.query(handle, view.parameters...))
+		}
 	}
 	router.POST("/orders/:id/items", a.answer(a.addItem))
 	router.PUT("/orders/:id/items/:productId", a.answer(a.changeAmount))

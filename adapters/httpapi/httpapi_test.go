@@ -319,7 +319,7 @@ var exchanges = []exchange{
 			"There is no order with this id: an id must have 1 to 64 characters.", ""),
 	},
 
-	// GET /orders; queries_test.go has the rest
+	// GET /orders; orders_list_test.go has the rest
 	{
 		name: "a buyer without orders has an empty list", when: "GET /orders?buyerId=9999",
 		status: 200, sent: map[string]string{"Link": ""}, want: `{"orders":[]}`,
@@ -331,9 +331,14 @@ var exchanges = []exchange{
 			`{"productId":"1111","amount":3}`), `"status"`, `"totalAmount":3,"status"`, 1) + `]}`,
 	},
 	{
-		name: "a list needs a buyer", when: "GET /orders",
+		name: "a list without a buyer has all orders", given: []string{"POST /orders " + basket}, when: "GET /orders",
+		status: 200, sent: map[string]string{"Link": ""}, want: `{"orders":[` + strings.Replace(orderJSON("pending", 1,
+			`{"productId":"1111","amount":3}`), `"status"`, `"totalAmount":3,"status"`, 1) + `]}`,
+	},
+	{
+		name: "an empty buyer is not none", when: "GET /orders?buyerId=",
 		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.",
-			`{"parameter":"buyerId","detail":"is required, with 1 to 64 characters"}`),
+			`{"parameter":"buyerId","detail":"id must have 1 to 64 characters"}`),
 	},
 	{
 		name: "a limit is a number", when: "GET /orders?buyerId=9999&limit=ten",

@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"hexorders/core/order"
-	"hexorders/ports"
 )
 
 func TestEntityTagsAreReadByTheBook(t *testing.T) {
@@ -156,33 +155,6 @@ func FuzzEntityTags(f *testing.F) {
 		// What it was taken for is taken for the same.
 		if again, ok := parseTags(strings.Join(written, ", ")); len(written) > 0 && (!ok || !reflect.DeepEqual(again, tags)) {
 			t.Fatalf("%q is %v, and %v is %v", header, tags, written, again)
-		}
-	})
-}
-
-func FuzzSummaryQuery(f *testing.F) {
-	for _, seed := range []string{"buyerId=1", "buyerId=1&limit=2&cursor=x", "buyerId=1&status=paid&sort=-updatedAt", "limit=0", "%zz",
-		"buyerId=%ff", "a;b", "buyerId=+", "statuss=paid", "cursor="} {
-		f.Add(seed)
-	}
-	read := func(raw string) (ports.SummaryQuery, error) {
-		query, err := parseQuery(raw, []string{"buyerId", "status", "sort", "limit", "cursor", atLeastVersion})
-		if err != nil {
-			return ports.SummaryQuery{}, err
-		}
-		return parseSummaryQuery(query)
-	}
-	f.Fuzz(func(t *testing.T, raw string) {
-		q, err := read(raw)
-		if err != nil {
-			if !errors.Is(err, errInvalidQuery) {
-				t.Fatalf("%q: %v", raw, err)
-			}
-			return
-		}
-		following, err := read(followingSummaries(q, "next").Encode())
-		if q.Page.Cursor = "next"; err != nil || following != q {
-			t.Fatalf("%q: the next page asks for %v (%v), want %v", raw, following, err, q)
 		}
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"hexorders/core/order"
-	"hexorders/ports"
 )
 
 const (
@@ -32,49 +31,6 @@ type orderJSON struct {
 type itemJSON struct {
 	ProductID string `json:"productId"`
 	Amount    int    `json:"amount"`
-}
-
-// summaryJSON is how an order reads in a list.
-type summaryJSON struct {
-	ID          string     `json:"id"`
-	BuyerID     string     `json:"buyerId"`
-	Items       []itemJSON `json:"items"`
-	TotalAmount int        `json:"totalAmount"`
-	Status      string     `json:"status"`
-	Version     int        `json:"version"`
-	CreatedAt   string     `json:"createdAt"`
-	UpdatedAt   string     `json:"updatedAt"`
-	SubmittedAt string     `json:"submittedAt,omitempty"` // left out when it was not, and so the next two
-	PaidAt      string     `json:"paidAt,omitempty"`
-	CancelledAt string     `json:"cancelledAt,omitempty"`
-}
-
-type summaryPage struct {
-	Orders     []summaryJSON `json:"orders"`
-	NextCursor string        `json:"nextCursor,omitempty"` // left out on the last page
-}
-
-// activityJSON is how many of a buyer's orders stand where.
-type activityJSON struct {
-	BuyerID   string `json:"buyerId"`
-	Pending   int    `json:"pending"`
-	Submitted int    `json:"submitted"`
-	Paid      int    `json:"paid"`
-	Cancelled int    `json:"cancelled"`
-	LastAt    string `json:"lastAt,omitempty"` // left out when nothing is known of the buyer
-}
-
-type timelineJSON struct {
-	OrderID    string      `json:"orderId"`
-	Entries    []entryJSON `json:"entries"`
-	NextCursor string      `json:"nextCursor,omitempty"` // left out on the last page
-}
-
-type entryJSON struct {
-	Version    int    `json:"version"`
-	Type       string `json:"type"`
-	OccurredAt string `json:"occurredAt"`
-	Text       string `json:"text"`
 }
 
 // history is how what has happened to an order reads.
@@ -101,14 +57,6 @@ func toJSON(o *order.Order) orderJSON {
 	}
 }
 
-func toSummaryJSON(s ports.Summary) summaryJSON {
-	return summaryJSON{
-		ID: s.OrderID, BuyerID: s.Buyer, Items: toItemsJSON(s.Items), TotalAmount: s.TotalAmount, Status: string(s.Status),
-		Version: s.Version, CreatedAt: timestamp(s.CreatedAt), UpdatedAt: timestamp(s.UpdatedAt),
-		SubmittedAt: timestampIfSet(s.SubmittedAt), PaidAt: timestampIfSet(s.PaidAt), CancelledAt: timestampIfSet(s.CancelledAt),
-	}
-}
-
 func toItemsJSON(items []order.Item) []itemJSON {
 	lines := make([]itemJSON, len(items)) // never nil: an empty order has [], not null
 	for i, item := range items {
@@ -119,13 +67,6 @@ func toItemsJSON(items []order.Item) []itemJSON {
 
 // timestamp is RFC 3339 in UTC with milliseconds, always of the same length.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
-
-func timestampIfSet(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return timestamp(t)
-}
 
 // writeJSON answers whole or not at all: what cannot be encoded is an error while nothing has been sent.
 func writeJSON(c *gin.Context, status int, mediaType string, body any) error {

@@ -105,13 +105,22 @@ func (a *api) events(c *gin.Context, query url.Values) error {
 		}
 	}
 	if page.Next != "" {
-		linkNext(c, "/orders/"+url.PathEscape(id)+"/events?"+followingPage(asked, page.Next).Encode())
+		linkNext(c, "/orders/"+url.PathEscape(id)+"/events", query, page.Next)
 	}
 	return writeJSON(c, http.StatusOK, mediaJSON, body)
 }
 
-// linkNext names the next page by its address, relative to the host (RFC 8288, 3.1 allows that).
-func linkNext(c *gin.Context, address string) { c.Header("Link", "<"+address+`>; rel="next"`) }
+// linkNext names the next page by its address, relative to the host (RFC 8288, 3.1 allows that). It keeps the parameters
+// of this page but for the required version: this page had it.
+func linkNext(c *gin.Context, path string, query url.Values, cursor string) {
+	next := url.Values{"cursor": {cursor}}
+	for name, values := range query {
+		if name != "cursor" && name != atLeastVersion {
+			next[name] = values
+		}
+	}
+	c.Header("Link", "<"+path+"?"+next.Encode()+`>; rel="next"`)
+}
 
 func (a *api) addItem(c *gin.Context) error {
 	var body itemBody
@@ -275,14 +284,6 @@ func parsePage(query url.Values) (ports.Page, error) {
 		page.Limit = limit
 	}
 	return page, nil
-}
-
-func followingPage(page ports.Page, cursor string) url.Values {
-	query := url.Values{"cursor": {cursor}}
-	if page.Limit > 0 {
-		query.Set("limit", strconv.Itoa(page.Limit))
-	}
-	return query
 }
 
 func invalidParameter(name, detail string) error {

@@ -65,6 +65,9 @@ var problems = []problemKind{
 			"read without a version."},
 	{is: ports.ErrBadCursor, status: 400, code: "bad-cursor", title: "Bad cursor",
 		detail: "Use the cursor of the page before as it was given, for the same list."},
+	{is: ports.ErrNotBuilt, status: 503, code: "view-not-built", title: "View not built", retryAfter: 60,
+		detail: "The service is newer than its read model, which does not have this view. Its operator has to run " +
+			"`hexorders views rebuild`."},
 	{is: ports.ErrUnavailable, status: 503, code: "unavailable", title: "Store unavailable", retryAfter: 1,
 		detail: "The store cannot be reached. " + mayHaveTakenEffect},
 

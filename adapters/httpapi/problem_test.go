@@ -52,6 +52,7 @@ var sentinels = map[string]struct {
 	"ports.ErrNoHistory":              {ports.ErrNoHistory, 501, "no-history"},
 	"ports.ErrNoSuchVersion":          {ports.ErrNoSuchVersion, 404, "version-not-found"},
 	"ports.ErrHistoryDeleted":         {ports.ErrHistoryDeleted, 410, "history-deleted"},
+	"ports.ErrNotBuilt":               {ports.ErrNotBuilt, 503, "view-not-built"},
 	"ports.ErrUnavailable":            {ports.ErrUnavailable, 503, "unavailable"},
 }
 

@@ -1,0 +1,105 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"hexorders/core/order"
+	"hexorders/ports"
+)
+
+// The endpoints that answer from the read model. Each view has a file of its own with its route and its handler:
+// orders_list.go, buyer_activity.go, timeline.go. This file has what they share.
+
+// viewEndpoint is a row of the table of these endpoints. All of them are read with GET or HEAD.
+type viewEndpoint struct {
+	pattern    string
+	handle     func(a *api, c *gin.Context, query url.Values) error
+	parameters []string
+}
+
+var viewEndpoints []viewEndpoint // complete before main begins, then only read
+
+// serveView adds a row to the table. The file of a view calls it from its init, so that adding a view touches no other
+// file. Every view takes the parameter atLeastVersion.
+func serveView(pattern string, handle func(a *api, c *gin.Context, query url.Values) error, parameters ...string) {
+	viewEndpoints = append(viewEndpoints, viewEndpoint{pattern, handle, append(parameters, atLeastVersion)})
+}
+
+// bodies are the rows as clients read them: the view has encoded them already.
+func bodies(rows []ports.Row) []json.RawMessage {
+	list := make([]json.RawMessage, len(rows)) // never nil: an empty list has [], not null
+	for i, row := range rows {
+		list[i] = row.Body
+	}
+	return list
+}
+
+// The read model may be behind, and the response says by how much: Age is the number of seconds since it was up to date
+// (RFC 9111, 5.1), View-Version the version of the order that it has reached (without X-: RFC 6648).
+const headerViewVersion = "View-Version"
+
+// freshnessHeaders says how old the answer is. The age is unknown until the first event was applied.
+func freshnessHeaders(c *gin.Context, f ports.Freshness, orderID string) {
+	if !f.AsOf.IsZero() {
+		// Below 0 if the clock of the process that fills the views runs ahead.
+		c.Header("Age", strconv.Itoa(max(0, int(time.Since(f.AsOf).Seconds()))))
+	}
+	if orderID != "" {
+		c.Header(headerViewVersion, strconv.Itoa(f.Version))
+	}
+}
+
+const atLeastVersion = "atLeastVersion"
+
+// requiredVersion reads the required version of a known order, 0 for none.
+func requiredVersion(query url.Values) (int, error) {
+	if !query.Has(atLeastVersion) {
+		return 0, nil
+	}
+	version, err := parseViewVersion(query.Get(atLeastVersion))
+	if err != nil {
+		return 0, invalidParameter(atLeastVersion, "must be a version of the order: a whole number from 1 on")
+	}
+	return version, nil
+}
+
+// requiredEvent reads the required version of any order: the parameter is then the id of an event.
+func requiredEvent(query url.Values) (ports.EventRef, error) {
+	if !query.Has(atLeastVersion) {
+		return ports.EventRef{}, nil
+	}
+	id := query.Get(atLeastVersion)
+	slash := max(0, strings.LastIndexByte(id, '/'))
+	version, err := parseViewVersion(strings.TrimPrefix(id[slash:], "/"))
+	if err != nil || order.CheckID(id[:slash]) != nil {
+		return ports.EventRef{}, invalidParameter(atLeastVersion,
+			"must be the id of an event: an order's id, a slash and a version, a whole number from 1 on")
+	}
+	return ports.EventRef{OrderID: id[:slash], Version: version}, nil
+}
+
+// parseViewVersion parses a version. No order reaches one of more than 9 digits.
+func parseViewVersion(s string) (int, error) {
+	version, err := strconv.Atoi(s)
+	if err != nil || version < 1 || version > 999_999_999 || strconv.Itoa(version) != s {
+		return 0, fmt.Errorf("no version: %q", s)
+	}
+	return version, nil
+}
+
+// oneOf reads a parameter that is one of a few words.
+func oneOf(query url.Values, name string, words ...string) (string, error) {
+	for _, word := range words {
+		if word == query.Get(name) {
+			return word, nil
+		}
+	}
+	return "", invalidParameter(name, "must be one of "+strings.Join(words, ", "))
+}
