@@ -18,11 +18,13 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"hexorders/adapters/httpapi"
+	"hexorders/app/readside"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
 
-// fakeViews answer with what they were made with, and remember what they were asked.
+// fakeViews answer with what they were made with, and remember what they were asked. A question that a store could not
+// answer, because the program has no such view or the view no such index, is an error.
 type fakeViews struct {
 	row       ports.Row
 	page      ports.RowPage
@@ -37,12 +39,31 @@ type fakeViews struct {
 
 func (f *fakeViews) Row(_ context.Context, view, key string, required ports.EventRef) (ports.Row, ports.Freshness, error) {
 	f.asked, f.key, f.required = view, key, required
+	if _, err := tableOf(view); err != nil {
+		return ports.Row{}, ports.Freshness{}, err
+	}
 	return f.row, f.freshness, f.err
 }
 
 func (f *fakeViews) List(_ context.Context, q ports.Query, required ports.EventRef) (ports.RowPage, ports.Freshness, error) {
 	f.asked, f.query, f.required = q.View, q, required
+	table, err := tableOf(q.View)
+	if err != nil {
+		return ports.RowPage{}, ports.Freshness{}, err
+	}
+	if _, found := table.IndexFor(q); !found {
+		return ports.RowPage{}, ports.Freshness{}, fmt.Errorf("no index of %s serves %+v", q.View, q)
+	}
 	return f.page, f.freshness, f.err
+}
+
+func tableOf(view string) (ports.Table, error) {
+	for _, table := range readside.Tables(readside.All) {
+		if table.Name == view {
+			return table, nil
+		}
+	}
+	return ports.Table{}, fmt.Errorf("no view is called %s", view)
 }
 
 func overViews(views ports.Views) http.Handler {
