@@ -193,11 +193,9 @@ func complete() *Metrics {
 		Status: func() ports.RelayStatus { return ports.RelayStatus{Leading: true} },
 		Unread: func(context.Context) (int, time.Time, error) { return 0, time.Time{}, nil },
 	})
-	m.WatchProjection(func() ports.ProjectionStatus { return ports.ProjectionStatus{View: ports.OrderSummary, Generation: 1} })
+	m.WatchViews(func() ports.ViewsStatus { return ports.ViewsStatus{Generation: 1} })
 	m.WatchStalls(func() int64 { return 1 })
-	m.WatchViews(func(context.Context, ports.View, string) (ports.Freshness, error) {
-		return ports.Freshness{AsOf: time.Now()}, nil
-	})
+	m.WatchFreshness(func(context.Context, string) (ports.Freshness, error) { return ports.Freshness{AsOf: time.Now()}, nil })
 	return m
 }
 
