@@ -29,24 +29,25 @@ func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
 		{"outbox retry a b", "`hexorders outbox retry` takes the id of one order, got 2 arguments"},
 		{"outbox status now", "`hexorders outbox status` takes no arguments, got \"now\": see `hexorders outbox status --help`"},
 		{"config --json", "unknown flag: --json: see `hexorders config --help`"},
-		{"serve --roles api,projection", "unknown role \"projection\": known are api, relay, projections"},
-		{"serve --roles=", "no role: give --roles one or more of api, relay, projections"},
-		{"--roles nonsense", "unknown role \"nonsense\": known are api, relay, projections"},
+		{"serve --roles api,view", "unknown role \"view\": known are api, relay, views"},
+		{"serve --roles=", "no role: give --roles one or more of api, relay, views"},
+		{"--roles nonsense", "unknown role \"nonsense\": known are api, relay, views"},
 		{"outbox status", memoryOnly},
 		{"events tail", memoryOnly},
 		{"events tail --from yesterday", "--from is start or now, not \"yesterday\""},
 		{"events tail --count 0", "--count is a whole number from 1 on, not 0"},
 		{"events tail --count -1", "--count is a whole number from 1 on, not -1"},
 		{"outbox parked", memoryOnly},
-		{"consumers statsu", "unknown command \"statsu\" for \"hexorders consumers\": did you mean status?"},
-		{"consumers retry order-summary", "`hexorders consumers retry` takes a view and the id of one order, got 1 arguments"},
-		{"consumers retry summary o", "no view is called \"summary\": there are order-summary, buyer-activity, timeline"},
-		{"replay", "`hexorders replay` takes one view, got 0 arguments"},
-		{"replay all", "no view is called \"all\": there are order-summary, buyer-activity, timeline"},
-		{"consumers status", memoryOnly},
-		{"consumers parked", memoryOnly},
-		{"consumers retry timeline o", memoryOnly},
-		{"replay timeline", memoryOnly},
+		{"views statsu", "unknown command \"statsu\" for \"hexorders views\": did you mean status?"},
+		{"views retry", "`hexorders views retry` takes the id of one order, got 0 arguments"},
+		{"views retry timeline o", "`hexorders views retry` takes the id of one order, got 2 arguments"},
+		{"views rebuild timeline", "`hexorders views rebuild` takes no arguments, got \"timeline\": see `hexorders views rebuild --help`"},
+		{"views status", memoryOnly},
+		{"views parked", memoryOnly},
+		{"views retry o", memoryOnly},
+		{"views rebuild", memoryOnly},
+		{"consumers retry", "`hexorders consumers retry` is called `hexorders views retry ORDER` now"},
+		{"replay", "`hexorders replay` is called `hexorders views rebuild` now"},
 		{"outbox retry o", memoryOnly},
 	} {
 		out, errOut, code := runCommand(t, strings.Fields(x.args)...)
@@ -68,8 +69,8 @@ func TestAnUnknownStoreIsAMistake(t *testing.T) {
 
 func TestEveryCommandExplainsItself(t *testing.T) {
 	for _, args := range []string{"--help", "serve --help", "outbox", "outbox --help", "outbox status --help",
-		"outbox parked --help", "outbox retry --help", "consumers", "consumers status --help",
-		"consumers parked --help", "consumers retry --help", "replay --help", "events", "events tail --help",
+		"outbox parked --help", "outbox retry --help", "views", "views status --help",
+		"views parked --help", "views retry --help", "views rebuild --help", "events", "events tail --help",
 		"doctor --help", "config --help", "version --help", "completion bash"} {
 		out, errOut, code := runCommand(t, strings.Fields(args)...)
 		if code != exitOK || errOut != "" || !strings.Contains(out, "hexorders") {

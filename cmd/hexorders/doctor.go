@@ -9,11 +9,10 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"hexorders/ports"
 )
 
 func doctorCommand() *cobra.Command {
@@ -155,25 +154,29 @@ func checkViews(ctx context.Context, c *Config, s *storage) finding {
 	}
 	reading, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	parked := 0
-	for _, view := range ports.AllViews {
-		orders, err := keeper(s, view).Parked(reading)
-		if err != nil {
-			f.err = err
-			return f
-		}
-		parked += len(orders)
+	live, err := s.readModel.Live(reading)
+	if err != nil {
+		f.err = err
+		return f
 	}
-	asOf, err := oldestView(reading, s.views)
-	switch age := time.Since(asOf).Round(time.Second); {
+	parked, err := s.readModel.Parked(reading, live)
+	if err != nil {
+		f.err = err
+		return f
+	}
+	freshness, err := s.readModel.Freshness(reading, "")
+	missing := missingViews(live)
+	switch age := time.Since(freshness.AsOf).Round(time.Second); {
 	case err != nil:
 		f.err = err
-	case asOf.IsZero():
-		f.err = errors.New("no process has filled them yet: start one with the role projections")
+	case freshness.AsOf.IsZero():
+		f.err = errors.New("no process has filled them yet: start one with the role views")
 	case age > viewsStaleAfter:
-		f.err = fmt.Errorf("no process has updated them for %s: start one with the role projections", age)
-	case parked > 0:
-		f.err = fmt.Errorf("%d orders are parked in them: see `hexorders consumers parked`", parked)
+		f.err = fmt.Errorf("no process has updated them for %s: start one with the role views", age)
+	case len(missing) > 0:
+		f.err = fmt.Errorf("not built: %s: run `hexorders views rebuild`", strings.Join(missing, ", "))
+	case len(parked) > 0:
+		f.err = fmt.Errorf("%d orders are parked: see `hexorders views parked`", len(parked))
 	default:
 		f.good = fmt.Sprintf("up to date as of %s ago", max(0, age))
 	}

@@ -84,6 +84,13 @@ With --json a line is a CloudEvent in the JSON format of CloudEvents 1.0.`,
 
 var errPrintedAll = errors.New("as many events are printed as --count says")
 
+// keptTopic is a topic that can be read beside its consumers.
+type keptTopic interface {
+	ports.Replayable
+	// Newest returns the places after the newest messages.
+	Newest(ctx context.Context) ([]ports.Place, error)
+}
+
 // tailEvents reads the topic of the broker that the service publishes to.
 func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle func(ports.Message) error) error {
 	c, warnings, err := loadConfig()
@@ -111,15 +118,19 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 	if err != nil {
 		return err
 	}
+	kept, ok := topic.(keptTopic)
+	if !ok {
+		return fmt.Errorf("the broker %s does not keep its messages, so nobody can look at them", c.Broker.name)
+	}
 	var resume ports.Resume // from the start
 	if !fromStart {
-		now, err := topic.Ends(ctx)
+		now, err := kept.Newest(ctx)
 		if err != nil {
 			return err
 		}
-		resume = func(context.Context, []int) (map[int]int64, error) { return now, nil }
+		resume = func(context.Context, []string) ([]ports.Place, error) { return now, nil }
 	}
-	return topic.Subscribe(ctx, "", resume, func(_ context.Context, b ports.Batch) error {
+	return kept.Replay(ctx, resume, func(_ context.Context, b ports.Batch) error {
 		for _, d := range b.Messages {
 			if err := handle(d.Message); err != nil {
 				return err

@@ -22,8 +22,8 @@ func (s *Service) greet() {
 		s.log.Warn("nothing publishes events: only the process that opened the " + c.Store.name +
 			" store can relay them; add the role relay")
 	}
-	if s.has(roleAPI) && !s.has(roleProjections) {
+	if s.has(roleAPI) && !s.has(roleViews) {
 		s.log.Warn("lists stay empty: only the process that opened the " + c.Store.name +
-			" store can fill its views; add the role projections")
+			" store can fill its views; add the role views")
 	}
 }

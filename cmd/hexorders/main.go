@@ -57,8 +57,9 @@ lists them.`
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w: see `%s --help`", err, cmd.CommandPath())
 	})
-	root.AddCommand(serveCommand(), eventsCommand(), outboxCommand(), consumersCommand(), replayCommand(),
-		doctorCommand(), configCommand(), versionCommand())
+	root.AddCommand(serveCommand(), eventsCommand(), outboxCommand(), viewsCommand(), doctorCommand(),
+		configCommand(), versionCommand())
+	root.AddCommand(oldCommands()...)
 	return root
 }
 

@@ -18,8 +18,8 @@ func TestACommandDoesNotCreateTheDatabase(t *testing.T) {
 	want := "hexorders: database \"" + path + "\": file does not exist: correct the path, or start the service, which creates it " +
 		"(HEXORDERS_SQLITE_PATH)\n"
 	for _, args := range []string{
-		"outbox status", "outbox parked", "outbox retry order-1", "consumers status", "consumers parked",
-		"consumers retry timeline order-1", "replay timeline", "events tail --count 1",
+		"outbox status", "outbox parked", "outbox retry order-1", "views status", "views parked",
+		"views retry order-1", "views rebuild", "events tail --count 1",
 	} {
 		out, errOut, code := runCommand(t, strings.Fields(args)...)
 		if out != "" || errOut != want || code != exitFailed {

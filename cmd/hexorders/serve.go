@@ -18,14 +18,14 @@ import (
 
 	"hexorders/adapters/httpapi"
 	"hexorders/adapters/prometheus"
-	"hexorders/app"
+	"hexorders/app/readside"
 	"hexorders/app/relay"
 	"hexorders/ports"
 )
 
 // How long the parts of a stop may take. Together, with a second for the relay's last checkpoint and another for its
-// lease, they stay under stopWithin, after which the process ends as it is. The projections stop side by side with each
-// other and with the relay, and take no longer: what they are at is cancelled, and a subscriber ends within two seconds.
+// lease, they stay under stopWithin, after which the process ends as it is. The engine of the views stops side by side
+// with the relay and takes no longer: its commit is cancelled, and a subscriber ends within two seconds.
 const (
 	graceTime       = time.Second     // readiness is 503 and requests are served, so that a load balancer turns away
 	requestsTimeout = 2 * time.Second // for the requests under way then
@@ -48,17 +48,17 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve the HTTP API, publish events and keep the views, in one process or several",
-		Long: `Serves the HTTP API (role api), publishes committed events (role relay) and applies them to the views that lists are read
-from (role projections), until SIGINT, SIGTERM or SIGHUP: then requests finish, the relay stores its checkpoint, and the
+		Long: `Serves the HTTP API (role api), publishes committed events (role relay) and keeps the views that lists are read from
+(role views), until SIGINT, SIGTERM or SIGHUP: then requests finish, the relay stores its checkpoint, and the
 exit code is 0. A second signal ends it at once.
 
 A process without the role api still answers /livez, /readyz and /metrics, so that it can be watched. Any number of relays
-may run; one works, the others stand by. Any number of processes may have the role projections; they share the events.
+may run; one works, the others stand by. Any number of processes may have the role views; they share the events.
 Every process with the role api serves lists, no matter which process fills the views.`,
 		Example: `  hexorders serve
   hexorders serve --roles api
   HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders serve
-  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka HEXORDERS_HTTP_ADDR=127.0.0.1:8081 hexorders serve --roles relay,projections`,
+  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka HEXORDERS_HTTP_ADDR=127.0.0.1:8081 hexorders serve --roles relay,views`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), roles, cmd.ErrOrStderr()) },
 	}
@@ -67,7 +67,8 @@ Every process with the role api serves lists, no matter which process fills the 
 }
 
 func serve(ctx context.Context, roles []string, logTo io.Writer) error {
-	if err := checkRoles(roles); err != nil {
+	roles, renamed, err := parseRoles(roles)
+	if err != nil {
 		return err
 	}
 	config, warnings, err := loadConfig()
@@ -76,7 +77,7 @@ func serve(ctx context.Context, roles []string, logTo io.Writer) error {
 	}
 	log := newLogger(logTo, &config)
 	slog.SetDefault(log) // for libraries that have not been told
-	for _, warning := range warnings {
+	for _, warning := range append(warnings, renamed...) {
 		log.Warn(warning)
 	}
 
@@ -102,16 +103,16 @@ type Service struct {
 	roles  []string
 	log    *slog.Logger
 
-	listener    net.Listener
-	server      *http.Server
-	silent      silentConnections
-	storage     *storage
-	publisher   ports.Publisher // nil without the role relay, and so is the next
-	relay       *relay.Relay
-	projections []*app.Projection // none without the role projections
-	metrics     *prometheus.Metrics
-	draining    atomic.Bool // the process is about to end
-	grace       func()      // waits for graceTime
+	listener  net.Listener
+	server    *http.Server
+	silent    silentConnections
+	storage   *storage
+	publisher ports.Publisher // nil without the role relay, and so is the next
+	relay     *relay.Relay
+	views     *readside.Engine // nil without the role views
+	metrics   *prometheus.Metrics
+	draining  atomic.Bool // the process is about to end
+	grace     func()      // waits for graceTime
 }
 
 func newService(config Config, roles []string, log *slog.Logger) *Service {
@@ -148,21 +149,21 @@ func (s *Service) Open(ctx context.Context) (err error) {
 		s.relay = newRelay(&s.config, s.storage, s.publisher, s.log)
 		s.metrics.Watch(prometheus.Relay{Status: s.relay.Status, Unread: s.storage.unread})
 	}
-	if s.has(roleProjections) {
-		if err := s.openProjections(); err != nil {
+	if s.has(roleViews) {
+		if err := s.openViews(); err != nil {
 			s.close()
 			return err
 		}
 	}
-	if s.has(roleAPI) || s.has(roleProjections) {
-		s.metrics.WatchViews(s.storage.views.Freshness)
+	if s.has(roleAPI) || s.has(roleViews) {
+		s.metrics.WatchFreshness(s.storage.readModel.Freshness)
 	}
 	s.server = newServer(s.handler(), s.log)
 	s.server.ConnState = s.silent.track
 	return nil
 }
 
-func (s *Service) openProjections() error {
+func (s *Service) openViews() error {
 	subscriber, err := s.config.Broker.subscriber(&s.config, s.storage, s.log)
 	if err != nil {
 		return err
@@ -170,11 +171,8 @@ func (s *Service) openProjections() error {
 	if watched, ok := subscriber.(interface{ Stalls() int64 }); ok {
 		s.metrics.WatchStalls(watched.Stalls)
 	}
-	for _, view := range ports.AllViews {
-		p := app.NewProjection(projection(&s.config, s.storage, subscriber, view, s.log))
-		s.projections = append(s.projections, p)
-		s.metrics.WatchProjection(p.Status)
-	}
+	s.views = readside.New(engineOptions(&s.config, s.storage, subscriber, s.log))
+	s.metrics.WatchViews(s.views.Status)
 	return nil
 }
 
@@ -182,7 +180,7 @@ func (s *Service) openProjections() error {
 func (s *Service) URL() string { return "http://" + s.listener.Addr().String() }
 
 // Run serves until ctx ends or something that it cannot do without breaks; then it stops in order: requests first, then
-// the relay and the projections, then what they stand on.
+// the relay and the views, then what they stand on.
 func (s *Service) Run(ctx context.Context) error {
 	s.greet()
 	work, alive := errgroup.WithContext(ctx)
@@ -201,10 +199,10 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	for _, projection := range s.projections {
-		work.Go(func() error { return projection.Run(background) })
+	if s.views != nil {
+		work.Go(func() error { return s.views.Run(background) })
 	}
-	if s.has(roleAPI) && !s.has(roleProjections) {
+	if s.has(roleAPI) && !s.has(roleViews) {
 		work.Go(func() error {
 			s.watchViews(alive)
 			return nil

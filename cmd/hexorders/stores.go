@@ -16,6 +16,7 @@ import (
 	"hexorders/adapters/memory"
 	"hexorders/adapters/mongodb"
 	"hexorders/adapters/sqlite"
+	"hexorders/app/readside"
 	"hexorders/ports"
 )
 
@@ -79,18 +80,16 @@ type storage struct {
 	parking ports.Parking
 	lease   ports.Lease
 	topic   inproc.Log // for the in-process broker
-	views   viewStore
+
+	readModel ports.ReadModelStore // with the tables of all views
+
 	ready   func(context.Context) error     // nil when the store answers
 	examine func(context.Context) []finding // more for doctor; may be nil
 	close   func(context.Context) error
 }
 
-// viewStore is what a store brings for the views: writing, reading and rebuilding them.
-type viewStore interface {
-	ports.Inbox
-	ports.OrderViews
-	ports.Generations
-}
+// viewTables are what a read model has to keep.
+func viewTables() []ports.Table { return readside.Tables(readside.All) }
 
 func openSQLite(ctx context.Context, c *Config, _ *slog.Logger, _ func(saves int)) (*storage, error) {
 	db, err := sqlite.Open(ctx, c.SQLite.Path)
@@ -119,14 +118,14 @@ func databaseExists(c *Config) error {
 func openMemory(context.Context, *Config, *slog.Logger, func(saves int)) (*storage, error) {
 	store := memory.NewStore()
 	return &storage{
-		orders:  store,
-		outbox:  memory.NewOutbox(store),
-		parking: memory.NewParking(),
-		lease:   memory.NewLease(),
-		topic:   memory.NewTopic(),
-		views:   memory.NewViews(),
-		ready:   func(context.Context) error { return nil },
-		close:   func(context.Context) error { return nil },
+		orders:    store,
+		outbox:    memory.NewOutbox(store),
+		parking:   memory.NewParking(),
+		lease:     memory.NewLease(),
+		topic:     memory.NewTopic(),
+		readModel: memory.NewReadModel(viewTables()),
+		ready:     func(context.Context) error { return nil },
+		close:     func(context.Context) error { return nil },
 	}, nil
 }
 

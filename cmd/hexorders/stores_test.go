@@ -67,7 +67,7 @@ func TestAStoreIsAddedByOneRow(t *testing.T) {
 		t.Errorf("the help of config does not know the store:\n%s", out)
 	}
 	want := "hexorders: only the process that serves can open the fake store: set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there\n"
-	for _, args := range []string{"outbox status", "consumers status", "events tail"} {
+	for _, args := range []string{"outbox status", "views status", "events tail"} {
 		if _, errOut, code := runCommand(t, strings.Fields(args)...); errOut != want || code != exitUsage {
 			t.Fatalf("hexorders %s: exit code %d, %swant %s", args, code, errOut, want)
 		}
@@ -94,7 +94,7 @@ func TestARowSaysWhatTheStoreShares(t *testing.T) {
 	out, _, _ := runCommand(t, "doctor")
 	for _, want := range []string{
 		"ok    broker     in this process; its events are kept beside the orders\n",
-		"note  views      no process has filled them yet: start one with the role projections\n",
+		"note  views      no process has filled them yet: start one with the role views\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("doctor prints\n%swant\n%s", out, want)

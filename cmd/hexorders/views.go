@@ -2,58 +2,194 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"hexorders/app/readside"
 	"hexorders/ports"
 )
 
-const (
-	lookAtViewsEvery = 5 * time.Second
-	// viewsStaleAfter is long beside the second or so that a view is behind while it is filled, a rebalancing of Kafka's
-	// consumers included.
-	viewsStaleAfter = 30 * time.Second
-)
+func viewsCommand() *cobra.Command {
+	group := &cobra.Command{
+		Use:   "views",
+		Short: "Show how far the views are, retry parked orders, rebuild the views",
+		Args:  noCommand,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	group.AddCommand(viewsStatusCommand(), viewsParkedCommand(), viewsRetryCommand(), viewsRebuildCommand())
+	return group
+}
 
-// watchViews warns once when no process updates the views that this one serves, and reports when one does again.
-func (s *Service) watchViews(ctx context.Context) {
-	ticker := time.NewTicker(lookAtViewsEvery)
-	defer ticker.Stop()
-	began, stale := time.Now(), false
-	for {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-		oldest, err := oldestView(ctx, s.storage.views)
-		if err != nil {
-			continue // the store is away; a request for a list gets that as its error
-		}
-		if oldest.Before(began) {
-			oldest = began // a process that starts beside us gets as long
-		}
-		switch was := stale; {
-		case !was && time.Since(oldest) > viewsStaleAfter:
-			stale = true
-			s.log.Warn("no process updates the views, and lists are old: start a process with the role projections", "asOf", oldest)
-		case was && time.Since(oldest) <= viewsStaleAfter:
-			stale = false
-			s.log.Info("the views are up to date again")
-		}
+func viewsStatusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show how far the views are",
+		Long: `Prints the generation that is read, which changes with each rebuild; how many events it is behind the topic ("-" when
+the broker cannot say); the time as of which it is up to date; how many events and orders are parked; and its views. It
+says so when a view of this version is not built yet.`,
+		Example: "  hexorders views status",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withTopic(cmd, func(ctx context.Context, _ *Config, s *storage, subscriber ports.Subscriber) error {
+				return viewsStatus(ctx, s, subscriber, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			})
+		},
 	}
 }
 
-// oldestView is the time as of which all views are up to date, zero when one of them has no such time.
-func oldestView(ctx context.Context, views ports.OrderViews) (oldest time.Time, err error) {
-	for i, view := range ports.AllViews {
-		freshness, err := views.Freshness(ctx, view, "")
-		if err != nil {
-			return time.Time{}, fmt.Errorf("%s: %w", view, err)
-		}
-		if i == 0 || freshness.AsOf.Before(oldest) {
-			oldest = freshness.AsOf
+func viewsParkedCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "parked",
+		Short: "List the orders whose events cannot be applied to the views",
+		Long: `Lists the orders that are parked: their next event cannot be applied, or an event before it is missing. All other
+orders go on. REASON says what is wrong; so does the log of the process that parked the order.`,
+		Example: "  hexorders views parked",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStorage(cmd, func(ctx context.Context, s *storage) error {
+				return viewsParked(ctx, s, cmd.OutOrStdout())
+			})
+		},
+	}
+}
+
+func viewsRetryCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "retry ORDER",
+		Short: "Apply the events of a parked order again",
+		Long: `Applies the events of a parked order at once and in this process, up to the next one that fails. Repair the cause
+first: an event of an unknown type needs a newer version of this program.`,
+		Example: "  hexorders views retry 0197f5d2-7e4c-7b1a-9d7e-3f6f0c7d3b52",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("`%s` takes the id of one order, got %d arguments", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withStorage(cmd, func(ctx context.Context, s *storage) error {
+				return viewsRetry(ctx, s, args[0], cmd.OutOrStdout())
+			})
+		},
+	}
+}
+
+func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, out, errOut io.Writer) error {
+	live, err := s.readModel.Live(ctx)
+	if err != nil {
+		return err
+	}
+	places, err := s.readModel.Places(ctx, live)
+	if err != nil {
+		return err
+	}
+	freshness, err := s.readModel.Freshness(ctx, "")
+	if err != nil {
+		return err
+	}
+	parked, err := s.readModel.Parked(ctx, live)
+	if err != nil {
+		return err
+	}
+	behind, err := messagesAhead(ctx, subscriber, places)
+	if err != nil {
+		printWarnings(errOut, []string{"the broker does not say how far the views are behind: " + err.Error()})
+	}
+	asOf := "-"
+	if !freshness.AsOf.IsZero() {
+		asOf = freshness.AsOf.UTC().Format(time.RFC3339)
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "GENERATION\tBEHIND\tUP TO DATE AS OF\tPARKED\tVIEWS")
+	_, _ = fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", live.Number, behind, asOf, parkedEvents(parked), strings.Join(live.Views, ", "))
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if missing := missingViews(live); len(missing) > 0 {
+		_, err = fmt.Fprintf(out, "not built: %s: run `hexorders views rebuild`\n", strings.Join(missing, ", "))
+	}
+	return err
+}
+
+// messagesAhead is how many messages come after the places, as a text: "-" when the broker cannot say.
+func messagesAhead(ctx context.Context, subscriber ports.Subscriber, places []ports.Place) (string, error) {
+	topic, ok := subscriber.(ports.Replayable)
+	if !ok {
+		return "-", nil
+	}
+	ahead, err := topic.Ahead(ctx, places)
+	if err != nil {
+		return "-", err
+	}
+	total := int64(0)
+	for _, messages := range ahead {
+		total += messages
+	}
+	return strconv.FormatInt(total, 10), nil
+}
+
+// missingViews are the views of this program that a generation was built without.
+func missingViews(g ports.Generation) (missing []string) {
+	for _, view := range readside.All {
+		if !slices.Contains(g.Views, view.Name) {
+			missing = append(missing, view.Name)
 		}
 	}
-	return oldest, nil
+	return missing
+}
+
+func parkedEvents(parked []ports.ParkedOrder) string {
+	if len(parked) == 0 {
+		return "none"
+	}
+	events := 0
+	for _, p := range parked {
+		events += p.Messages
+	}
+	return fmt.Sprintf("%d events of %d orders: see `hexorders views parked`", events, len(parked))
+}
+
+func viewsParked(ctx context.Context, s *storage, out io.Writer) error {
+	parked, err := idleEngine(s).Parked(ctx)
+	if err != nil {
+		return err
+	}
+	if len(parked) == 0 {
+		_, err := fmt.Fprintln(out, "no order is parked")
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "ORDER\tFROM VERSION\tEVENTS\tSINCE\tREASON")
+	for _, p := range parked {
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\n", p.OrderID, p.First, p.Messages, p.Since.UTC().Format(time.RFC3339), p.Reason)
+	}
+	return table.Flush()
+}
+
+// idleEngine serves the commands about parked orders. It does not run, so it needs no topic.
+func idleEngine(s *storage) *readside.Engine {
+	return readside.New(engineOptions(&Config{}, s, nil, slog.New(slog.DiscardHandler)))
+}
+
+func viewsRetry(ctx context.Context, s *storage, order string, out io.Writer) error {
+	err := idleEngine(s).Retry(ctx, order)
+	switch {
+	case errors.Is(err, ports.ErrNotFound):
+		return fmt.Errorf("order %s is not parked: `hexorders views parked` lists the orders that are", order)
+	case errors.Is(err, ports.ErrConflict):
+		return fmt.Errorf("other processes kept changing the views of order %s at the same time: try again", order)
+	case err != nil:
+		return err
+	}
+	_, err = fmt.Fprintf(out, "all parked events of order %s are applied\n", order)
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	"hexorders/adapters/httpapi"
 	"hexorders/adapters/prometheus"
 	"hexorders/app"
+	"hexorders/app/readside"
 	"hexorders/app/relay"
 	"hexorders/ports"
 )
@@ -28,7 +29,7 @@ func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *p
 		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{
 			Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
 		}),
-		Views:  app.NewViews(s.views, app.ViewsOptions{Wait: c.Views.Wait}),
+		Views:  readside.NewQueries(s.readModel, readside.QueriesOptions{Wait: c.Views.Wait}),
 		Ready:  ready,
 		Logger: log,
 
@@ -61,21 +62,18 @@ func (s *storage) unread(ctx context.Context) (messages int, oldest time.Time, e
 	return 0, time.Time{}, errors.ErrUnsupported
 }
 
-func projection(c *Config, s *storage, subscriber ports.Subscriber, view ports.View, log *slog.Logger) app.ProjectionOptions {
-	return app.ProjectionOptions{
-		View: view, Subscriber: subscriber, Inbox: s.views, Generations: s.views, Decode: eventjson.Event,
-		Group: c.group(), Logger: log,
-	}
+func engineOptions(c *Config, s *storage, subscriber ports.Subscriber, log *slog.Logger) readside.Options {
+	return readside.Options{Subscriber: subscriber, Store: s.readModel, Decode: eventjson.Event, Group: c.group(), Logger: log}
 }
 
-// group is what the names of the consumer groups begin with. All members of a group must read the same topic and fill
-// the same views, because each member gets only a share of the events.
+// group is the name of the consumer group. All members of a group must read the same topic and fill the same read model,
+// because each member gets only a share of the events.
 func (c *Config) group() string {
 	own := uuid.NewString
 	if c.Store.group != nil {
 		own = func() string { return c.Store.group(c) }
 	}
-	return "hexorders." + c.Kafka.Topic + "." + own()
+	return "hexorders." + c.Kafka.Topic + "." + own() + ".views"
 }
 
 // newID makes ids that grow with time, as lists of orders need them.

@@ -2,15 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"hexorders/app"
+	"hexorders/app/readside"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -68,43 +71,99 @@ func prints(t *testing.T, args string) string {
 	return someTime.ReplaceAllString(out, "TIME")
 }
 
-func TestConsumersAndReplay(t *testing.T) {
+func TestTheCommandsOfTheViews(t *testing.T) {
 	published(t)
-	const header = "VIEW            GENERATION  BEHIND  UP TO DATE AS OF  PARKED\n"
-	if got, want := prints(t, "consumers status"), header+
-		"order-summary   1           3       -                 none\n"+
-		"buyer-activity  1           3       -                 none\n"+
-		"timeline        1           3       -                 none\n"; got != want {
-		t.Errorf("before any projection\n%swant\n%s", got, want)
+	const header = "GENERATION  BEHIND  UP TO DATE AS OF  PARKED  VIEWS\n"
+	all := strings.Join(slices.Sorted(slices.Values(viewNames())), ", ")
+	if got, want := prints(t, "views status"), header+"1           3       -                 none    "+all+"\n"; got != want {
+		t.Errorf("before any consumer\n%swant\n%s", got, want)
 	}
-	if got, want := prints(t, "consumers parked"), "no order is parked in any view\n"; got != want {
+	if got, want := prints(t, "views parked"), "no order is parked\n"; got != want {
 		t.Errorf("parked: %swant %s", got, want)
 	}
 	for n, more := range []string{"", " --restart", ""} {
-		if got, want := prints(t, "replay timeline"+more),
-			"timeline is rebuilt from 3 events, and readers see the new one\n"; got != want {
-			t.Errorf("replay %d: %swant %s", n+1, got, want)
+		if got, want := prints(t, "views rebuild"+more), "the views are rebuilt from 3 events, and readers see the new ones\n"; got != want {
+			t.Errorf("rebuild %d: %swant %s", n+1, got, want)
 		}
 	}
-	status := prints(t, "consumers status")
-	if want := "timeline        4           0       TIME"; !strings.Contains(status, want) ||
-		!strings.Contains(status, "1 events of 1 orders: see `hexorders consumers parked`") {
-		t.Errorf("after three replays\n%swant %s and a parked order", status, want)
+	status := prints(t, "views status")
+	if want := "4           0       TIME"; !strings.Contains(status, want) ||
+		!strings.Contains(status, "1 events of 1 orders: see `hexorders views parked`") {
+		t.Errorf("after three rebuilds\n%swant %s and a parked order", status, want)
 	}
-	parked := prints(t, "consumers parked")
-	if fields := strings.Fields(strings.Split(parked, "\n")[1]); len(fields) < 6 ||
-		strings.Join(fields[:5], " ") != "timeline order-2 1 1 TIME" || !strings.Contains(parked, "OrderShipped") {
+	parked := prints(t, "views parked")
+	if fields := strings.Fields(strings.Split(parked, "\n")[1]); len(fields) < 5 ||
+		strings.Join(fields[:4], " ") != "order-2 1 1 TIME" || !strings.Contains(parked, "OrderShipped") {
 		t.Errorf("parked\n%s", parked)
 	}
 	for args, want := range map[string]string{
-		"consumers retry timeline order-2":       "order order-2 is parked again at version 1",
-		"consumers retry timeline order-1":       "order order-1 is not parked in timeline: `hexorders consumers parked` lists the orders that are",
-		"consumers retry buyer-activity order-2": "order order-2 is not parked in buyer-activity",
+		"views retry order-2": "order order-2 is parked again at version 1",
+		"views retry order-1": "order order-1 is not parked: `hexorders views parked` lists the orders that are",
 	} {
 		if _, errOut, code := runCommand(t, strings.Fields(args)...); code != exitFailed || !strings.Contains(errOut, want) {
 			t.Errorf("hexorders %s: exit code %d, %swant %q", args, code, errOut, want)
 		}
 	}
+}
+
+func viewNames() []string {
+	var names []string
+	for _, view := range readside.All {
+		names = append(names, view.Name)
+	}
+	return names
+}
+
+// A program with one view less wrote this read model, as the version before a new view did.
+func TestTheStatusNamesAViewThatIsNotBuilt(t *testing.T) {
+	published(t)
+	all := readside.All
+	newest := all[len(all)-1].Name
+	readside.All = all[:len(all)-1]
+	t.Cleanup(func() { readside.All = all })
+	prints(t, "views rebuild")
+	readside.All = all
+	want := "not built: " + newest + ": run `hexorders views rebuild`"
+	if got := prints(t, "views status"); !strings.HasSuffix(got, "\n"+want+"\n") {
+		t.Errorf("the status is\n%swant %s", got, want)
+	}
+	t.Setenv("HEXORDERS_HTTP_ADDR", "127.0.0.1:0")
+	if got := prints(t, "doctor"); !strings.Contains(got, "note  views      "+want+"\n") {
+		t.Errorf("doctor prints\n%swant %s", got, want)
+	}
+	prints(t, "views rebuild")
+	if got := prints(t, "views status"); strings.Contains(got, "not built") || !strings.Contains(got, newest) {
+		t.Errorf("after a rebuild the status is\n%s", got)
+	}
+}
+
+// A broker that does not keep its messages cannot say how many there are.
+func TestTheStatusWithoutAnAnswerOfTheBroker(t *testing.T) {
+	s := memoryStorage(t)
+	for name, x := range map[string]struct {
+		subscriber ports.Subscriber
+		warning    string
+	}{
+		"it cannot say":      {struct{ ports.Subscriber }{}, ""},
+		"it does not answer": {silentTopic{}, "warning: the broker does not say how far the views are behind: away\n"},
+	} {
+		var out, errOut bytes.Buffer
+		if err := viewsStatus(t.Context(), s, x.subscriber, &out, &errOut); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !strings.Contains(out.String(), "\n1           -       -  ") || errOut.String() != x.warning {
+			t.Errorf("%s: the status is\n%s%swant no number and %q", name, &out, &errOut, x.warning)
+		}
+	}
+}
+
+type silentTopic struct {
+	ports.Subscriber
+	ports.Replayable
+}
+
+func (silentTopic) Ahead(context.Context, []ports.Place) (map[string]int64, error) {
+	return nil, errors.New("away")
 }
 
 // A database from before there were views gets them by itself.
@@ -132,20 +191,20 @@ func TestOldOrdersAreInTheViews(t *testing.T) {
 func TestProgressInLines(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	p := newProgress(&out, "timeline")
+	p := newProgress(&out)
 	p.now = func() time.Time { return now }
 	p.began, p.said = now, now
 	report := func(after time.Duration, done, messages int64) {
 		now = now.Add(after)
-		p.report(app.ReplayProgress{Done: done, Total: 100_000, Messages: messages})
+		p.report(readside.RebuildProgress{Done: done, Total: 100_000, Messages: messages})
 	}
 	report(time.Second, 41_000, 1000)
 	report(3*time.Second, 44_000, 4000)
 	report(time.Second, 50_000, 10_000)
 	report(time.Second, 51_000, 11_000)
 	p.end()
-	want := "timeline: resuming at event 40000, where an earlier replay stopped; --restart starts from the first\n" +
-		"timeline: 50000 of 100000 events (50%), 2000/s, 25s left\n"
+	want := "resuming at event 40000, where an earlier rebuild stopped; --restart starts from the first\n" +
+		"rebuild: 50000 of 100000 events (50%), 2000/s, 25s left\n"
 	if out.String() != want {
 		t.Errorf("printed\n%swant\n%s", &out, want)
 	}
@@ -163,7 +222,7 @@ func TestTheGroupIsTheViewsOwn(t *testing.T) {
 		return c.group()
 	}
 	same := func(*Config) {}
-	if got := group(same); got != "hexorders.events.shop" {
+	if got := group(same); got != "hexorders.events.shop.views" {
 		t.Errorf("the group of a database is %q", got)
 	}
 	sqlite := func(c *Config) { c.Store = storeNamed(t, "sqlite") }

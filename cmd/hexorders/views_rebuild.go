@@ -15,100 +15,88 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
-	"hexorders/app"
+	"hexorders/app/readside"
 	"hexorders/ports"
 )
 
-func replayCommand() *cobra.Command {
+func viewsRebuildCommand() *cobra.Command {
 	restart := false
 	cmd := &cobra.Command{
-		Use:   "replay VIEW",
-		Short: "Rebuild a view from the first event, beside the one that is read",
-		Long: `Rebuilds a view from the first event of the topic, as a shadow of the one that is read, and swaps the two when the
-shadow is up to date. Until then readers see the old one, which keeps receiving events. Use it after a change of the
-code of a view, or when a view seems to be wrong.
+		Use:   "rebuild",
+		Short: "Rebuild all views from the first event, beside those that are read",
+		Long: `Rebuilds the views from the first event of the topic, in a new generation beside the one that is read, and swaps the two
+when the new one is up to date. Until then readers see the old one, which keeps receiving events. Use it when a view is
+new or its code has changed, or when a view seems to be wrong.
 
 It can be stopped or killed at any time; the same command resumes there. --restart starts from the first event.
 Progress goes to standard error: a bar on a terminal, else a line now and then.`,
-		Example:   "  hexorders replay order-summary\n  hexorders replay timeline --restart",
-		ValidArgs: viewNames(),
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("`%s` takes one view, got %d arguments", cmd.CommandPath(), len(args))
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			view, err := viewNamed(args[0])
-			if err != nil {
-				return err
-			}
+		Example: "  hexorders views rebuild\n  hexorders views rebuild --restart",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, ended := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer ended()
-			return replay(ctx, cmd, view, restart)
+			return viewsRebuild(ctx, cmd, restart)
 		},
 	}
-	cmd.Flags().BoolVar(&restart, "restart", false, "discard what an earlier replay has built and start from the first event")
+	cmd.Flags().BoolVar(&restart, "restart", false, "discard what an earlier rebuild has done and start from the first event")
 	return cmd
 }
 
-func replay(ctx context.Context, cmd *cobra.Command, view ports.View, restart bool) error {
+func viewsRebuild(ctx context.Context, cmd *cobra.Command, restart bool) error {
 	return withTopic(cmd, func(connecting context.Context, c *Config, s *storage, subscriber ports.Subscriber) error {
-		if _, err := subscriber.Ends(connecting); err != nil {
-			return err // replay itself would wait for the broker for ever
+		if _, err := messagesAhead(connecting, subscriber, nil); err != nil {
+			return err // Rebuild itself would wait for the broker for ever
 		}
 		if restart {
-			if err := s.views.Discard(connecting, view); err != nil {
+			if err := s.readModel.Discard(connecting); err != nil {
 				return err
 			}
 		}
 		c.Log.Level = slog.LevelWarn // what goes well is said here
-		progress := newProgress(cmd.ErrOrStderr(), string(view))
-		err := app.Replay(ctx, projection(c, s, subscriber, view, newLogger(cmd.ErrOrStderr(), c)), progress.report)
+		progress := newProgress(cmd.ErrOrStderr())
+		err := readside.Rebuild(ctx, engineOptions(c, s, subscriber, newLogger(cmd.ErrOrStderr(), c)), progress.report)
 		progress.end()
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return fmt.Errorf("stopped at %s; `hexorders replay %s` resumes there, with --restart it starts from the first event",
-				progress.where(), view)
+			return fmt.Errorf("stopped at %s; `hexorders views rebuild` resumes there, with --restart it starts from the first event",
+				progress.where())
 		}
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is rebuilt from %d events, and readers see the new one\n",
-			view, progress.last.Done)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the views are rebuilt from %d events, and readers see the new ones\n", progress.last.Done)
 		return err
 	})
 }
 
-// progress shows how far a replay is: a bar for people, lines for logs.
+// progress shows how far a rebuild is: a bar for people, lines for logs.
 type progress struct {
 	out   io.Writer
-	view  string
 	bar   *progressbar.ProgressBar // nil: lines
 	now   func() time.Time
 	began time.Time
 	said  time.Time // when the last line was
-	last  app.ReplayProgress
+	last  readside.RebuildProgress
 	seen  bool // a first report has come
 }
 
 // sayEvery is how often there is a line: enough to see that it goes on, few enough for a log.
 const sayEvery = 5 * time.Second
 
-func newProgress(out io.Writer, view string) *progress {
-	p := &progress{out: out, view: view, now: time.Now}
+func newProgress(out io.Writer) *progress {
+	p := &progress{out: out, now: time.Now}
 	p.began = p.now()
 	p.said = p.began
 	if file, isFile := out.(*os.File); isFile && isatty.IsTerminal(file.Fd()) {
-		p.bar = progressbar.NewOptions64(1, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(view),
+		p.bar = progressbar.NewOptions64(1, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription("rebuild"),
 			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("events"),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(), progressbar.OptionThrottle(100*time.Millisecond))
 	}
 	return p
 }
 
-func (p *progress) report(r app.ReplayProgress) {
+func (p *progress) report(r readside.RebuildProgress) {
 	if resumed := r.Done - r.Messages; !p.seen && resumed > 0 {
-		_, _ = fmt.Fprintf(p.out, "%s: resuming at event %d, where an earlier replay stopped; --restart starts from the first\n", p.view, resumed)
+		_, _ = fmt.Fprintf(p.out, "resuming at event %d, where an earlier rebuild stopped; --restart starts from the first\n", resumed)
 	}
 	p.seen, p.last = true, r
 	if p.bar != nil {
@@ -118,7 +106,7 @@ func (p *progress) report(r app.ReplayProgress) {
 	}
 	if now := p.now(); now.Sub(p.said) >= sayEvery {
 		p.said = now
-		_, _ = fmt.Fprintf(p.out, "%s: %s\n", p.view, p.where())
+		_, _ = fmt.Fprintf(p.out, "rebuild: %s\n", p.where())
 	}
 }
 
