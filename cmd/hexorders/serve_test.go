@@ -415,7 +415,7 @@ func (r *running) published(t *testing.T, n int) (messages []ports.Message) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	enough := errors.New("enough")
-	err := inproc.NewSubscriber(r.storage.topic).Subscribe(ctx, "", nil, func(_ context.Context, b ports.Batch) error {
+	err := inproc.NewSubscriber(r.storage.topic).Replay(ctx, nil, func(_ context.Context, b ports.Batch) error {
 		for _, d := range b.Messages {
 			if messages = append(messages, d.Message); len(messages) == n {
 				return enough

@@ -115,9 +115,10 @@ func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, o
 		return err
 	}
 	if missing := missingViews(live); len(missing) > 0 {
-		_, err = fmt.Fprintf(out, "not built: %s: run `hexorders views rebuild`\n", strings.Join(missing, ", "))
+		_, err := fmt.Fprintf(out, "not built: %s: run `hexorders views rebuild`\n", strings.Join(missing, ", "))
+		return err
 	}
-	return err
+	return nil
 }
 
 // messagesAhead is how many messages come after the places, as a text: "-" when the broker cannot say.
