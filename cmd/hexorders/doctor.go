@@ -154,17 +154,17 @@ func checkViews(ctx context.Context, c *Config, s *storage) finding {
 	}
 	reading, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	live, err := s.readModel.Live(reading)
+	live, err := s.views.Live(reading)
 	if err != nil {
 		f.err = err
 		return f
 	}
-	parked, err := s.readModel.Parked(reading, live)
+	parked, err := s.views.Parked(reading, live)
 	if err != nil {
 		f.err = err
 		return f
 	}
-	freshness, err := s.readModel.Freshness(reading, "")
+	freshness, err := s.views.Freshness(reading, "")
 	missing := missingViews(live)
 	switch age := time.Since(freshness.AsOf).Round(time.Second); {
 	case err != nil:

@@ -156,7 +156,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 		}
 	}
 	if s.has(roleAPI) || s.has(roleViews) {
-		s.metrics.WatchFreshness(s.storage.readModel.Freshness)
+		s.metrics.WatchFreshness(s.storage.views.Freshness)
 	}
 	s.server = newServer(s.handler(), s.log)
 	s.server.ConnState = s.silent.track

@@ -79,10 +79,8 @@ type storage struct {
 	outbox  ports.Outbox
 	parking ports.Parking
 	lease   ports.Lease
-	topic   inproc.Log // for the in-process broker
-
-	readModel ports.ReadModelStore // with the tables of all views
-
+	topic   inproc.Log                      // for the in-process broker
+	views   ports.ReadModelStore            // with the tables of all views
 	ready   func(context.Context) error     // nil when the store answers
 	examine func(context.Context) []finding // more for doctor; may be nil
 	close   func(context.Context) error
@@ -118,14 +116,14 @@ func databaseExists(c *Config) error {
 func openMemory(context.Context, *Config, *slog.Logger, func(saves int)) (*storage, error) {
 	store := memory.NewStore()
 	return &storage{
-		orders:    store,
-		outbox:    memory.NewOutbox(store),
-		parking:   memory.NewParking(),
-		lease:     memory.NewLease(),
-		topic:     memory.NewTopic(),
-		readModel: memory.NewReadModel(viewTables()),
-		ready:     func(context.Context) error { return nil },
-		close:     func(context.Context) error { return nil },
+		orders:  store,
+		outbox:  memory.NewOutbox(store),
+		parking: memory.NewParking(),
+		lease:   memory.NewLease(),
+		topic:   memory.NewTopic(),
+		views:   memory.NewReadModel(viewTables()),
+		ready:   func(context.Context) error { return nil },
+		close:   func(context.Context) error { return nil },
 	}, nil
 }
 

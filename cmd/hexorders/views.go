@@ -84,19 +84,19 @@ first: an event of an unknown type needs a newer version of this program.`,
 }
 
 func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, out, errOut io.Writer) error {
-	live, err := s.readModel.Live(ctx)
+	live, err := s.views.Live(ctx)
 	if err != nil {
 		return err
 	}
-	places, err := s.readModel.Places(ctx, live)
+	places, err := s.views.Places(ctx, live)
 	if err != nil {
 		return err
 	}
-	freshness, err := s.readModel.Freshness(ctx, "")
+	freshness, err := s.views.Freshness(ctx, "")
 	if err != nil {
 		return err
 	}
-	parked, err := s.readModel.Parked(ctx, live)
+	parked, err := s.views.Parked(ctx, live)
 	if err != nil {
 		return err
 	}
@@ -109,9 +109,12 @@ func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, o
 		asOf = freshness.AsOf.UTC().Format(time.RFC3339)
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "GENERATION\tBEHIND\tUP TO DATE AS OF\tPARKED\tVIEWS")
-	_, _ = fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", live.Number, behind, asOf, parkedEvents(parked), strings.Join(live.Views, ", "))
+	_, _ = fmt.Fprintln(table, "GENERATION\tBEHIND\tUP TO DATE AS OF\tPARKED")
+	_, _ = fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", live.Number, behind, asOf, parkedEvents(parked))
 	if err := table.Flush(); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "views: %s\n", strings.Join(live.Views, ", ")); err != nil {
 		return err
 	}
 	if missing := missingViews(live); len(missing) > 0 {

@@ -48,7 +48,7 @@ func viewsRebuild(ctx context.Context, cmd *cobra.Command, restart bool) error {
 			return err // Rebuild itself would wait for the broker for ever
 		}
 		if restart {
-			if err := s.readModel.Discard(connecting); err != nil {
+			if err := s.views.Discard(connecting); err != nil {
 				return err
 			}
 		}

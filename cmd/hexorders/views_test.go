@@ -73,9 +73,9 @@ func prints(t *testing.T, args string) string {
 
 func TestTheCommandsOfTheViews(t *testing.T) {
 	published(t)
-	const header = "GENERATION  BEHIND  UP TO DATE AS OF  PARKED  VIEWS\n"
+	const header = "GENERATION  BEHIND  UP TO DATE AS OF  PARKED\n"
 	all := strings.Join(slices.Sorted(slices.Values(viewNames())), ", ")
-	if got, want := prints(t, "views status"), header+"1           3       -                 none    "+all+"\n"; got != want {
+	if got, want := prints(t, "views status"), header+"1           3       -                 none\nviews: "+all+"\n"; got != want {
 		t.Errorf("before any consumer\n%swant\n%s", got, want)
 	}
 	if got, want := prints(t, "views parked"), "no order is parked\n"; got != want {

@@ -23,7 +23,7 @@ func (s *Service) watchViews(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		freshness, err := s.storage.readModel.Freshness(ctx, "")
+		freshness, err := s.storage.views.Freshness(ctx, "")
 		if err != nil {
 			continue // the store is away; a request for a list gets that as its error
 		}

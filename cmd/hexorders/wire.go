@@ -29,7 +29,7 @@ func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *p
 		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{
 			Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
 		}),
-		Views:  readside.NewQueries(s.readModel, readside.QueriesOptions{Wait: c.Views.Wait}),
+		Views:  readside.NewQueries(s.views, readside.QueriesOptions{Wait: c.Views.Wait}),
 		Ready:  ready,
 		Logger: log,
 
@@ -63,7 +63,7 @@ func (s *storage) unread(ctx context.Context) (messages int, oldest time.Time, e
 }
 
 func engineOptions(c *Config, s *storage, subscriber ports.Subscriber, log *slog.Logger) readside.Options {
-	return readside.Options{Subscriber: subscriber, Store: s.readModel, Decode: eventjson.Event, Group: c.group(), Logger: log}
+	return readside.Options{Subscriber: subscriber, Store: s.views, Decode: eventjson.Event, Group: c.group(), Logger: log}
 }
 
 // group is the name of the consumer group. All members of a group must read the same topic and fill the same read model,
