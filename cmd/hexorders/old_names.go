@@ -38,11 +38,12 @@ func oldName(cmd *cobra.Command, use, now string, dropped int) *cobra.Command {
 		return check(cmd, rest(args))
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		warning := fmt.Sprintf("`%s` is called `%s` now; the next version does not accept the old name", cmd.CommandPath(), now)
+		scope := ""
 		if dropped > 0 {
-			warning += "; it is for all views"
+			scope = " and is for all views"
 		}
-		printWarnings(cmd.ErrOrStderr(), []string{warning})
+		printWarnings(cmd.ErrOrStderr(), []string{fmt.Sprintf(
+			"`%s` is called `%s` now%s; the next version does not accept the old name", cmd.CommandPath(), now, scope)})
 		return run(cmd, rest(args))
 	}
 	return cmd

@@ -14,7 +14,7 @@ func TestTheOldNamesWorkAndSayTheNewOnes(t *testing.T) {
 		{"consumers parked", "hexorders views parked", "order-2"},
 	} {
 		out, errOut, code := runCommand(t, strings.Fields(x.args)...)
-		if code != exitOK || !strings.HasPrefix(errOut, "warning: `hexorders ") || strings.Count(errOut, "\n") != 1 ||
+		if code != exitOK || !strings.HasPrefix(errOut, "warning: `hexorders ") || strings.Count(errOut, "warning:") != 1 ||
 			!strings.Contains(errOut, "` is called `"+x.now+"") || !strings.Contains(out, x.out) {
 			t.Errorf("hexorders %s: exit code %d\n%s%swant %s and a warning that names `%s`", x.args, code, out, errOut, x.out, x.now)
 		}

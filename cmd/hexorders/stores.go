@@ -15,6 +15,7 @@ import (
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/memory"
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/readmodel"
 	"hexorders/adapters/sqlite"
 	"hexorders/app/readside"
 	"hexorders/ports"
@@ -89,10 +90,13 @@ type storage struct {
 // viewTables are what a read model has to keep.
 func viewTables() []ports.Table { return readside.Tables(readside.All) }
 
-func openSQLite(ctx context.Context, c *Config, _ *slog.Logger, _ func(saves int)) (*storage, error) {
+func openSQLite(ctx context.Context, c *Config, log *slog.Logger, _ func(saves int)) (*storage, error) {
 	db, err := sqlite.Open(ctx, c.SQLite.Path)
 	if err != nil {
 		return nil, fmt.Errorf("%w (HEXORDERS_SQLITE_PATH)", err)
+	}
+	if db.DroppedViews() {
+		log.Info("deleted the views of an earlier version: the read model is rebuilt from the topic")
 	}
 	return &storage{
 		orders:  sqlite.NewStore(db),
@@ -100,7 +104,7 @@ func openSQLite(ctx context.Context, c *Config, _ *slog.Logger, _ func(saves int
 		parking: sqlite.NewParking(db),
 		lease:   sqlite.NewLease(db, "relay"),
 		topic:   sqlite.NewTopic(db),
-		views:   sqlite.NewViews(db),
+		views:   sqlite.NewReadModel(db, viewTables()),
 		ready:   db.Ping,
 		close:   func(context.Context) error { return db.Close() },
 	}, nil
@@ -132,7 +136,7 @@ func openMongoDB(ctx context.Context, c *Config, log *slog.Logger, committed fun
 	if err != nil {
 		return nil, err
 	}
-	s := mongoStorage(db)
+	s := mongoStorage(db, log)
 	store := mongodb.NewStore(db, mongodb.Options{MaxBatch: c.MongoDB.MaxBatch, Committed: committed})
 	s.orders, s.outbox = store, mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log})
 	s.close = func(ctx context.Context) error { return errors.Join(store.Close(ctx), db.Client().Disconnect(ctx)) }
@@ -144,7 +148,7 @@ func openMongoDBEvents(ctx context.Context, c *Config, log *slog.Logger, committ
 	if err != nil {
 		return nil, err
 	}
-	s := mongoStorage(db)
+	s := mongoStorage(db, log)
 	store := mongodb.NewEventStore(db, mongodb.Options{MaxBatch: c.MongoDB.MaxBatch, Committed: committed})
 	s.orders, s.outbox = store, mongodb.NewEventLog(db, mongodb.OutboxOptions{Logger: log})
 	s.close = func(ctx context.Context) error { return errors.Join(store.Close(ctx), db.Client().Disconnect(ctx)) }
@@ -152,12 +156,12 @@ func openMongoDBEvents(ctx context.Context, c *Config, log *slog.Logger, committ
 }
 
 // mongoStorage is what both MongoDB stores have in common.
-func mongoStorage(db *mongo.Database) *storage {
+func mongoStorage(db *mongo.Database, log *slog.Logger) *storage {
 	return &storage{
 		parking: mongodb.NewParking(db),
 		lease:   mongodb.NewLease(db, "relay"),
 		topic:   mongodb.NewTopic(db),
-		views:   mongodb.NewViews(db, mongodb.ViewsOptions{}),
+		views:   readmodel.New(db, viewTables(), readmodel.Options{Logger: log}),
 		ready:   func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // asks the primary
 		examine: func(ctx context.Context) []finding {
 			return []finding{

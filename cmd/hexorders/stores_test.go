@@ -87,7 +87,7 @@ func TestARowSaysWhatTheStoreShares(t *testing.T) {
 	s := startWith(t, []string{roleAPI}, map[string]string{"HEXORDERS_STORE": "fake"})
 
 	s.log.waitFor(t, "orders are kept on a cloud, events beside them; `hexorders events tail` shows them")
-	if got := s.config.group(); got != "hexorders.orders.events.cloud" {
+	if got := s.config.group(); got != "hexorders.orders.events.cloud.views" {
 		t.Errorf("the consumer group is %q", got)
 	}
 	t.Setenv("HEXORDERS_HTTP_ADDR", "127.0.0.1:0")
