@@ -19,6 +19,9 @@ func PublisherChecks() []red.Check[Broker]         { return export(publisherChec
 
 func ReadModelStoreChecks() []red.Check[ReadModelStorage] { return export(readModelStoreChecks) }
 
+// ReadModelTables are what the suite of ReadModelStore opens a store with.
+var ReadModelTables = readModelTables
+
 func export[F any](checks []check[F]) (exported []red.Check[F]) {
 	for _, c := range checks {
 		exported = append(exported, red.Check[F]{Name: c.name, Prove: c.prove})

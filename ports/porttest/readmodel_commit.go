@@ -47,7 +47,10 @@ func progressReadsBack(t testing.TB, f ReadModelStorage) {
 	}
 	bare := ports.Progress{OrderID: orderID(1), Newest: 2, Buffered: 1} // version 2 has come before version 1
 	large := ports.Progress{OrderID: strings.Repeat("0123456789abcdef", 4), Version: 1, Newest: 1, State: noise(100_000)}
-	commit(t, f.Store, g, ports.Change{Progress: []ports.ProgressChange{{Progress: full}, {Progress: bare}, {Progress: large}}})
+	given := full
+	given.State = slices.Clone(full.State)
+	commit(t, f.Store, g, ports.Change{Progress: []ports.ProgressChange{{Progress: given}, {Progress: bare}, {Progress: large}}})
+	given.State[0] = 'x' // in the caller's own copy
 	later := full
 	later.Version, later.Newest, later.Buffered, later.Parked, later.State = 15, 17, 0, "", []byte(`{}`)
 	for _, want := range []ports.Progress{full, later} {
@@ -61,7 +64,7 @@ func progressReadsBack(t testing.TB, f ReadModelStorage) {
 			}
 		}
 		for i := range loaded[full.OrderID].State {
-			loaded[full.OrderID].State[i] = 'x' // in the caller's own copy
+			loaded[full.OrderID].State[i] = 'x' // and here
 		}
 		got, _ := progressOf(t, f.Store, g, full.OrderID)
 		if showProgress(got) != showProgress(want) {
