@@ -164,7 +164,9 @@ func progress(n, version int) ports.Progress {
 
 // addition is one to a row of shopBuyers.
 func addition(key string, orders, lastAt int64) ports.Addition {
-	return ports.Addition{Key: key, Add: []ports.Count{{Name: "orders", Value: orders}}, Max: []ports.Count{{Name: "lastAt", Value: lastAt}}}
+	return ports.Addition{
+		Key: key, Add: []ports.Count{{Name: "orders", Value: orders}}, Max: []ports.Count{{Name: "lastAt", Value: lastAt}},
+	}
 }
 
 func rowsOf(view ports.Table, c ports.RowChanges) ports.Change {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"hexorders/ports"
@@ -157,7 +156,8 @@ func generationsAreApart(t testing.TB, f ReadModelStorage) {
 		if p, _ := progressOf(t, f.Store, *g, orderID(1)); p.Version != version {
 			t.Errorf("generation %d is at version %d, want %d", g.Number, p.Version, version)
 		}
-		if places, want := placesOf(t, f.Store, *g), (ports.Place{Shard: shard(1), Next: behind(version)}); !slices.Equal(places, []ports.Place{want}) {
+		want := []ports.Place{{Shard: shard(1), Next: behind(version)}}
+		if places := placesOf(t, f.Store, *g); !slices.Equal(places, want) {
 			t.Errorf("Places of generation %d: got %q, want %q", g.Number, places, want)
 		}
 		wantBuffered(t, f.Store, *g, orderID(1), message(orderID(1), version+20))
@@ -487,7 +487,7 @@ func foreignShadow(t testing.TB, f ReadModelStorage) {
 		s := f.Again(t, tables)
 		g := shadowWith(t, s, tables)
 		if g.Number <= unfinished.Number {
-			t.Errorf("Shadow with the tables %q: got %d, want a new one after %d", strings.Join(namesOf(tables), " "), g.Number, unfinished.Number)
+			t.Errorf("Shadow with the tables %q: got %d, want a new one after %d", namesOf(tables), g.Number, unfinished.Number)
 		}
 		wantEmpty(t, s, g)
 		wantEmpty(t, s, unfinished)

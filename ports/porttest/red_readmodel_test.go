@@ -395,8 +395,6 @@ func (r *readModel) spoilPage(q ports.Query, page *ports.RowPage) {
 			slices.SortFunc(page.Rows, func(a, b ports.Row) int { return strings.Compare(a.Key, b.Key) })
 			sortBy(func(a, b ports.Row) int { return compareFields(a.Field(q.Sort), b.Field(q.Sort)) })
 		}
-	case "takes a prefix for a pattern":
-		// What LIKE would do with the rest of the pattern is not needed: "%" alone finds everything.
 	case "ends a prefix before the last character":
 		page.Rows = slices.DeleteFunc(page.Rows, func(row ports.Row) bool {
 			return q.Prefix != "" && strings.HasPrefix(row.Key, q.Prefix+"\U0010FFFF")
@@ -667,7 +665,7 @@ func (r *readModel) Buffered(ctx context.Context, g ports.Generation, orderID st
 			messages[i].Payload = bytes.ToValidUTF8(m.Payload, []byte("?"))
 		}
 	case "orders versions as text":
-		slices.SortFunc(messages, func(a, b ports.Message) int { return strings.Compare(strconv.Itoa(a.Version), strconv.Itoa(b.Version)) })
+		slices.SortFunc(messages, func(a, b ports.Message) int { return strings.Compare(fmt.Sprint(a.Version), fmt.Sprint(b.Version)) })
 	}
 	return messages, err
 }
