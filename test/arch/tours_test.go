@@ -35,13 +35,14 @@ var tours = []tour{
 		"adapters/kafka/options.go", "adapters/kafka/publisher.go", "adapters/kafka/session.go", "adapters/kafka/producer.go",
 		"adapters/kafka/headers.go", "adapters/kafka/errors.go", "adapters/kafka/topic_admin.go",
 	}},
-	{"The reading side", 3600, []string{
-		"ports/readside.go", "ports/views.go",
-		"app/projection.go", "app/consumer.go", "app/work.go", "app/folds.go", "app/parked.go", "app/replay.go",
-		"app/views.go", "app/status.go",
-		"adapters/httpapi/queries.go",
-		"adapters/kafka/subscriber.go", "adapters/kafka/consumer_loop.go",
-		"adapters/mongodb/inbox.go", "adapters/mongodb/view_documents.go", "adapters/mongodb/generations.go", "adapters/mongodb/views.go",
+	{"The reading side", 2600, []string{
+		"ports/readside.go", "ports/rows.go",
+		"app/readside/doc.go", "app/readside/view.go", "app/readside/order.go", "app/readside/rows.go",
+		"app/readside/order_summary.go", "app/readside/buyer_activity.go", "app/readside/timeline.go",
+		"app/readside/engine.go", "app/readside/consumer.go", "app/readside/batch.go", "app/readside/retry.go",
+		"app/readside/rebuild.go", "app/readside/queries.go", "app/readside/status.go",
+		"adapters/memory/readmodel.go", "adapters/memory/rows.go", "adapters/memory/generations.go",
+		"adapters/httpapi/views.go", "adapters/httpapi/orders_list.go",
 	}},
 }
 
