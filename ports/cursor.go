@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 )
 
 // A cursor is the text with which a client asks for the page after one that it has. It names the question that it belongs
@@ -12,7 +13,9 @@ import (
 
 // EncodeCursor makes a cursor of a question and the values of a place: strings and int64s.
 func EncodeCursor(question string, place ...any) string {
-	text, err := json.Marshal(append([]any{question}, place...))
+	hash := fnv.New64a() // in place of the question, so that a cursor is short
+	_, _ = hash.Write([]byte(question))
+	text, err := json.Marshal(append([]any{hash.Sum(nil)}, place...))
 	if err != nil {
 		panic(fmt.Sprintf("a cursor of %v: %v", place, err)) // strings and numbers can always be encoded
 	}

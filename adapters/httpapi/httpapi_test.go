@@ -501,14 +501,14 @@ var exchanges = []exchange{
 	{
 		name:   "it comes in pages",
 		given:  []string{"POST /orders " + basket, "POST /orders/order-1/submit", "POST /orders/order-1/pay"},
-		when:   "GET /orders/order-1/events?limit=1&cursor=1",
-		status: 200, sent: map[string]string{"Link": `</orders/order-1/events?cursor=2&limit=1>; rel="next"`},
+		when:   "GET /orders/order-1/events?limit=1&cursor=" + eventsCursor(1),
+		status: 200, sent: map[string]string{"Link": "</orders/order-1/events?cursor=" + eventsCursor(2) + `&limit=1>; rel="next"`},
 		want: `{"orderId":"order-1","version":3,"events":[` + event(2, "OrderSubmitted",
-			`,"buyerId":"9999","items":[{"productId":"1111","amount":3}]`) + `],"complete":true,"nextCursor":"2"}`,
+			`,"buyerId":"9999","items":[{"productId":"1111","amount":3}]`) + `],"complete":true,"nextCursor":"` + eventsCursor(2) + `"}`,
 	},
 	{
 		name:  "the last of them leads to no other",
-		given: []string{"POST /orders " + basket, "POST /orders/order-1/pay"}, when: "GET /orders/order-1/events?limit=1&cursor=1",
+		given: []string{"POST /orders " + basket, "POST /orders/order-1/pay"}, when: "GET /orders/order-1/events?limit=1&cursor=" + eventsCursor(1),
 		status: 200, sent: map[string]string{"Link": ""}, want: `{"orderId":"order-1","version":2,"events":[` + event(2, "OrderPaid", "") +
 			`],"complete":true}`,
 	},
@@ -526,12 +526,12 @@ var exchanges = []exchange{
 			`{"parameter":"limit","detail":"must be a whole number from 1 to 200"}`),
 	},
 	{
-		name: "a history has cursors of its own", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1/events?cursor=01",
+		name: "a history has cursors of its own", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1/events?cursor=1",
 		status: 400, want: problem(400, "bad-cursor", "Bad cursor",
 			"Use the cursor of the page before as it was given, for the same list.", ""),
 	},
 	{
-		name: "none of which is beyond its end", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1/events?cursor=2",
+		name: "none of which is beyond its end", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1/events?cursor=" + eventsCursor(2),
 		status: 400, want: problem(400, "bad-cursor", "Bad cursor",
 			"Use the cursor of the page before as it was given, for the same list.", ""),
 	},
@@ -692,7 +692,7 @@ var exchanges = []exchange{
 	{
 		name:   "an order is cancelled by the system",
 		given:  []string{"POST /orders " + basket, `POST /orders/order-1/cancel {"by":"system"}`},
-		when:   "GET /orders/order-1/events?cursor=1",
+		when:   "GET /orders/order-1/events?cursor=" + eventsCursor(1),
 		status: 200, want: `{"orderId":"order-1","version":2,"events":[` + event(2, "OrderCancelled",
 			`,"schema":2,"by":"system","reason":""`) + `],"complete":true}`,
 	},
@@ -1018,6 +1018,11 @@ func do(h http.Handler, line string, header map[string]string) *httptest.Respons
 		w.Body.Reset() // as the server does
 	}
 	return w
+}
+
+// eventsCursor is the cursor after a version of order-1.
+func eventsCursor(version int64) string {
+	return ports.EncodeCursor("events of order order-1", version)
 }
 
 func orderJSON(status string, version int, items string) string {

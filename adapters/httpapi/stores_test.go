@@ -211,7 +211,7 @@ func TestAHistorySaysWhatItNoLongerHas(t *testing.T) {
 		wantAnswer(t, do(api, "GET /orders/order-1/events", nil), 200, want)
 	}
 	// What comes after the part that is gone is whole.
-	wantAnswer(t, do(newAPIOver(forgetful{store, 2}, httpapi.Options{}), "GET /orders/order-1/events?cursor=2", nil), 200,
+	wantAnswer(t, do(newAPIOver(forgetful{store, 2}, httpapi.Options{}), "GET /orders/order-1/events?cursor="+eventsCursor(2), nil), 200,
 		`{"orderId":"order-1","version":3,"events":[`+paid+`],"complete":true}`)
 }
 

@@ -87,11 +87,12 @@ func parse(page, setup string) (steps []step, others []int, err error) {
 	return steps, others, nil
 }
 
-// What is different every time: ids, times and the folder that mktemp makes.
+// What is different every time: ids, times, cursors and the folder that mktemp makes.
 var volatile = regexp.MustCompile(strings.Join([]string{
 	`(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})`,
 	`(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)`,
 	`(?P<local_time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}|\d\d:\d\d:\d\d\.\d{3})`,
+	`(?P<cursor>"nextCursor":"[\w-]+")`,
 	`(?P<folder>/\S*/tmp\.[A-Za-z0-9]+)`,
 }, "|"))
 
@@ -238,6 +239,8 @@ func TestAWrongOutputIsFound(t *testing.T) {
 		"another file in the folder":     {[]string{"in /tmp/tmp.aB3/x.db"}, []string{"in /tmp/tmp.aB3/y.db"}, false},
 		"another word":                   {[]string{"status paid"}, []string{"status submitted"}, false},
 		"another number":                 {[]string{`"version":3`}, []string{`"version":4`}, false},
+		"another cursor":                 {[]string{`,"nextCursor":"WyJ4"}`}, []string{`,"nextCursor":"_-YX"}`}, true},
+		"no cursor":                      {[]string{`,"nextCursor":"WyJ4"}`}, []string{`}`}, false},
 		"a line more":                    {[]string{"one"}, []string{"one\ntwo"}, false},
 		"a line less":                    {[]string{"one\ntwo"}, []string{"one"}, false},
 		"nothing":                        {[]string{"one"}, []string{""}, false},
