@@ -34,12 +34,13 @@ func (r *Rows) Insert(row ports.Row) {
 	}
 }
 
-// Put replaces the row under its key, or makes it.
+// Put replaces the row under its key, counters included, or makes it.
 func (r *Rows) Put(row ports.Row) {
 	c := r.change(row.Key)
 	if c.row = row; c.kind != rowInserted {
 		c.kind = rowPut
 	}
+	r.forgetAdditions(row.Key)
 }
 
 // Delete removes the row under a key, with its counters. None is no error.
@@ -50,9 +51,7 @@ func (r *Rows) Delete(key string) {
 	} else {
 		*c = rowChange{rowDeleted, ports.Row{Key: key}}
 	}
-	if i, ok := r.addedTo[key]; ok {
-		r.added[i] = ports.Addition{Key: key}
-	}
+	r.forgetAdditions(key)
 }
 
 // Add adds n, which may be below 0, to a counter of the row under a key.
@@ -63,6 +62,12 @@ func (r *Rows) Add(key, counter string, n int64) {
 // Max makes a counter of the row under a key at least n.
 func (r *Rows) Max(key, counter string, n int64) {
 	count(&r.addition(key).Max, counter, n, func(a, b int64) int64 { return max(a, b) })
+}
+
+func (r *Rows) forgetAdditions(key string) {
+	if i, ok := r.addedTo[key]; ok {
+		r.added[i] = ports.Addition{Key: key}
+	}
 }
 
 func (r *Rows) change(key string) *rowChange {
