@@ -8,8 +8,8 @@ import (
 	"hash/fnv"
 )
 
-// A cursor is the text with which a client asks for the page after one that it has. It names the question that it belongs
-// to and the place where the page ended, and it is valid for the same question only.
+// A cursor is the text with which a client asks for the page after one that it has. It names the question that it
+// belongs to and the place where the page ended, and it is valid for the same question only.
 
 // EncodeCursor makes a cursor of a question and the values of a place: strings and int64s.
 func EncodeCursor(question string, place ...any) string {

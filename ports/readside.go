@@ -8,12 +8,13 @@ import (
 // The reading side: how events come back from the broker, and the read model that is made of them. What a read model
 // stores for clients, rows, stands in rows.go.
 
-// Views is its driving port: what a client can ask the read model. An answer says how fresh it is. A question may name an
-// event that the answer has to include, the required version of an order: then it waits for it, a short time, and
-// otherwise answers with what there is. A required version of 0 waits for nothing.
-// Errors: ErrBadCursor, ErrNotBuilt, ErrUnavailable.
+// Views is its driving port: what a client can ask the read model. An answer says how fresh it is. A question may name
+// an event that the answer has to include, the required version of an order: then it waits for it, a short time, and
+// otherwise answers with what there is. A required version of 0 waits for nothing. Errors: ErrBadCursor, ErrNotBuilt,
+// ErrUnavailable.
 type Views interface {
-	// Row returns the row of a view under a key. A key without a row is no error: the row is then empty but for its key.
+	// Row returns the row of a view under a key. A key without a row is no error: the row is then empty but for its
+	// key.
 	Row(ctx context.Context, view, key string, required EventRef) (Row, Freshness, error)
 	// List returns a page of a view's rows.
 	List(ctx context.Context, q Query, required EventRef) (RowPage, Freshness, error)
@@ -42,13 +43,13 @@ type Replayable interface {
 	Ahead(ctx context.Context, from []Place) (map[string]int64, error)
 }
 
-// Resume answers with the places to go on from. A shard that it leaves out is unknown to it; one with an empty Next begins
-// at the first message. It may also name shards that it was not asked for. A place that is not one of this broker ends the
-// reading with an error: it was stored while the program used another broker.
+// Resume answers with the places to go on from. A shard that it leaves out is unknown to it; one with an empty Next
+// begins at the first message. It may also name shards that it was not asked for. A place that is not one of this
+// broker ends the reading with an error: it was stored while the program used another broker.
 type Resume func(ctx context.Context, shards []string) ([]Place, error)
 
-// Place is a point in one shard of what a broker delivers. Only the broker's adapter can read it; everybody else compares
-// and stores it.
+// Place is a point in one shard of what a broker delivers. Only the broker's adapter can read it; everybody else
+// compares and stores it.
 type Place struct {
 	Shard string // a name of the shard, such as a partition's; "" where the broker has only one
 	Next  string // from where to go on; "" is the beginning
@@ -94,11 +95,11 @@ type ReadModelStore interface {
 	// store first, for a read model that was never rebuilt.
 	Live(ctx context.Context) (Generation, error)
 	// Shadow is the generation under construction: the one that was begun already, or a new, empty one with all tables
-	// of the program, under a number that was never used. One that was begun with other tables than those of the program
-	// is discarded first.
+	// of the program, under a number that was never used. One that was begun with other tables than those of the
+	// program is discarded first.
 	Shadow(ctx context.Context) (Generation, error)
-	// Swap makes the shadow the live one, for all readers at once, and deletes what was live before. A reader sees one of
-	// the two, never some of each. Error: ErrConflict when it is not the shadow (any more).
+	// Swap makes the shadow the live one, for all readers at once, and deletes what was live before. A reader sees one
+	// of the two, never some of each. Error: ErrConflict when it is not the shadow (any more).
 	Swap(ctx context.Context, shadow Generation) error
 	// Discard deletes the shadow; none is no error.
 	Discard(ctx context.Context) error
@@ -113,9 +114,10 @@ type ReadModelStore interface {
 	Buffered(ctx context.Context, g Generation, orderID string) ([]Message, error)
 	// Parked lists the orders that have buffered messages, by order id. Retry is never set.
 	Parked(ctx context.Context, g Generation) ([]ParkedOrder, error)
-	// Commit makes all of a change true, or nothing of it. Errors: ErrConflict when a progress record or a place is not,
-	// or no longer, what the change began with, an inserted row is there already, or the generation is neither the live
-	// one nor the shadow (any more): load again; ErrUnavailable when the outcome is not known or the store is down.
+	// Commit makes all of a change true, or nothing of it. Errors: ErrConflict when a progress record or a place is
+	// not, or no longer, what the change began with, an inserted row is there already, or the generation is neither the
+	// live one nor the shadow (any more): load again; ErrUnavailable when the outcome is not known or the store is
+	// down.
 	Commit(ctx context.Context, g Generation, c Change) error
 }
 
@@ -125,8 +127,8 @@ type Generation struct {
 	Views  []string // the names of the tables that it has, sorted
 }
 
-// Progress is how far the read model is with an order. It is also the inbox: a message is known by its order and version,
-// so the last applied version says which messages are duplicates, however old they are.
+// Progress is how far the read model is with an order. It is also the inbox: a message is known by its order and
+// version, so the last applied version says which messages are duplicates, however old they are.
 type Progress struct {
 	OrderID  string
 	Version  int    // the last applied version; all before it were applied too
@@ -152,15 +154,15 @@ type PlaceChange struct {
 	AsOf     time.Time // the read model includes all that was in the shard at this time; zero when that cannot be said
 }
 
-// ProgressChange replaces an order's progress. WasVersion and WasBuffered are those of the record that it replaces, both
-// 0 for none.
+// ProgressChange replaces an order's progress. WasVersion and WasBuffered are those of the record that it replaces,
+// both 0 for none.
 type ProgressChange struct {
 	Progress
 	WasVersion, WasBuffered int
 }
 
-// BufferedMessage is a message that has to wait, for one before it or for an operator. Buffering one again changes only the
-// reason.
+// BufferedMessage is a message that has to wait, for one before it or for an operator. Buffering one again changes only
+// the reason.
 type BufferedMessage struct {
 	Message
 	Reason string
@@ -176,17 +178,17 @@ type EventRef struct {
 type Freshness struct {
 	// Version is the last applied version of the order that was asked for, 0 when it is unknown or none was asked for.
 	Version int
-	// AsOf is a time up to which everything that was published is included: that of the shard with the oldest one, to the
-	// millisecond. It is zero when that cannot be said, of one shard or because no place was committed.
+	// AsOf is a time up to which everything that was published is included: that of the shard with the oldest one, to
+	// the millisecond. It is zero when that cannot be said, of one shard or because no place was committed.
 	AsOf time.Time
 }
 
-// ViewsStatus is what the consumer of a process says of itself to whoever watches it. The totals count since the process
-// began.
+// ViewsStatus is what the consumer of a process says of itself to whoever watches it. The totals count since the
+// process began.
 type ViewsStatus struct {
 	Generation     int       // the one that it feeds; 0 before it has begun, and then the next three say nothing
 	AsOf           time.Time // of its last commit; zero before the first
-	ParkedOrders   int       // of the whole read model, those that wait for a missing message included; at most a few seconds old
+	ParkedOrders   int       // those that wait for a missing message included; of the whole read model, a few seconds ago
 	ParkedMessages int
 
 	Applied    int64 // messages that took effect

@@ -8,18 +8,20 @@ import (
 // Rows are what a read model keeps for clients. A store knows rows and not views: a view is a table of rows, and adding
 // one touches no store.
 
-// Table describes the rows of one view. A table whose description or meaning changes gets a new name: the rows under the
-// old one were made for the old description.
+// Table describes the rows of one view. A table that changes (its indexes, its counters, or what its rows mean) gets a
+// new name: a store keeps what it has under the old one, and does not look whether it fits.
 type Table struct {
-	Name     string // "order-summary"
-	Indexes  []Index
-	Counters []string // the numbers that Add changes, such as "paid"; in a table with indexes Add is for rows that are there
+	Name    string // "order-summary"
+	Indexes []Index
+	// Counters are the numbers that Add changes, such as "paid". In a table with indexes Add is for rows that are
+	// there: a row that Add makes has no fields.
+	Counters []string
 }
 
-// Index serves lists: all rows that have one value in the field Equal, or, when Equal is "", all rows, sorted by the field
-// Sort and then by key, or, when Sort is "", by key, in either direction. Such a list can be narrowed to one value of the
-// field Filter, which is part of the index; rows with another value are passed over. Every table can be listed by key
-// without an index. Texts are in the order of their code points, without regard to language.
+// Index serves lists: all rows that have one value in the field Equal, or, when Equal is "", all rows, sorted by the
+// field Sort and then by key, or, when Sort is "", by key, in either direction. Such a list can be narrowed to one
+// value of the field Filter, which is part of the index; rows with another value are passed over. Every table can be
+// listed by key without an index. Texts are in the order of their code points, without regard to language.
 type Index struct{ Equal, Sort, Filter string }
 
 // Row is one row of a view.
@@ -63,18 +65,18 @@ func (r Row) Field(name string) any {
 	return nil
 }
 
-// RowChanges are what a change does to the rows of one view, in this order: Delete, Insert, Put, Add. A key is in at most
-// one of the first three.
+// RowChanges are what a change does to the rows of one view, in this order: Delete, Insert, Put, Add. A key is in at
+// most one of the first three.
 type RowChanges struct {
 	Delete []string   // a key without a row is no error
 	Insert []Row      // under keys that have no row
 	Put    []Row      // each replaces the row under its key, counters included, or is the first
-	Add    []Addition // at most one a key; it may be a key of an Insert or Put
+	Add    []Addition // at most one a key, which may be in one of the first three
 }
 
-// Addition changes counters of the row under a key, each named once, and makes the row when there is none: numbers in Add
-// are added, and of a number in Max, 0 or more, and the counter the greater one stays. A counter begins at 0. Additions of
-// several consumers at once all count.
+// Addition changes counters of the row under a key, each named once, and makes the row when there is none: numbers in
+// Add are added, and of a number in Max, 0 or more, and the counter the greater one stays. A counter begins at 0.
+// Additions of several consumers at once all count.
 type Addition struct {
 	Key      string
 	Add, Max []Count
@@ -88,7 +90,7 @@ type Query struct {
 	Prefix     string // only keys that begin with it; only in a list by key, without Equal
 	Sort       string // the field to sort by, and then by key; "" sorts by key
 	Descending bool
-	Page       Page // a cursor is valid for the same query only
+	Page       Page // a cursor is valid for the same query only, with any limit
 }
 
 // RowPage is part of a list.
@@ -128,19 +130,20 @@ func (q Query) Next(last Row) string {
 }
 
 func (q Query) question() string {
-	return fmt.Sprintf("%s %q=%q %q=%q %q %q %t", q.View, q.Equal.Name, fmt.Sprint(q.Equal.Value), q.Filter.Name,
+	return fmt.Sprintf("%q %q=%q %q=%q %q %q %t", q.View, q.Equal.Name, fmt.Sprint(q.Equal.Value), q.Filter.Name,
 		fmt.Sprint(q.Filter.Value), q.Prefix, q.Sort, q.Descending)
 }
 
-// IndexFor finds the index that serves a query; found is false when there is none. A list by key needs none: it is served
-// by the zero Index.
+// IndexFor finds the index that serves a query; found is false when there is none. A list by key needs none: it is
+// served by the zero Index.
 func (t Table) IndexFor(q Query) (index Index, found bool) {
 	byKey := Index{}
 	if q.Equal == (Field{}) && q.Filter == (Field{}) && q.Sort == "" {
 		return byKey, true
 	}
 	i := slices.IndexFunc(t.Indexes, func(i Index) bool {
-		return q.Prefix == "" && i.Equal == q.Equal.Name && i.Sort == q.Sort && (q.Filter == (Field{}) || i.Filter == q.Filter.Name)
+		narrows := q.Filter == (Field{}) || i.Filter == q.Filter.Name
+		return q.Prefix == "" && i.Equal == q.Equal.Name && i.Sort == q.Sort && narrows
 	})
 	if i < 0 {
 		return byKey, false

@@ -414,6 +414,10 @@ func wantNotBuilt(t testing.TB, s ports.ReadModelStore) {
 
 func newView(t testing.TB, f ReadModelStorage) {
 	live := liveOf(t, f.Store)
+	_, err := f.Store.Row(bounded(t), "unknown", "x")
+	wantError(t, "Row of a view that nobody knows", err, ports.ErrNotBuilt)
+	_, err = f.Store.List(bounded(t), ports.Query{View: "unknown"})
+	wantError(t, "List of a view that nobody knows", err, ports.ErrNotBuilt)
 	fill(t, f.Store, live, 1)
 	later := f.Again(t, append([]ports.Table{shopSales}, readModelTables...))
 	wantLive(t, later, live)

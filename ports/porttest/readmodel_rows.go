@@ -26,6 +26,7 @@ func rowReadsBack(t testing.TB, f ReadModelStorage) {
 	plain.Body = []byte("{\"b\": 1.0,  \"a\":\"茶 \\u00e9 <1kg> & ½\",\"b\":[null,1e400]}\n")
 	bare = with(with(bare, "status", ""), "amount", int64(0))
 	bare.Body = []byte("0")
+	slices.Reverse(bare.Fields)
 	large = with(large, "name", string(noise(100_000)))
 	large.Key, large.Body = string(noise(100_000)), noise(100_000)
 	put(t, f.Store, shopOrders, plain, bare, large)
