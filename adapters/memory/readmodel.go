@@ -101,6 +101,7 @@ func (r *ReadModel) Buffered(ctx context.Context, g ports.Generation, orderID st
 	defer r.mu.Unlock()
 	for _, b := range r.read(g).inOrder() {
 		if b.OrderID == orderID {
+			b.Payload = slices.Clone(b.Payload)
 			messages = append(messages, b.Message)
 		}
 	}
@@ -175,6 +176,7 @@ func (g *generation) apply(c ports.Change, now time.Time) {
 		buffered, again := g.buffered[message]
 		if !again {
 			buffered = bufferedMessage{b, now}
+			buffered.Payload = slices.Clone(b.Payload)
 		}
 		buffered.Reason = b.Reason
 		g.buffered[message] = buffered

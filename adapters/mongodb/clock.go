@@ -14,5 +14,5 @@ func ServerTime(ctx context.Context, db *mongo.Database) (time.Time, error) {
 		LocalTime time.Time `bson:"localTime"`
 	}
 	err := db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&answer)
-	return answer.LocalTime, fail(ctx, "ask for the server's time", err)
+	return answer.LocalTime, Fail(ctx, "ask for the server's time", err)
 }

@@ -15,18 +15,18 @@ import (
 
 // insertAll inserts documents.
 func insertAll(ctx context.Context, c *mongo.Collection, documents []bson.Raw) error {
-	_, err := runCommands(ctx, c, "insert", "documents", documents)
+	_, err := RunCommands(ctx, c, "insert", "documents", documents)
 	return err
 }
 
 // updateAll runs update statements, {q: filter, u: update}, and returns how many documents they matched.
 func updateAll(ctx context.Context, c *mongo.Collection, statements []bson.Raw) (matched int, err error) {
-	return runCommands(ctx, c, "update", "updates", statements)
+	return RunCommands(ctx, c, "update", "updates", statements)
 }
 
-// runCommands sends a command with a list of statements, and more of them when the statements are larger than
+// RunCommands sends a command with a list of statements, and more of them when the statements are larger than
 // maxBatchBytes. It returns the sum of their n: how many documents were inserted, matched or deleted.
-func runCommands(ctx context.Context, c *mongo.Collection, command, list string, statements []bson.Raw) (n int, err error) {
+func RunCommands(ctx context.Context, c *mongo.Collection, command, list string, statements []bson.Raw) (n int, err error) {
 	for len(statements) > 0 {
 		array := make([]byte, 4, 4096) // its length comes first
 		taken := 0

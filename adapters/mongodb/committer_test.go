@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -31,7 +32,7 @@ func crowd(t *testing.T, saves ...func() error) []error {
 
 // A thousand saves come through in far fewer transactions, each of them once.
 func TestSavesThatWaitShareATransaction(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	var transactions, committed atomic.Int64
 	store := mongodb.NewStore(db, mongodb.Options{Committed: func(saves int) {
 		transactions.Add(1)
@@ -57,7 +58,7 @@ func TestSavesThatWaitShareATransaction(t *testing.T) {
 
 // An error that one save of a batch causes is returned to that save alone, whichever command fails.
 func TestABadSaveFailsAlone(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	save(t, store, newOrder(t, "taken", 1), newOrder(t, "stale", 1))
 	stale, err := store.Get(t.Context(), "stale")
@@ -110,7 +111,7 @@ func TestABadSaveFailsAlone(t *testing.T) {
 
 // An order that a dead process left locked must not delay the others.
 func TestALockedOrderHoldsUpNobodyElse(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	locked := newOrder(t, "locked", 1)
 	save(t, store, locked)
@@ -141,9 +142,9 @@ func TestABatchWhoseAnswerIsLostIsAskedFor(t *testing.T) {
 		"the time is up":         {{Key: "errorCode", Value: 50}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := testDB(t)
+			db := mongotest.DB(t)
 			store := mongodb.NewStore(db, mongodb.Options{Timeout: 20 * time.Second})
-			failCommand(t, db, times(5), "commitTransaction", how)
+			mongotest.FailCommand(t, db, mongotest.Times(5), "commitTransaction", how)
 			var saves []func() error
 			for _, id := range ids("o", 100) {
 				o := newOrder(t, id, 2)
@@ -164,15 +165,16 @@ func TestABatchWhoseAnswerIsLostIsAskedFor(t *testing.T) {
 // Commands of a batch fail now and then, in every way there is, while savers change orders and leave: in the end each
 // order is what its savers were told, and has a message for each version.
 func TestSavesThroughAStormOfErrors(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{Timeout: 20 * time.Second})
-	other := connect(t, testURI(), db.Name()+"_storm").Client() // errors are for the store's client alone
+	other := mongotest.Connect(t, mongotest.URI(), db.Name()+"_storm").Client() // errors are for the store's client alone
+	mongotest.LockFailPoint(t, other)
 	calm := mongodb.NewStore(other.Database(db.Name()), mongodb.Options{})
 	var all sync.WaitGroup
 	stop := make(chan struct{})
 	all.Go(func() {
 		defer func() {
-			if _, err := setFailPoint(context.WithoutCancel(t.Context()), other, "", "off", "insert", nil); err != nil {
+			if _, err := mongotest.SetFailPoint(context.WithoutCancel(t.Context()), other, "", "off", "insert", nil); err != nil {
 				t.Error(err)
 			}
 		}()
@@ -193,7 +195,7 @@ func TestSavesThroughAStormOfErrors(t *testing.T) {
 			case 3:
 				n, command, how = 1, "commitTransaction", bson.D{{Key: "errorCode", Value: 50}}
 			}
-			if _, err := setFailPoint(t.Context(), other, db.Name(), times(n), command, how); err != nil {
+			if _, err := mongotest.SetFailPoint(t.Context(), other, db.Name(), mongotest.Times(n), command, how); err != nil {
 				t.Error(err)
 				return
 			}
@@ -271,9 +273,9 @@ func TestSavesThroughAStormOfErrors(t *testing.T) {
 }
 
 func TestASaveThatWaitsCanBeLeft(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
-	held := holdUp(t, db, "insert", time.Second)
+	held := mongotest.HoldUp(t, db, "insert", time.Second)
 	first := make(chan error, 1)
 	go func() { first <- store.Save(t.Context(), newOrder(t, "first", 1), ports.IdempotencyKey{}) }()
 	held()
@@ -294,9 +296,9 @@ func TestASaveThatWaitsCanBeLeft(t *testing.T) {
 }
 
 func TestCloseWaitsForWhatHasBegun(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
-	held := holdUp(t, db, "insert", 300*time.Millisecond)
+	held := mongotest.HoldUp(t, db, "insert", 300*time.Millisecond)
 	saved := make(chan error, 1)
 	go func() { saved <- store.Save(t.Context(), newOrder(t, "o-1", 1), ports.IdempotencyKey{}) }()
 	held()

@@ -48,8 +48,6 @@ const (
 	topicCollection       = "topic"
 	topicEndCollection    = "topic_end"
 	subscribersCollection = "subscribers"
-
-	viewsCollection = "views" // see view_documents.go for those of a view
 )
 
 // byVersion is the order of a scan: each order's messages in version order.
@@ -121,10 +119,9 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 	// A collection that is created inside a transaction makes the transaction slow and prone to conflicts, so all
 	// exist before.
 	for _, name := range []string{ordersCollection, outboxCollection, eventsCollection, snapshotsCollection, resultsCollection,
-		relayCollection, parkedCollection, leasesCollection, topicCollection, topicEndCollection, subscribersCollection,
-		viewsCollection} {
+		relayCollection, parkedCollection, leasesCollection, topicCollection, topicEndCollection, subscribersCollection} {
 		if err := db.CreateCollection(ctx, name); err != nil && !hasCode(err, namespaceExists) {
-			return fail(ctx, "create collection "+name, err)
+			return Fail(ctx, "create collection "+name, err)
 		}
 	}
 	if err := dropListIndexes(ctx, db); err != nil {
@@ -132,7 +129,7 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 	}
 	parked := mongo.IndexModel{Keys: byVersion}
 	if _, err := db.Collection(parkedCollection).Indexes().CreateOne(ctx, parked); err != nil {
-		return fail(ctx, "create the index of the parked messages", err)
+		return Fail(ctx, "create the index of the parked messages", err)
 	}
 	if err := prepareResults(ctx, db.Collection(resultsCollection)); err != nil {
 		return err
@@ -151,7 +148,7 @@ func prepareOutbox(ctx context.Context, outbox *mongo.Collection) error {
 		{Keys: byVersion, Options: options.Index().SetUnique(true)},
 		{Keys: byTime},
 	})
-	return fail(ctx, "create the indexes of the outbox", err)
+	return Fail(ctx, "create the indexes of the outbox", err)
 }
 
 // dropListIndexes drops what earlier versions listed a buyer's orders by. Each Save had to keep it up to date.
@@ -160,7 +157,7 @@ func dropListIndexes(ctx context.Context, db *mongo.Database) error {
 		ordersCollection: "buyerId_1__id_1", eventsCollection: "buyerId_1_aggregateid_1",
 	} {
 		if err := db.Collection(collection).Indexes().DropOne(ctx, index); err != nil && !hasCode(err, indexNotFound) {
-			return fail(ctx, "drop the index "+index+" of "+collection, err)
+			return Fail(ctx, "drop the index "+index+" of "+collection, err)
 		}
 	}
 	return nil

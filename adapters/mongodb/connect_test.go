@@ -20,6 +20,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/ports"
 )
 
@@ -48,7 +49,7 @@ func TestAServerThatIsDownIsNamedWithoutThePassword(t *testing.T) {
 
 // Two seconds here and above are for the server to say what it is, on a busy machine.
 func TestAnotherReplicaSetIsRefusedByName(t *testing.T) {
-	uri := with(with(testURI(), "replicaSet", "rs7"), "serverSelectionTimeoutMS", "2000")
+	uri := mongotest.With(mongotest.With(mongotest.URI(), "replicaSet", "rs7"), "serverSelectionTimeoutMS", "2000")
 	wantRefused(t, uri, nil, `"rs0"`, "replicaSet=rs7", "HEXORDERS_MONGODB_URI")
 }
 
@@ -60,7 +61,7 @@ func TestAURIThatCannotBeReadIsRefusedWithoutThePassword(t *testing.T) {
 func TestACancelledConnectEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := mongodb.Connect(ctx, testURI(), "hexorders"); !errors.Is(err, context.Canceled) {
+	if _, err := mongodb.Connect(ctx, mongotest.URI(), "hexorders"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want Canceled", err)
 	}
 }
@@ -90,7 +91,7 @@ func TestAServerThatComesAndGoes(t *testing.T) {
 	s := startServer(t, "rs0")
 	// These make the driver notice within a second or two what it otherwise takes half a minute for.
 	uri := "mongodb://" + s.address + "/?replicaSet=rs0&heartbeatFrequencyMS=500&connectTimeoutMS=500&serverSelectionTimeoutMS=500"
-	db := connect(t, uri, "hexorders_test")
+	db := mongotest.Connect(t, uri, "hexorders_test")
 	store := mongodb.NewStore(db, mongodb.Options{Timeout: time.Second})
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: quiet})
 	o := newOrder(t, "order-1", 1)

@@ -11,6 +11,7 @@ import (
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/inproc/logtest"
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
 )
@@ -33,15 +34,15 @@ func TestHistoryContract(t *testing.T) { porttest.History(t, openStorage) }
 func TestTrimmerContract(t *testing.T) { porttest.Trimmer(t, openStorage) }
 
 func TestParkingContract(t *testing.T) {
-	porttest.Parking(t, func(t testing.TB) ports.Parking { return mongodb.NewParking(testDB(t)) })
+	porttest.Parking(t, func(t testing.TB) ports.Parking { return mongodb.NewParking(mongotest.DB(t)) })
 }
 
 func TestLeaseContract(t *testing.T) {
-	porttest.Lease(t, func(t testing.TB) ports.Lease { return mongodb.NewLease(testDB(t), "relay") })
+	porttest.Lease(t, func(t testing.TB) ports.Lease { return mongodb.NewLease(mongotest.DB(t), "relay") })
 }
 
 func TestTopicContract(t *testing.T) {
-	logtest.Log(t, func(t testing.TB) inproc.Log { return mongodb.NewTopic(testDB(t)) })
+	logtest.Log(t, func(t testing.TB) inproc.Log { return mongodb.NewTopic(mongotest.DB(t)) })
 }
 
 // The event store is held to the same promises, but for Trim, which it does not make.
@@ -57,7 +58,7 @@ func TestEventIdempotencyStoreContract(t *testing.T) { porttest.IdempotencyStore
 func TestEventHistoryContract(t *testing.T) { porttest.History(t, openEvents) }
 
 func openEvents(t testing.TB) porttest.Storage {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := newEventStore(t, db, mongodb.Options{})
 	return porttest.Storage{
 		Orders:      store,
@@ -65,7 +66,7 @@ func openEvents(t testing.TB) porttest.Storage {
 		Idempotency: store,
 		History:     store,
 		Age:         func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
-		FailCommits: func(t testing.TB) func() { return refuseCommits(t, db) },
+		FailCommits: func(t testing.TB) func() { return mongotest.RefuseCommits(t, db) },
 	}
 }
 
@@ -83,34 +84,10 @@ func newEventStore(t testing.TB, db *mongo.Database, o mongodb.Options) *mongodb
 	return store
 }
 
-func TestInboxContract(t *testing.T) { porttest.Inbox(t, openReadingSide) }
-
-func TestOrderViewsContract(t *testing.T) { porttest.OrderViews(t, openReadingSide) }
-
-func TestGenerationsContract(t *testing.T) { porttest.Generations(t, openReadingSide) }
-
-func openReadingSide(t testing.TB) porttest.ReadingSide {
-	db := testDB(t)
-	views := mongodb.NewViews(db, mongodb.ViewsOptions{})
-	return porttest.ReadingSide{
-		Inbox: views, Views: views, Generations: views,
-		Age: func(t testing.TB, by time.Duration) {
-			names, err := db.ListCollectionNames(t.Context(), bson.D{{Key: "name", Value: bson.Regex{Pattern: `^view\..*\.inbox$`}}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, name := range names {
-				age(t, db.Collection(name), "at", by)
-			}
-		},
-		FailCommits: func(t testing.TB) func() { return refuseCommits(t, db) },
-	}
-}
-
 func openStorage(t testing.TB) porttest.Storage { return openStorageWith(t, mongodb.Options{}) }
 
 func openStorageWith(t testing.TB, o mongodb.Options) porttest.Storage {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store, outbox := mongodb.NewStore(db, o), mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	return porttest.Storage{
 		Orders:      store,
@@ -120,7 +97,7 @@ func openStorageWith(t testing.TB, o mongodb.Options) porttest.Storage {
 		History:     store,
 		Age:         func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
 		FailCommits: func(t testing.TB) func() {
-			return refuseCommits(t, db)
+			return mongotest.RefuseCommits(t, db)
 		},
 	}
 }

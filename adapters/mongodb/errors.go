@@ -35,10 +35,10 @@ const (
 	keyStringFormat         = 50811 // has no name; a resume token that is hexadecimal but no token
 )
 
-// fail adds what was being done, and turns the driver's errors into those of the ports: ErrUnavailable when the
+// Fail adds what was being done, and turns the driver's errors into those of the ports: ErrUnavailable when the
 // server could not be reached or its response was lost, the context's error when the caller has cancelled. nil stays
 // nil.
-func fail(ctx context.Context, doing string, err error) error {
+func Fail(ctx context.Context, doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil

@@ -40,7 +40,7 @@ func TestOnlyAServerThatIsAwayIsUnavailable(t *testing.T) {
 		{ports.ErrConflict, false},
 	}
 	for _, c := range cases {
-		err := fail(t.Context(), "doing it", fmt.Errorf("wrapped: %w", c.err))
+		err := Fail(t.Context(), "doing it", fmt.Errorf("wrapped: %w", c.err))
 		if got := errors.Is(err, ports.ErrUnavailable); got != c.want {
 			t.Errorf("%T %v: got %v, want unavailable to be %v", c.err, c.err, err, c.want)
 		}
@@ -48,7 +48,7 @@ func TestOnlyAServerThatIsAwayIsUnavailable(t *testing.T) {
 			t.Errorf("got %q, want the error as it was", err)
 		}
 	}
-	if err := fail(t.Context(), "doing it", nil); err != nil {
+	if err := Fail(t.Context(), "doing it", nil); err != nil {
 		t.Errorf("got %v, want nil to stay nil", err)
 	}
 }
@@ -72,7 +72,7 @@ func TestACallerWhoHasLeftIsToldSo(t *testing.T) {
 		{"cancelled, but refused before", cancelled, ports.ErrConflict, ports.ErrConflict, false},
 	}
 	for _, c := range cases {
-		err := fail(c.ctx, "save", c.err)
+		err := Fail(c.ctx, "save", c.err)
 		if !errors.Is(err, c.cause) || errors.Is(err, ports.ErrUnavailable) != c.unknownOutcome {
 			t.Errorf("%s: got %v, want %v, and unavailable to be %v", c.what, err, c.cause, c.unknownOutcome)
 		}

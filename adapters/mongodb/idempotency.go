@@ -32,7 +32,7 @@ func prepareResults(ctx context.Context, results *mongo.Collection) error {
 		Options: options.Index().SetExpireAfterSeconds(int32(ports.ResultsKept.Seconds())),
 	}
 	_, err := results.Indexes().CreateOne(ctx, old)
-	return fail(ctx, "create the index of the stored results", err)
+	return Fail(ctx, "create the index of the stored results", err)
 }
 
 // find is the StoredResult of both stores.
@@ -46,10 +46,10 @@ func (r *resultStore) find(ctx context.Context, key string) (ports.StoredResult,
 		return ports.StoredResult{}, fmt.Errorf("%s: %w", doing, ports.ErrNotFound)
 	}
 	if err != nil {
-		return ports.StoredResult{}, fail(ctx, doing, err)
+		return ports.StoredResult{}, Fail(ctx, doing, err)
 	}
 	o, err := d.Order.order()
-	return ports.StoredResult{Key: ports.IdempotencyKey{Value: d.Key, Fingerprint: d.Fingerprint}, Order: o}, fail(ctx, doing, err)
+	return ports.StoredResult{Key: ports.IdempotencyKey{Value: d.Key, Fingerprint: d.Fingerprint}, Order: o}, Fail(ctx, doing, err)
 }
 
 // insert inserts the results of those saves that have a key, inside a transaction. Error: ErrDuplicateRequest when

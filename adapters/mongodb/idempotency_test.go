@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -18,7 +19,7 @@ func keyOf(value string) ports.IdempotencyKey {
 
 // Two processes, each with a committer of its own, get the same request at the same moment.
 func TestTwoStoresRaceForAKey(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	one, other := mongodb.NewStore(db, mongodb.Options{}), mongodb.NewStore(db, mongodb.Options{})
 	const rounds = 100
 	for round := range rounds {
@@ -46,7 +47,7 @@ func TestTwoStoresRaceForAKey(t *testing.T) {
 
 // Saves that are refused are left out, and the others still share a transaction.
 func TestADuplicateSaveDoesNotBreakUpItsBatch(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	var transactions, committed atomic.Int64
 	store := mongodb.NewStore(db, mongodb.Options{Committed: func(saves int) {
 		transactions.Add(1)
@@ -87,7 +88,7 @@ func TestADuplicateSaveDoesNotBreakUpItsBatch(t *testing.T) {
 
 // Two hundred saves wait for each other, and not one of them for ever.
 func TestOfSavesUnderOneKeyOneIsCommitted(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	var saves []func() error
 	for _, id := range ids("o", 200) {
@@ -109,7 +110,7 @@ func TestOfSavesUnderOneKeyOneIsCommitted(t *testing.T) {
 }
 
 func TestTheServerDeletesOldResults(t *testing.T) {
-	indexes, err := testDB(t).Collection("receipts").Indexes().ListSpecifications(t.Context())
+	indexes, err := mongotest.DB(t).Collection("receipts").Indexes().ListSpecifications(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

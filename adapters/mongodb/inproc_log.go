@@ -62,7 +62,7 @@ func prepareTopicEnd(ctx context.Context, end *mongo.Collection) error {
 	if mongo.IsDuplicateKeyError(err) { // another process has inserted it at the same moment
 		return nil
 	}
-	return fail(ctx, "prepare the topic", err)
+	return Fail(ctx, "prepare the topic", err)
 }
 
 // Append implements inproc.Log.
@@ -71,7 +71,7 @@ func (t *Topic) Append(ctx context.Context, messages []ports.Message) error {
 		return ctx.Err()
 	}
 	err := t.append(ctx, messages)
-	return fail(ctx, fmt.Sprintf("append %d messages to the topic", len(messages)), err)
+	return Fail(ctx, fmt.Sprintf("append %d messages to the topic", len(messages)), err)
 }
 
 func (t *Topic) append(ctx context.Context, messages []ports.Message) error {
@@ -83,7 +83,7 @@ func (t *Topic) append(ctx context.Context, messages []ports.Message) error {
 	case <-bounded.Done():
 		return bounded.Err()
 	}
-	err := runTransaction(bounded, t.db.Client(), untilDeadline, func(ctx context.Context) error {
+	err := RunTransaction(bounded, t.db.Client(), untilDeadline, func(ctx context.Context) error {
 		more := bson.D{{Key: "$inc", Value: bson.D{{Key: "end", Value: int64(len(messages))}}}}
 		var before struct{ End int64 }
 		if err := t.end.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: topicID}}, more).Decode(&before); err != nil {
@@ -116,7 +116,7 @@ func (t *Topic) Read(ctx context.Context, after int64, limit int) (messages []po
 		t.mu.Unlock()
 		messages, last, err = t.page(ctx, after, min(max(limit, 1), topicPage))
 		if err != nil || len(messages) > 0 {
-			return messages, last, fail(ctx, doing, err)
+			return messages, last, Fail(ctx, doing, err)
 		}
 		again := time.NewTimer(lookForMessagesEvery)
 		select {
@@ -159,13 +159,13 @@ func (t *Topic) page(ctx context.Context, after int64, limit int) (messages []po
 // End implements inproc.Log.
 func (t *Topic) End(ctx context.Context) (int64, error) {
 	end, err := number(ctx, t.end, topicID, "end")
-	return end, fail(ctx, "read the topic's end", err)
+	return end, Fail(ctx, "read the topic's end", err)
 }
 
 // Committed implements inproc.Log.
 func (t *Topic) Committed(ctx context.Context, subscriber string) (int64, error) {
 	position, err := number(ctx, t.subs, subscriber, "position")
-	return position, fail(ctx, fmt.Sprintf("read how far subscriber %q has come", subscriber), err)
+	return position, Fail(ctx, fmt.Sprintf("read how far subscriber %q has come", subscriber), err)
 }
 
 // Commit implements inproc.Log.
@@ -174,7 +174,7 @@ func (t *Topic) Commit(ctx context.Context, subscriber string, offset int64) err
 	defer cancel()
 	set := bson.D{{Key: "$set", Value: bson.D{{Key: "position", Value: offset}}}}
 	_, err := t.subs.UpdateByID(bounded, subscriber, set, options.UpdateOne().SetUpsert(true))
-	return fail(ctx, fmt.Sprintf("remember how far subscriber %q has come", subscriber), err)
+	return Fail(ctx, fmt.Sprintf("remember how far subscriber %q has come", subscriber), err)
 }
 
 // number reads a field of a document; 0 if there is no document.

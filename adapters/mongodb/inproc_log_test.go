@@ -12,12 +12,13 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/ports"
 )
 
 // TestProcessesShareATopic has each process append where another reads. The reader is not woken and has to poll.
 func TestProcessesShareATopic(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	const processes, appends = 4, 10
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -62,14 +63,14 @@ func TestProcessesShareATopic(t *testing.T) {
 }
 
 func TestATopicIsAppendedToOnceThoughTheCommitsAnswerIsLost(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	topic := mongodb.NewTopic(db)
 	one := ports.Message{ID: "o-1/1", OrderID: "o-1", Version: 1, OccurredAt: at}
-	failCommand(t, db, times(2), "commitTransaction", bson.D{{Key: "closeConnection", Value: true}})
+	mongotest.FailCommand(t, db, mongotest.Times(2), "commitTransaction", bson.D{{Key: "closeConnection", Value: true}})
 	if err := topic.Append(t.Context(), []ports.Message{one}); err != nil {
 		t.Fatal(err)
 	}
-	heal := refuseCommits(t, db)
+	heal := mongotest.RefuseCommits(t, db)
 	if err := topic.Append(t.Context(), []ports.Message{one}); err == nil {
 		t.Error("an append whose commit was refused says that it succeeded")
 	}

@@ -66,7 +66,7 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (i
 	case mongo.IsDuplicateKeyError(err): // another process inserted the document at the same moment
 		return 0, fmt.Errorf("%s: %w", doing, ports.ErrLeaseHeld)
 	case err != nil:
-		return 0, fail(ctx, doing, err)
+		return 0, Fail(ctx, doing, err)
 	case lease.Owner != owner:
 		return 0, fmt.Errorf("%s: %w: %s", doing, ports.ErrLeaseHeld, lease.Owner)
 	}
@@ -80,5 +80,5 @@ func (l *Lease) Release(ctx context.Context, owner string) error {
 	held := bson.D{{Key: "_id", Value: l.name}, {Key: "owner", Value: owner}}
 	expire := bson.D{{Key: "$set", Value: bson.D{{Key: "expiresAt", Value: time.Unix(0, 0)}}}}
 	_, err := l.leases.UpdateOne(bounded, held, expire)
-	return fail(ctx, fmt.Sprintf("release lease %s of %s", l.name, owner), err)
+	return Fail(ctx, fmt.Sprintf("release lease %s of %s", l.name, owner), err)
 }

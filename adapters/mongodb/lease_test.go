@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/ports"
 )
 
@@ -18,7 +19,7 @@ func TestALeaseThatWasRenewedInTheFutureIsFree(t *testing.T) {
 		"of an earlier version": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := testDB(t)
+			db := mongotest.DB(t)
 			now, err := mongodb.ServerTime(t.Context(), db)
 			if err != nil {
 				t.Fatal(err)
@@ -40,7 +41,7 @@ func TestALeaseThatWasRenewedInTheFutureIsFree(t *testing.T) {
 
 // Owners may be given different times. A short one does not end a long one.
 func TestALongLeaseHoldsAgainstAShortOne(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	lease := mongodb.NewLease(db, "relay")
 	if _, err := lease.Acquire(t.Context(), "one", time.Hour); err != nil {
 		t.Fatal(err)

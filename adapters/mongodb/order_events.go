@@ -105,7 +105,7 @@ func (s *EventStore) Get(ctx context.Context, id string) (*order.Order, error) {
 	defer cancel()
 	newest, err := s.find(bounded, bson.D{{Key: "aggregateid", Value: id}}, newestFirst, snapshotEvery)
 	if err != nil {
-		return nil, fail(ctx, doing, err)
+		return nil, Fail(ctx, doing, err)
 	}
 	if len(newest) == 0 {
 		return nil, fmt.Errorf("%s: %w", doing, ports.ErrNotFound)
@@ -115,7 +115,7 @@ func (s *EventStore) Get(ctx context.Context, id string) (*order.Order, error) {
 	if from := newest[0].Version; from > 1 {
 		known, err := s.snapshots.find(bounded, id)
 		if err != nil {
-			return nil, fail(ctx, doing, err)
+			return nil, Fail(ctx, doing, err)
 		}
 		after := 0
 		if snapshot = known[id]; snapshot != nil {
@@ -128,7 +128,7 @@ func (s *EventStore) Get(ctx context.Context, id string) (*order.Order, error) {
 			}
 			older, err := s.find(bounded, between, byVersion, 0)
 			if err != nil {
-				return nil, fail(ctx, doing, err)
+				return nil, Fail(ctx, doing, err)
 			}
 			newest = append(older, newest...)
 		}

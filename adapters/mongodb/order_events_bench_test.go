@@ -15,6 +15,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -26,7 +27,7 @@ import (
 
 // BenchmarkLoadByEvents loads orders of ever more events, with snapshots and without.
 func BenchmarkLoadByEvents(b *testing.B) {
-	db := testDB(b)
+	db := mongotest.DB(b)
 	states, events := mongodb.NewStore(db, mongodb.Options{}), mongodb.NewEventStore(db, mongodb.Options{})
 	var loads []contestant
 	load := func(name, id string, store ports.OrderStore) {
@@ -60,7 +61,7 @@ func BenchmarkLoadByEvents(b *testing.B) {
 
 // BenchmarkSaveOfEachStore creates an order, and loads and changes it, one saver at a time.
 func BenchmarkSaveOfEachStore(b *testing.B) {
-	db := testDB(b)
+	db := mongotest.DB(b)
 	var saves []contestant
 	for _, s := range bothStores(b, db) {
 		var last string
@@ -87,7 +88,7 @@ func BenchmarkSaveOfEachStore(b *testing.B) {
 // BenchmarkCrowdOfEachStore has 64 savers, each of which creates an order, and loads, changes and saves it twice.
 func BenchmarkCrowdOfEachStore(b *testing.B) {
 	const savers, each = 64, 2
-	db := testDB(b)
+	db := mongotest.DB(b)
 	var crowds []contestant
 	for _, s := range bothStores(b, db) {
 		crowds = append(crowds, contestant{s.name, func() error {
@@ -118,7 +119,7 @@ func BenchmarkBytesOfEachStore(b *testing.B) {
 	var table strings.Builder
 	table.WriteString("\n| events an order | collection | bytes of BSON | on disk | indexes on disk |\n|---:|---|---:|---:|---:|\n")
 	for _, events := range []int{1, 3, 10, 100} {
-		db := testDB(b)
+		db := mongotest.DB(b)
 		for _, s := range bothStores(b, db) {
 			for range orders {
 				o, err := basketOrder()

@@ -10,13 +10,14 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
 
 // What reads an outbox reads the events: they have its fields.
 func TestEventsAreLaidOutAsMessages(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	saveInSteps(t, newEventStore(t, db, mongodb.Options{}), "order-1", 2, 1)
 	save(t, mongodb.NewStore(db, mongodb.Options{}), newOrder(t, "order-1", 2))
 	read := func(collection, id string) (d bson.M) {
@@ -32,7 +33,7 @@ func TestEventsAreLaidOutAsMessages(t *testing.T) {
 
 // Nothing may delete what orders are made of.
 func TestEventsAreNotTrimmed(t *testing.T) {
-	var log any = mongodb.NewEventLog(testDB(t), mongodb.OutboxOptions{})
+	var log any = mongodb.NewEventLog(mongotest.DB(t), mongodb.OutboxOptions{})
 	if _, is := log.(ports.Trimmer); is {
 		t.Error("the event log can be trimmed")
 	}
@@ -40,7 +41,7 @@ func TestEventsAreNotTrimmed(t *testing.T) {
 
 // Both stores may have been used with one database: a checkpoint in one log says nothing of the other.
 func TestTheEventLogHasACheckpointOfItsOwn(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	save(t, mongodb.NewStore(db, mongodb.Options{}), newOrder(t, "order-1", 1))
 	save(t, newEventStore(t, db, mongodb.Options{}), newOrder(t, "order-2", 1))
 	outbox, log := mongodb.NewOutbox(db, mongodb.OutboxOptions{}), mongodb.NewEventLog(db, mongodb.OutboxOptions{})
@@ -55,7 +56,7 @@ func TestTheEventLogHasACheckpointOfItsOwn(t *testing.T) {
 
 // Loading reads the same few documents however long an order's life was.
 func TestALoadReadsNoMoreThanASnapshotAndTheEventsAfterIt(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewEventStore(db, patient)
 	saveInSteps(t, store, "short", 10, 10)
 	saveInSteps(t, store, "long", 10_000, 100)
@@ -93,7 +94,7 @@ func TestALostSnapshotCostsOnlyTime(t *testing.T) {
 		"of another order":  bson.D{{Key: "$set", Value: bson.D{{Key: "order._id", Value: "order-2"}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			db := testDB(t)
+			db := mongotest.DB(t)
 			store := mongodb.NewEventStore(db, patient)
 			saveInSteps(t, store, "order-1", 250, 50)
 			closeStore(t, store) // takes no more snapshots
@@ -124,7 +125,7 @@ func TestALostSnapshotCostsOnlyTime(t *testing.T) {
 
 // Two processes take snapshots in any order.
 func TestAnOlderSnapshotDoesNotReplaceANewerOne(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	slow, fast := mongodb.NewEventStore(db, patient), mongodb.NewEventStore(db, patient)
 	saveInSteps(t, fast, "order-1", 99, 99)
 	o, err := slow.Get(t.Context(), "order-1")
@@ -132,7 +133,7 @@ func TestAnOlderSnapshotDoesNotReplaceANewerOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	change(t, o, 1)
-	held := holdUp(t, db, "update", time.Second)
+	held := mongotest.HoldUp(t, db, "update", time.Second)
 	save(t, slow, o) // its snapshot, of version 100, is under way
 	held()
 	ahead, err := fast.Get(t.Context(), "order-1")
@@ -151,7 +152,7 @@ func TestAnOlderSnapshotDoesNotReplaceANewerOne(t *testing.T) {
 
 // A hole among the events is an error, not an order that never was.
 func TestAMissingEventIsAnError(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := newEventStore(t, db, mongodb.Options{})
 	save(t, store, newOrder(t, "order-1", 5))
 	if _, err := db.Collection("order_events").DeleteOne(t.Context(), bson.D{{Key: "_id", Value: "order-1/3"}}); err != nil {

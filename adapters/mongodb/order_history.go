@@ -20,7 +20,7 @@ func findHistory(
 	defer cancel()
 	filter := bson.D{{Key: "aggregateid", Value: orderID}, {Key: "version", Value: bson.D{{Key: "$gt", Value: after}}}}
 	messages, err := findMessages(bounded, c, filter, options.Find().SetLimit(int64(limit)))
-	return messages, fail(ctx, doing, err)
+	return messages, Fail(ctx, doing, err)
 }
 
 // findMessages reads message documents in version order.

@@ -52,7 +52,7 @@ func saveOrder(ctx context.Context, c *committer, o *order.Order, key ports.Idem
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	if err := c.commit(ctx, save); err != nil {
-		return fail(ctx, doing, err)
+		return Fail(ctx, doing, err)
 	}
 	o.Committed()
 	return nil

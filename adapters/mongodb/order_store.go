@@ -95,10 +95,10 @@ func (s *Store) Get(ctx context.Context, id string) (*order.Order, error) {
 		return nil, fmt.Errorf("%s: %w", doing, ports.ErrNotFound)
 	}
 	if err != nil {
-		return nil, fail(ctx, doing, err)
+		return nil, Fail(ctx, doing, err)
 	}
 	o, err := d.order()
-	return o, fail(ctx, doing, err)
+	return o, Fail(ctx, doing, err)
 }
 
 // stateLayout is the documentLayout of Store: a document an order in orders, its messages in outbox.

@@ -12,12 +12,13 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
 
 func TestDocumentsAreAsDocumented(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	ctx := ports.WithTraceParent(t.Context(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	created, cancelled := at, at.Add(time.Second)
@@ -53,7 +54,7 @@ func TestDocumentsAreAsDocumented(t *testing.T) {
 }
 
 func TestAnOrderWithoutItemsHasAnEmptyArray(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	o, err := order.New("o-1", "9999", nil, at)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +67,7 @@ func TestAnOrderWithoutItemsHasAnEmptyArray(t *testing.T) {
 }
 
 func TestTheCollectionsHaveTheirIndexes(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	for collection, want := range map[string][]string{
 		"orders":       {"_id_"},
 		"outbox":       {"_id_", "aggregateid_1_version_1 unique", "occurredAt_1"},
@@ -93,7 +94,7 @@ func TestTheCollectionsHaveTheirIndexes(t *testing.T) {
 
 // Earlier versions listed a buyer's orders by these indexes.
 func TestConnectDropsTheIndexesOfTheLists(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	keys := map[string]bson.D{
 		"orders":       {{Key: "buyerId", Value: 1}, {Key: "_id", Value: 1}},
 		"order_events": {{Key: "buyerId", Value: 1}, {Key: "aggregateid", Value: 1}},
@@ -103,7 +104,7 @@ func TestConnectDropsTheIndexesOfTheLists(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again, err := mongodb.Connect(t.Context(), testURI(), db.Name())
+	again, err := mongodb.Connect(t.Context(), mongotest.URI(), db.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,9 +123,9 @@ func TestConnectDropsTheIndexesOfTheLists(t *testing.T) {
 }
 
 func TestConnectingAgainChangesNothing(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	save(t, mongodb.NewStore(db, mongodb.Options{}), newOrder(t, "o-1", 1))
-	again, err := mongodb.Connect(t.Context(), testURI(), db.Name())
+	again, err := mongodb.Connect(t.Context(), mongotest.URI(), db.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +138,7 @@ func TestConnectingAgainChangesNothing(t *testing.T) {
 // A process that died in mid-transaction leaves its documents locked. Until the server opens them, a save of the same
 // order must give up in its own time, and must work as soon as they are open.
 func TestASaveGivesUpOnALockedOrderInItsOwnTime(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{Timeout: 300 * time.Millisecond})
 	o := newOrder(t, "o-1", 1)
 	save(t, store, o)
@@ -163,7 +164,7 @@ func TestASaveGivesUpOnALockedOrderInItsOwnTime(t *testing.T) {
 }
 
 func TestASaveWaitsForALockThatIsOpenedInTime(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	o := newOrder(t, "o-1", 1)
 	save(t, store, o)
@@ -178,7 +179,7 @@ func TestASaveWaitsForALockThatIsOpenedInTime(t *testing.T) {
 }
 
 func TestACallersDeadlineEndsASave(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{Timeout: time.Minute})
 	o := newOrder(t, "o-1", 1)
 	save(t, store, o)
@@ -212,9 +213,9 @@ func lock(t *testing.T, db *mongo.Database, id string) (unlock func()) {
 }
 
 func TestACommitThatIsRefusedIsAnErrorAndCommitsNothing(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
-	heal := refuseCommits(t, db)
+	heal := mongotest.RefuseCommits(t, db)
 	o := newOrder(t, "o-1", 2)
 	if err := store.Save(t.Context(), o, ports.IdempotencyKey{}); err == nil {
 		t.Fatal("the commit was refused, and Save says nothing")
@@ -233,9 +234,9 @@ func TestACommitThatIsRefusedIsAnErrorAndCommitsNothing(t *testing.T) {
 }
 
 func TestALostAnswerToACommitIsAskedForAgain(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
-	failCommand(t, db, times(2), "commitTransaction", bson.D{{Key: "closeConnection", Value: true}})
+	mongotest.FailCommand(t, db, mongotest.Times(2), "commitTransaction", bson.D{{Key: "closeConnection", Value: true}})
 	o := newOrder(t, "o-1", 2)
 	if err := store.Save(t.Context(), o, ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("save: %v", err)
@@ -250,9 +251,9 @@ func TestALostAnswerToACommitIsAskedForAgain(t *testing.T) {
 
 // The server commits, but never says that a majority has it: its outcome is not known yet.
 func TestACommitWithAnUnknownOutcomeIsUnavailable(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{Timeout: 500 * time.Millisecond})
-	heal := failCommand(t, db, "alwaysOn", "commitTransaction", bson.D{{Key: "writeConcernError", Value: bson.D{
+	heal := mongotest.FailCommand(t, db, "alwaysOn", "commitTransaction", bson.D{{Key: "writeConcernError", Value: bson.D{
 		{Key: "code", Value: 64}, {Key: "errmsg", Value: "waiting for replication timed out"},
 	}}})
 	o := newOrder(t, "o-1", 1)
@@ -273,9 +274,9 @@ func TestACommitWithAnUnknownOutcomeIsUnavailable(t *testing.T) {
 }
 
 func TestAServerThatHangsInTheCommitIsUnavailable(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	hasty := mongodb.NewStore(db, mongodb.Options{Timeout: 200 * time.Millisecond})
-	heal := failCommand(t, db, times(1), "commitTransaction", bson.D{
+	heal := mongotest.FailCommand(t, db, mongotest.Times(1), "commitTransaction", bson.D{
 		{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: 600},
 	})
 	o := newOrder(t, "o-1", 1)
@@ -299,10 +300,10 @@ func TestAServerThatHangsInTheCommitIsUnavailable(t *testing.T) {
 
 // Leaving in the middle of a commit must not make the outcome unknown.
 func TestACallerWhoLeavesDuringTheCommitGetsItsOutcome(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	store := mongodb.NewStore(db, mongodb.Options{})
-	failCommand(t, db, times(1), "commitTransaction", bson.D{
+	mongotest.FailCommand(t, db, mongotest.Times(1), "commitTransaction", bson.D{
 		{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: 300},
 	})
 	o := newOrder(t, "o-1", 1)
@@ -319,10 +320,10 @@ func TestACallerWhoLeavesDuringTheCommitGetsItsOutcome(t *testing.T) {
 }
 
 func TestACallerWhoLeavesBeforeTheCommitSavesNothing(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	store := mongodb.NewStore(db, mongodb.Options{})
-	failCommand(t, db, times(1), "insert", bson.D{{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: 500}})
+	mongotest.FailCommand(t, db, mongotest.Times(1), "insert", bson.D{{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: 500}})
 	o := newOrder(t, "o-1", 1)
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if err := store.Save(ctx, o, ports.IdempotencyKey{}); !errors.Is(err, context.Canceled) || errors.Is(err, ports.ErrUnavailable) {
@@ -334,10 +335,10 @@ func TestACallerWhoLeavesBeforeTheCommitSavesNothing(t *testing.T) {
 }
 
 func TestATransientErrorIsTriedAgain(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	for _, command := range []string{"insert", "commitTransaction"} {
-		failCommand(t, db, times(3), command, bson.D{
+		mongotest.FailCommand(t, db, mongotest.Times(3), command, bson.D{
 			{Key: "errorCode", Value: 251}, {Key: "errorLabels", Value: bson.A{"TransientTransactionError"}},
 		})
 		if err := store.Save(t.Context(), newOrder(t, "o-"+command, 1), ports.IdempotencyKey{}); err != nil {
@@ -350,9 +351,9 @@ func TestATransientErrorIsTriedAgain(t *testing.T) {
 }
 
 func TestNotPrimaryIsUnavailable(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{Timeout: 300 * time.Millisecond})
-	failCommand(t, db, "alwaysOn", "find", bson.D{{Key: "errorCode", Value: 10107}})
+	mongotest.FailCommand(t, db, "alwaysOn", "find", bson.D{{Key: "errorCode", Value: 10107}})
 	if _, err := store.Get(t.Context(), "o-1"); !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("get: got %v, want ErrUnavailable", err)
 	}
@@ -360,7 +361,7 @@ func TestNotPrimaryIsUnavailable(t *testing.T) {
 
 // An outbox document that is there without its order would be published instead of the new one.
 func TestAMessageThatIsThereAlreadyIsNoLostRace(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	if _, err := db.Collection("outbox").InsertOne(t.Context(), bson.M{"_id": "o-1/1", "aggregateid": "o-1", "version": 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +375,7 @@ func TestAMessageThatIsThereAlreadyIsNoLostRace(t *testing.T) {
 }
 
 func TestADamagedOrderIsAnError(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	if _, err := db.Collection("orders").InsertOne(t.Context(),
 		bson.M{"_id": "o-1", "buyerId": "b", "version": 1, "status": "lost"}); err != nil {

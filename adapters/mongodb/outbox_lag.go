@@ -49,14 +49,14 @@ func (o *Outbox) Unread(ctx context.Context) (messages int, oldest time.Time, er
 	defer cancel()
 	found, err := o.outbox.Aggregate(bounded, pipeline)
 	if err != nil {
-		return 0, time.Time{}, fail(ctx, doing, err)
+		return 0, time.Time{}, Fail(ctx, doing, err)
 	}
 	var counts []struct {
 		Messages int       `bson:"messages"`
 		Oldest   time.Time `bson:"oldest"`
 	}
 	if err := found.All(bounded, &counts); err != nil || len(counts) == 0 {
-		return 0, time.Time{}, fail(ctx, doing, err)
+		return 0, time.Time{}, Fail(ctx, doing, err)
 	}
 	return counts[0].Messages, counts[0].Oldest, nil
 }

@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -16,7 +17,7 @@ import (
 // A relay that starts in a quiet outbox has been handed nothing, and must not take for unread what was published long
 // ago by a process whose clock is ahead.
 func TestAQuietOutboxIsNotBehind(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	if _, _, err := outbox.Unread(t.Context()); err == nil {
 		t.Error("before the first Tail: got no error, though nothing was read yet")
@@ -49,7 +50,7 @@ func TestAQuietOutboxIsNotBehind(t *testing.T) {
 
 // However much is behind, the server reads no document to say how much.
 func TestUnreadIsCountedInAnIndex(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store, outbox := mongodb.NewStore(db, mongodb.Options{}), mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	for _, id := range []string{"o-1", "o-2", "o-3"} {
 		save(t, store, newOrder(t, id, 3))

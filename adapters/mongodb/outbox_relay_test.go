@@ -8,11 +8,12 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/ports"
 )
 
 func TestAParkedMessageIsADocument(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	parking := mongodb.NewParking(db)
 	m := ports.Message{
 		ID: "o-1/2", Type: "OrderPaid", OrderID: "o-1", Version: 2, Payload: []byte(`{"orderId":"o-1"}`), OccurredAt: at,
@@ -37,7 +38,7 @@ func TestAParkedMessageIsADocument(t *testing.T) {
 }
 
 func TestALeaseIsADocumentThatOutlivesItsRelease(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	lease := mongodb.NewLease(db, "relay")
 	for _, owner := range []string{"one", "$two"} { // a dollar means something in an aggregation
 		if _, err := lease.Acquire(t.Context(), owner, time.Hour); err != nil {

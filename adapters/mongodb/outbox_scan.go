@@ -29,7 +29,7 @@ func (o *Outbox) scan(ctx context.Context, p position, emit emitFunc) (position,
 	if moment.IsZero() {
 		var err error
 		if moment, err = o.now(ctx); err != nil {
-			return p, nil, fail(ctx, doing, err)
+			return p, nil, Fail(ctx, doing, err)
 		}
 		p.moment = moment
 	}
@@ -46,7 +46,7 @@ func (o *Outbox) scan(ctx context.Context, p position, emit emitFunc) (position,
 					gone = err
 					break
 				}
-				return p, nil, fail(ctx, doing, err)
+				return p, nil, Fail(ctx, doing, err)
 			}
 			if pending.ID != "" {
 				if err := emit(pending, d.position(p)); err != nil {
@@ -62,7 +62,7 @@ func (o *Outbox) scan(ctx context.Context, p position, emit emitFunc) (position,
 		// Read the remaining documents as of a later moment.
 		now, err := o.now(ctx)
 		if err != nil {
-			return p, nil, fail(ctx, doing, err)
+			return p, nil, Fail(ctx, doing, err)
 		}
 		if now.After(moment) {
 			moment = now

@@ -96,7 +96,7 @@ func (o *Outbox) Position(ctx context.Context) (ports.Position, error) {
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return "", nil
 	}
-	return checkpoint.Position, fail(ctx, "read the checkpoint", err)
+	return checkpoint.Position, Fail(ctx, "read the checkpoint", err)
 }
 
 // Checkpoint implements ports.Outbox.
@@ -114,7 +114,7 @@ func (o *Outbox) Checkpoint(ctx context.Context, term int64, p ports.Position) e
 		// The document has a later fencing token: it did not match, so the upsert failed on its id.
 		return fmt.Errorf("%s of term %d: %w", doing, term, ports.ErrFenced)
 	}
-	return fail(ctx, doing, err)
+	return Fail(ctx, doing, err)
 }
 
 // emitFunc is the callback of ports.Outbox's Tail.
@@ -205,7 +205,7 @@ func streamError(ctx context.Context, doing string, err error) error {
 		failedToParse, emptyResumeToken, keyStringFormat) {
 		return fmt.Errorf("%s: %w: %w", doing, errStreamLost, err)
 	}
-	return fail(ctx, doing, err)
+	return Fail(ctx, doing, err)
 }
 
 // tailProgress is how far Tail has come. Unread compares the documents with it.

@@ -14,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -22,7 +23,7 @@ import (
 var quiet = slog.New(slog.DiscardHandler)
 
 func TestTheCheckpointIsADocument(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	if err := mongodb.NewOutbox(db, mongodb.OutboxOptions{}).Checkpoint(t.Context(), 3, "stream|1.2|"); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func TestTheCheckpointIsADocument(t *testing.T) {
 // The scan is stopped after every single message, while orders it has passed already and orders it has yet to read go on
 // changing.
 func TestAScanThatIsInterruptedAtEveryMessageGoesOn(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{ScanPage: 3})
 	want := map[string]int{}
@@ -74,7 +75,7 @@ func TestAScanThatIsInterruptedAtEveryMessageGoesOn(t *testing.T) {
 
 // A quiet outbox stays at its last position for days. That must not be one that has a scan ahead.
 func TestTheLastMessageOfAScanEndsIt(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	save(t, mongodb.NewStore(db, mongodb.Options{}), newOrder(t, "order-1", 3))
 	got := tail(t, mongodb.NewOutbox(db, mongodb.OutboxOptions{}), "", 3)
 	for i, want := range []string{"scan|", "scan|", "stream|"} {
@@ -89,7 +90,7 @@ func TestTheLastMessageOfAScanEndsIt(t *testing.T) {
 func TestAScanThatOutlivesItsSnapshotGoesOnWithALaterOne(t *testing.T) {
 	for name, code := range map[string]int{"SnapshotTooOld": 239, "SnapshotUnavailable": 246, "CursorNotFound": 43} {
 		t.Run(name, func(t *testing.T) {
-			db := testDB(t)
+			db := mongotest.DB(t)
 			store := mongodb.NewStore(db, mongodb.Options{})
 			outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{ScanPage: 4})
 			want := map[string]int{"order-010": 1}
@@ -99,7 +100,7 @@ func TestAScanThatOutlivesItsSnapshotGoesOnWithALaterOne(t *testing.T) {
 				save(t, store, o)
 				orders, want[id] = append(orders, o), 1
 			}
-			failCommand(t, db, times(1), "getMore", bson.D{{Key: "errorCode", Value: code}})
+			mongotest.FailCommand(t, db, mongotest.Times(1), "getMore", bson.D{{Key: "errorCode", Value: code}})
 			var got []received
 			err := outbox.Tail(t.Context(), "", func(m ports.Message, p ports.Position) error {
 				got = append(got, received{m, p})
@@ -128,9 +129,9 @@ func TestAScanThatOutlivesItsSnapshotGoesOnWithALaterOne(t *testing.T) {
 }
 
 func TestAScanWithoutAnySnapshotEnds(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	save(t, mongodb.NewStore(db, mongodb.Options{}), newOrder(t, "order-1", 1))
-	failCommand(t, db, "alwaysOn", "find", bson.D{{Key: "errorCode", Value: 246}})
+	mongotest.FailCommand(t, db, "alwaysOn", "find", bson.D{{Key: "errorCode", Value: 246}})
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	err := mongodb.NewOutbox(db, mongodb.OutboxOptions{}).Tail(ctx, "", func(ports.Message, ports.Position) error { return nil })
@@ -140,7 +141,7 @@ func TestAScanWithoutAnySnapshotEnds(t *testing.T) {
 }
 
 func TestAScanAmongWritersIsInOrderAndWhole(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{ScanPage: 5})
 	const writers, versions = 8, 40
@@ -190,7 +191,7 @@ func TestWhenTheStreamIsLostTheDocumentsAreReadAgain(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			db := testDB(t)
+			db := mongotest.DB(t)
 			store := mongodb.NewStore(db, mongodb.Options{})
 			var logged bytes.Buffer
 			outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
@@ -200,7 +201,7 @@ func TestWhenTheStreamIsLostTheDocumentsAreReadAgain(t *testing.T) {
 			p := tail(t, outbox, end, 3)[2].position
 			save(t, store, newOrder(t, "order-3", 1)) // while no relay was reading
 			if c.fail != "" {
-				failCommand(t, db, times(1), c.fail, historyLost)
+				mongotest.FailCommand(t, db, mongotest.Times(1), c.fail, historyLost)
 			}
 
 			got := tail(t, outbox, c.damage(p), c.before+6)
@@ -215,7 +216,7 @@ func TestWhenTheStreamIsLostTheDocumentsAreReadAgain(t *testing.T) {
 
 // Only what is too old to be new is left out.
 func TestARescanStartsTheMarginBeforeWhereTheStreamWas(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{Margin: 10 * time.Minute, Logger: quiet})
 	for id, age := range map[string]time.Duration{"order-old": time.Hour, "order-young": 5 * time.Minute} {
@@ -242,7 +243,7 @@ func TestARescanStartsTheMarginBeforeWhereTheStreamWas(t *testing.T) {
 }
 
 func TestAStreamThatIsLostDuringAScanRepeatsRatherThanLoses(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: quiet})
 	first, second := newOrder(t, "order-1", 2), newOrder(t, "order-2", 2)
@@ -250,7 +251,7 @@ func TestAStreamThatIsLostDuringAScanRepeatsRatherThanLoses(t *testing.T) {
 	p := tail(t, outbox, "", 3)[2].position
 	change(t, first, 1) // behind the scan: only the stream has it
 	save(t, store, first)
-	failCommand(t, db, times(1), "aggregate", bson.D{{Key: "errorCode", Value: 286}})
+	mongotest.FailCommand(t, db, mongotest.Times(1), "aggregate", bson.D{{Key: "errorCode", Value: 286}})
 
 	got := tail(t, outbox, p, 6)
 	if got[0].ID != "order-2/2" {
@@ -261,7 +262,7 @@ func TestAStreamThatIsLostDuringAScanRepeatsRatherThanLoses(t *testing.T) {
 
 // Dropping the collection, to start from scratch, invalidates the stream.
 func TestATailSurvivesThatTheCollectionIsDropped(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: quiet})
 	drop := func() {
@@ -293,7 +294,7 @@ func TestATailSurvivesThatTheCollectionIsDropped(t *testing.T) {
 }
 
 func TestWhatIsDeletedOrChangedIsNoMessage(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	save(t, store, newOrder(t, "order-1", 2))
@@ -309,7 +310,7 @@ func TestWhatIsDeletedOrChangedIsNoMessage(t *testing.T) {
 }
 
 func TestADocumentThatIsNoMessageIsAnError(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	save(t, mongodb.NewStore(db, mongodb.Options{}), newOrder(t, "order-1", 1))
 	p := tail(t, outbox, "", 1)[0].position
@@ -330,7 +331,7 @@ func TestADocumentThatIsNoMessageIsAnError(t *testing.T) {
 }
 
 func TestAPositionOfAnotherOutboxIsAnError(t *testing.T) {
-	outbox := mongodb.NewOutbox(testDB(t), mongodb.OutboxOptions{})
+	outbox := mongodb.NewOutbox(mongotest.DB(t), mongodb.OutboxOptions{})
 	err := outbox.Tail(t.Context(), "42", func(ports.Message, ports.Position) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), `"42"`) || !strings.Contains(err.Error(), "relay") {
 		t.Errorf("got %v, want an error that names the position and what to do", err)
@@ -338,7 +339,7 @@ func TestAPositionOfAnotherOutboxIsAnError(t *testing.T) {
 }
 
 func TestAnInterruptedConnectionIsResumedOrUnavailable(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store := mongodb.NewStore(db, mongodb.Options{})
 	outbox := mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	save(t, store, newOrder(t, "order-1", 1))
@@ -346,11 +347,11 @@ func TestAnInterruptedConnectionIsResumedOrUnavailable(t *testing.T) {
 	save(t, store, newOrder(t, "order-2", 1))
 
 	// Once is for the driver to mend.
-	failCommand(t, db, times(1), "getMore", bson.D{{Key: "closeConnection", Value: true}})
+	mongotest.FailCommand(t, db, mongotest.Times(1), "getMore", bson.D{{Key: "closeConnection", Value: true}})
 	p = tail(t, outbox, p, 1)[0].position
 
 	// A server that goes on like that is away.
-	heal := failCommand(t, db, "alwaysOn", "aggregate", bson.D{{Key: "closeConnection", Value: true}})
+	heal := mongotest.FailCommand(t, db, "alwaysOn", "aggregate", bson.D{{Key: "closeConnection", Value: true}})
 	err := outbox.Tail(t.Context(), p, func(ports.Message, ports.Position) error { return nil })
 	if !errors.Is(err, ports.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)

@@ -46,12 +46,12 @@ func (o *Outbox) Trim(ctx context.Context, before time.Time) (deleted int, err e
 			return deleted, nil
 		}
 		if err != nil {
-			return deleted, fail(ctx, doing, err)
+			return deleted, Fail(ctx, doing, err)
 		}
 		n, err := o.remove(ctx, ids)
 		deleted += n
 		if err != nil {
-			return deleted, fail(ctx, doing, err)
+			return deleted, Fail(ctx, doing, err)
 		}
 		select {
 		case <-time.After(trimPause):

@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/ports"
 )
 
@@ -31,7 +32,7 @@ func trim(t testing.TB, outbox ports.Trimmer, want int) {
 
 // The checkpoint may stand between two messages of one transaction, and they all have its time.
 func TestTrimLeavesATransactionThatIsHalfPublished(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store, outbox := mongodb.NewStore(db, mongodb.Options{}), mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	save(t, store, newOrder(t, "order-1", 1))
 	p := tail(t, outbox, "", 1)[0].position
@@ -47,7 +48,7 @@ func TestTrimLeavesATransactionThatIsHalfPublished(t *testing.T) {
 }
 
 func TestTrimWaitsForTheEndOfAScan(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store, outbox := mongodb.NewStore(db, mongodb.Options{}), mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	save(t, store, newOrder(t, "order-1", 2), newOrder(t, "order-2", 2))
 	for _, m := range tail(t, outbox, "", 3) {
@@ -58,7 +59,7 @@ func TestTrimWaitsForTheEndOfAScan(t *testing.T) {
 
 // A rescan reads the documents again, and those that are gone were published.
 func TestARescanAfterATrimLosesNothing(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store, outbox := mongodb.NewStore(db, mongodb.Options{}), mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: quiet})
 	save(t, store, newOrder(t, "order-1", 2), newOrder(t, "order-2", 1))
 	p := tail(t, outbox, "", 3)[2].position
@@ -78,22 +79,22 @@ func TestARescanAfterATrimLosesNothing(t *testing.T) {
 
 // When the server no longer knows the time of the checkpoint nothing can be said, and nothing goes.
 func TestTrimLeavesWhatItCannotJudge(t *testing.T) {
-	db := testDB(t)
+	db := mongotest.DB(t)
 	store, outbox := mongodb.NewStore(db, mongodb.Options{}), mongodb.NewOutbox(db, mongodb.OutboxOptions{})
 	save(t, store, newOrder(t, "order-1", 2), newOrder(t, "order-2", 1))
 	scanned := tail(t, outbox, "", 3)[2].position
 	save(t, store, newOrder(t, "order-3", 1))
 	checkpoint(t, outbox, tail(t, outbox, scanned, 1)[0].position)
 	for _, code := range []int{239, 246} { // SnapshotTooOld, SnapshotUnavailable
-		failCommand(t, db, times(1), "find", bson.D{{Key: "errorCode", Value: code}})
+		mongotest.FailCommand(t, db, mongotest.Times(1), "find", bson.D{{Key: "errorCode", Value: code}})
 		// The first find is that of the checkpoint, and the driver does not try these again.
 		if deleted, err := outbox.Trim(t.Context(), always); deleted != 0 || err == nil {
 			t.Errorf("Trim whose checkpoint cannot be read: got %d, %v, want an error", deleted, err)
 		}
-		failCommand(t, db, bson.D{{Key: "skip", Value: 1}}, "find", bson.D{{Key: "errorCode", Value: code}})
+		mongotest.FailCommand(t, db, bson.D{{Key: "skip", Value: 1}}, "find", bson.D{{Key: "errorCode", Value: code}})
 		trim(t, outbox, 0)
 	}
-	failCommand(t, db, times(1), "delete", bson.D{{Key: "errorCode", Value: 11}})
+	mongotest.FailCommand(t, db, mongotest.Times(1), "delete", bson.D{{Key: "errorCode", Value: 11}})
 	if deleted, err := outbox.Trim(t.Context(), always); deleted != 0 || err == nil || !strings.Contains(err.Error(), "trim the outbox") {
 		t.Errorf("Trim whose delete fails: got %d, %v, want an error that says what was being done", deleted, err)
 	}

@@ -22,7 +22,10 @@ type Parking struct {
 var _ ports.Parking = (*Parking)(nil)
 
 // NewParking needs a database that Connect has prepared.
-func NewParking(db *mongo.Database) *Parking { return &Parking{db.Collection(parkedCollection)} }
+func NewParking(db *mongo.Database) *Parking { return ParkingIn(db.Collection(parkedCollection)) }
+
+// ParkingIn uses a collection that its caller has prepared, with an index by aggregateid and version.
+func ParkingIn(parked *mongo.Collection) *Parking { return &Parking{parked} }
 
 // Park implements ports.Parking.
 func (p *Parking) Park(ctx context.Context, m ports.Message, reason string) error {
@@ -33,7 +36,7 @@ func (p *Parking) Park(ctx context.Context, m ports.Message, reason string) erro
 	retry, err := p.parked.CountDocuments(bounded, append(ofOrder(m.OrderID), bson.E{Key: "retry", Value: true}),
 		options.Count().SetLimit(1))
 	if err != nil {
-		return fail(ctx, doing, err)
+		return Fail(ctx, doing, err)
 	}
 	d := newMessageDocument(m)
 	first := bson.D{
@@ -49,7 +52,7 @@ func (p *Parking) Park(ctx context.Context, m ports.Message, reason string) erro
 		{Key: "$set", Value: bson.D{{Key: "reason", Value: reason}}},
 	}
 	_, err = p.parked.UpdateByID(bounded, m.ID, update, options.UpdateOne().SetUpsert(true))
-	return fail(ctx, doing, err)
+	return Fail(ctx, doing, err)
 }
 
 // Parked implements ports.Parking.
@@ -57,7 +60,7 @@ func (p *Parking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	orders, err := parkedOrders(bounded, p.parked)
-	return orders, fail(ctx, "list the parked orders", err)
+	return orders, Fail(ctx, "list the parked orders", err)
 }
 
 func parkedOrders(ctx context.Context, parked *mongo.Collection) ([]ports.ParkedOrder, error) {
@@ -100,7 +103,7 @@ func (p *Parking) Messages(ctx context.Context, orderID string) ([]ports.Message
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	messages, err := findMessages(bounded, p.parked, ofOrder(orderID), options.Find())
-	return messages, fail(ctx, doing, err)
+	return messages, Fail(ctx, doing, err)
 }
 
 // Retry implements ports.Parking.
@@ -110,7 +113,7 @@ func (p *Parking) Retry(ctx context.Context, orderID string) error {
 	if err == nil && found == 0 {
 		return fmt.Errorf("%s: %w", doing, ports.ErrNotFound)
 	}
-	return fail(ctx, doing, err)
+	return Fail(ctx, doing, err)
 }
 
 // Unpark implements ports.Parking.
@@ -118,13 +121,13 @@ func (p *Parking) Unpark(ctx context.Context, m ports.Message) error {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	_, err := p.parked.DeleteOne(bounded, bson.D{{Key: "_id", Value: m.ID}})
-	return fail(ctx, "unpark message "+m.ID, err)
+	return Fail(ctx, "unpark message "+m.ID, err)
 }
 
 // Refused implements ports.Parking.
 func (p *Parking) Refused(ctx context.Context, orderID, reason string) error {
 	_, err := p.update(ctx, orderID, bson.D{{Key: "retry", Value: false}, {Key: "reason", Value: reason}})
-	return fail(ctx, "end the retry of order "+orderID, err)
+	return Fail(ctx, "end the retry of order "+orderID, err)
 }
 
 func (p *Parking) update(ctx context.Context, orderID string, set bson.D) (found int64, err error) {

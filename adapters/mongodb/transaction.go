@@ -16,7 +16,7 @@ const grace = time.Second
 // untilDeadline is the number of tries that only the deadline bounds.
 const untilDeadline = 0
 
-// runTransaction runs a transaction until it is committed or rejected, at most so many times and until the deadline
+// RunTransaction runs a transaction until it is committed or rejected, at most so many times and until the deadline
 // of ctx, which must have one. Inside, work gets a context with the session. It replaces the driver's
 // WithTransaction, which retries for two minutes and commits without a deadline, while a client waits here.
 //
@@ -26,7 +26,7 @@ const untilDeadline = 0
 // When ctx ends, the transaction ends between two commands, not inside one. A command that is broken off may still
 // reach the server after the abort and lock the order for a minute; a commit that is broken off has an unknown
 // outcome. So only a command that takes longer than grace is broken off.
-func runTransaction(ctx context.Context, client *mongo.Client, tries uint, work func(context.Context) error) error {
+func RunTransaction(ctx context.Context, client *mongo.Client, tries uint, work func(context.Context) error) error {
 	session, err := client.StartSession()
 	if err != nil {
 		return err

@@ -1,0 +1,250 @@
+package readmodel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"hexorders/adapters/mongodb"
+	"hexorders/ports"
+)
+
+// generations is the document that says which generations there are. Numbers are never used again, so the three together
+// tell whether the document has changed.
+type generations struct {
+	Live   generation `bson:"live"`
+	Shadow generation `bson:"shadow"` // its number is 0 when there is none
+	Newest int        `bson:"newest"` // also once it was discarded
+}
+
+type generation struct {
+	Number int      `bson:"number"`
+	Views  []string `bson:"views"`
+}
+
+func (all *generations) read(ctx context.Context, from *mongo.Collection) error {
+	return from.FindOne(ctx, bson.D{{Key: "_id", Value: generationsID}}).Decode(all)
+}
+
+func (all generations) find(number int) (generation, bool) {
+	for _, g := range []generation{all.Live, all.Shadow} {
+		if g.Number == number && number != 0 {
+			return g, true
+		}
+	}
+	return generation{}, false
+}
+
+// known reads the document each time. It is a look at one document by its id, and so a swap counts for the next question
+// that anybody asks. The first process that looks makes it.
+func (s *Store) known(ctx context.Context) (all generations, err error) {
+	if err = all.read(ctx, s.generations); !errors.Is(err, mongo.ErrNoDocuments) {
+		return all, err
+	}
+	if err := s.dropEarlierVersions(ctx); err != nil {
+		return all, err
+	}
+	first := generations{Live: generation{1, s.views}, Newest: 1}
+	_, err = s.generations.UpdateByID(ctx, generationsID, bson.D{{Key: "$setOnInsert", Value: first}}, options.UpdateOne().SetUpsert(true))
+	if err != nil && !mongo.IsDuplicateKeyError(err) { // another made the document at the same moment
+		return all, err
+	}
+	return all, all.read(ctx, s.generations)
+}
+
+// dropEarlierVersions deletes the views that versions before 0.13 kept, each by itself. Consumers of the new read model
+// begin at the first message of the topic.
+func (s *Store) dropEarlierVersions(ctx context.Context) error {
+	names, err := s.names(ctx, `^views$|^view\.`)
+	for _, name := range names {
+		if err == nil {
+			err = s.db.Collection(name).Drop(ctx)
+		}
+	}
+	if err == nil && len(names) > 0 {
+		s.log.InfoContext(ctx, "deleted the views of an earlier version: the read model is rebuilt from the topic")
+	}
+	return err
+}
+
+func (s *Store) names(ctx context.Context, pattern string) ([]string, error) {
+	return s.db.ListCollectionNames(ctx, bson.D{{Key: "name", Value: bson.Regex{Pattern: pattern}}})
+}
+
+// Live implements ports.ReadModelStore.
+func (s *Store) Live(ctx context.Context) (ports.Generation, error) {
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	all, err := s.known(bounded)
+	return ports.Generation(all.Live), mongodb.Fail(ctx, "live generation", err)
+}
+
+// Shadow implements ports.ReadModelStore.
+func (s *Store) Shadow(ctx context.Context) (ports.Generation, error) {
+	all, err := s.change(ctx, func(all *generations) error {
+		if all.Shadow.Number == 0 || !slices.Equal(all.Shadow.Views, s.views) {
+			all.Newest++
+			all.Shadow = generation{all.Newest, s.views}
+		}
+		return nil
+	})
+	return ports.Generation(all.Shadow), mongodb.Fail(ctx, "begin a shadow", err)
+}
+
+// Swap implements ports.ReadModelStore.
+func (s *Store) Swap(ctx context.Context, shadow ports.Generation) error {
+	_, err := s.change(ctx, func(all *generations) error {
+		if shadow.Number == 0 || shadow.Number != all.Shadow.Number {
+			return ports.ErrConflict
+		}
+		all.Live, all.Shadow = all.Shadow, generation{}
+		return nil
+	})
+	return mongodb.Fail(ctx, "swap in "+name(shadow.Number), err)
+}
+
+// Discard implements ports.ReadModelStore.
+func (s *Store) Discard(ctx context.Context) error {
+	_, err := s.change(ctx, func(all *generations) error {
+		all.Shadow = generation{}
+		return nil
+	})
+	return mongodb.Fail(ctx, "discard the shadow", err)
+}
+
+// change lets decide change the document, again when another process was faster, and drops what is neither live nor the
+// shadow then.
+func (s *Store) change(ctx context.Context, decide func(*generations) error) (generations, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	for {
+		was, err := s.known(ctx)
+		if err != nil {
+			return was, err
+		}
+		is := was
+		if err := decide(&is); err != nil {
+			return was, err
+		}
+		unchanged := bson.D{
+			{Key: "_id", Value: generationsID}, {Key: "live.number", Value: was.Live.Number},
+			{Key: "shadow.number", Value: was.Shadow.Number}, {Key: "newest", Value: was.Newest},
+		}
+		replaced, err := s.generations.ReplaceOne(ctx, unchanged, is)
+		if err != nil {
+			return was, err
+		}
+		if replaced.MatchedCount > 0 {
+			s.sweep(context.WithoutCancel(ctx))
+			return is, nil
+		}
+	}
+}
+
+// sweep drops the collections of generations that are neither live nor the shadow. What it cannot drop now, the next one
+// will: nobody looks there any more.
+//
+// It looks for collections before it looks at the document. A generation that has collections had its number before, so
+// that one which is not in the document afterwards never will be again.
+func (s *Store) sweep(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	names, err := s.names(ctx, `^`+regexp.QuoteMeta(generationsCollection)+`\.`)
+	if err != nil {
+		return
+	}
+	all, err := s.known(ctx)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		number, _, _ := strings.Cut(strings.TrimPrefix(name, generationsCollection+"."), ".")
+		n, err := strconv.Atoi(number)
+		if _, found := all.find(n); err == nil && !found {
+			_ = s.db.Collection(name).Drop(ctx)
+		}
+	}
+}
+
+func (s *Store) collection(number int, name string) *mongo.Collection {
+	return s.db.Collection(generationsCollection + "." + strconv.Itoa(number) + "." + name)
+}
+
+// name says of a generation what an error is about.
+func name(number int) string { return fmt.Sprintf("generation %d of the read model", number) }
+
+// prepare makes the collections and indexes of a generation, once a process: a transaction that has to make a collection
+// is slow and prone to conflicts, and a query names the index that it wants. Error: ErrConflict when there is no such
+// generation.
+func (s *Store) prepare(ctx context.Context, number int) error {
+	select {
+	case s.preparing <- struct{}{}:
+		defer func() { <-s.preparing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.prepared[number] {
+		return nil
+	}
+	all, err := s.known(ctx)
+	if err != nil {
+		return err
+	}
+	g, found := all.find(number)
+	if !found {
+		return ports.ErrConflict
+	}
+	collections := map[string][]mongo.IndexModel{
+		places: nil, progress: nil,
+		buffered: {{Keys: bson.D{{Key: "aggregateid", Value: 1}, {Key: "version", Value: 1}}}},
+	}
+	for _, view := range g.Views {
+		collections[view] = nil // also one that only another version of the program has
+		for _, index := range s.tables[view].Indexes {
+			collections[view] = append(collections[view], mongo.IndexModel{Keys: keys(index)})
+		}
+	}
+	for name, indexes := range collections {
+		c := s.collection(number, name)
+		if len(indexes) > 0 { // which make the collection too
+			_, err = c.Indexes().CreateMany(ctx, indexes)
+		} else if err = s.db.CreateCollection(ctx, c.Name()); exists(err) {
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s.prepared[number] = true
+	return nil
+}
+
+func exists(err error) bool {
+	const namespaceExists = 48
+	var server mongo.ServerError
+	return errors.As(err, &server) && server.HasErrorCode(namespaceExists)
+}
+
+// keys are those of the index that serves an index of a table. The filter comes last, so that a list of one value is in the
+// same order; what has another one is passed over in the index.
+func keys(index ports.Index) bson.D {
+	var keys bson.D
+	for _, field := range []string{index.Equal, index.Sort} {
+		if field != "" {
+			keys = append(keys, bson.E{Key: "f." + field, Value: 1})
+		}
+	}
+	keys = append(keys, bson.E{Key: "_id", Value: 1})
+	if index.Filter != "" {
+		keys = append(keys, bson.E{Key: "f." + index.Filter, Value: 1})
+	}
+	return keys
+}
