@@ -85,7 +85,7 @@ func (b *batch) take(m ports.Message) {
 	case o.progress.Parked != "":
 		b.buffer(o, m, "an earlier message of this order is parked")
 	case m.Version > next:
-		b.buffer(o, m, fmt.Sprintf("version %d has not come", next))
+		b.buffer(o, m, missing(next))
 	default:
 		if err := b.apply(o, m); err != nil {
 			b.park(o, m, err)
@@ -113,7 +113,12 @@ func (b *batch) releaseNext(o *orderState) {
 		o.waiting = o.waiting[1:]
 		o.progress.Buffered--
 	}
+	if len(o.waiting) > 0 { // it may have waited for another reason before
+		o.waiting[0].Reason, o.waiting[0].changed = missing(o.progress.Version+1), true
+	}
 }
+
+func missing(version int) string { return fmt.Sprintf("version %d has not come", version) }
 
 // apply makes an order's next event take effect in all views, or, after an error, in none.
 func (b *batch) apply(o *orderState, m ports.Message) error {

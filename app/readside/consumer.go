@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"github.com/hashicorp/golang-lru/v2/simplelru"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"hexorders/ports"
 )
@@ -28,7 +28,7 @@ type consumer struct {
 	views      []View                                          // those that the generation has
 	current    func(context.Context) (ports.Generation, error) // the generation to feed
 	looked     time.Time                                       // when current was last asked
-	orders     *simplelru.LRU[string, knownOrder]              // seen lately
+	orders     *lru.Cache[string, knownOrder]                  // seen lately
 	asOf       map[string]time.Time                            // by shard, as far as this consumer has committed it
 
 	mu     sync.Mutex        // a subscriber may ask where to resume while it delivers
@@ -36,7 +36,7 @@ type consumer struct {
 }
 
 func newConsumer(e *Engine, g ports.Generation, current func(context.Context) (ports.Generation, error)) *consumer {
-	orders, _ := simplelru.NewLRU[string, knownOrder](e.options.Remember, nil) // fails only for a size below 1
+	orders, _ := lru.New[string, knownOrder](e.options.Remember) // fails only for a size below 1
 	return &consumer{
 		Engine: e, generation: g, views: e.viewsOf(g), current: current, looked: time.Now(),
 		orders: orders, asOf: map[string]time.Time{}, places: map[string]string{},

@@ -199,6 +199,13 @@ func TestAParkedOrderCostsNoMoreTheMoreMessagesItHas(t *testing.T) {
 		if len(store.commits) < 100 || store.loads > 0 {
 			t.Errorf("%d commits loaded the buffered messages %d times, want 100 and never", len(store.commits), store.loads)
 		}
+		for _, c := range store.commits {
+			for _, m := range c.Buffer {
+				if m.Version > 2 && m.Reason != "an earlier message of this order is parked" {
+					t.Errorf("version %d is buffered because %s, want because of an earlier message", m.Version, m.Reason)
+				}
+			}
+		}
 		r.topic.add(messages[500:510]...)
 		r.awaitEnd(t)
 		if store.loads != 1 {
@@ -230,6 +237,33 @@ func TestABufferedMessageMayTurnOutToBePoisoned(t *testing.T) {
 		r.awaitEnd(t)
 		wantParked(t, e, "o from 3: 2, nobody understands this")
 		r.wantFold(t, messages[:2])
+	})
+}
+
+// What is left after a retry may wait for another reason.
+func TestARetryUpToAGapLeavesTheOrderWaitingForIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 10))
+		reason := errPoison
+		r.poison = func(m ports.Message) error {
+			if m.Version == 2 {
+				return reason
+			}
+			return nil
+		}
+		messages := basket(t, "o", "b", 5)
+		e, stop := r.start()
+		r.topic.add(messages[0], messages[1], messages[2], messages[4])
+		r.awaitEnd(t)
+		stop()
+		wantParked(t, e, "o from 2: 3, nobody understands this")
+		reason = nil
+		if err := e.Retry(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "version 4 has not come") {
+			t.Errorf("retry: error %v, want that version 4 has not come", err)
+		}
+		wantParked(t, e, "o from 5: 1, version 4 has not come")
+		r.wantFold(t, messages[:3])
 	})
 }
 
