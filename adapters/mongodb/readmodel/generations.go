@@ -69,7 +69,7 @@ func (s *Store) dropEarlierVersions(ctx context.Context) error {
 			err = s.db.Collection(name).Drop(ctx)
 		}
 	}
-	if err == nil && len(names) > 0 {
+	if err == nil && len(names) > 0 && s.upgraded.CompareAndSwap(false, true) { // readers and a consumer may begin together
 		s.log.InfoContext(ctx, "deleted the views of an earlier version: the read model is rebuilt from the topic")
 	}
 	return err

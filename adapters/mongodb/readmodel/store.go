@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -28,6 +29,7 @@ type Store struct {
 
 	preparing chan struct{} // one slot; it guards prepared
 	prepared  map[int]bool
+	upgraded  atomic.Bool // it was said
 }
 
 // Options of a store. The zero value is for production.
