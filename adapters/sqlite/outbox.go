@@ -70,8 +70,7 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 	}
 	b.emitted.Store(seq)
 	for {
-		committed := b.db.commits.next()
-		page, err := b.db.messagesAfter(ctx, selectFromOutbox, seq, tailPage)
+		page, err := b.db.nextMessages(ctx, &b.db.outbox, selectFromOutbox, seq, tailPage)
 		if err != nil {
 			return fmt.Errorf("tail outbox: %w", err)
 		}
@@ -84,12 +83,6 @@ func (b *Outbox) Tail(ctx context.Context, after ports.Position, emit func(ports
 			}
 			seq = m.seq
 			b.emitted.Store(seq)
-		}
-		if len(page) > 0 {
-			continue
-		}
-		if err := b.db.awaitCommit(ctx, committed); err != nil {
-			return fmt.Errorf("tail outbox: %w", err)
 		}
 	}
 }
@@ -132,6 +125,7 @@ func (b *Outbox) Trim(ctx context.Context, before time.Time) (deleted int, err e
 		if err != nil {
 			return deleted, fmt.Errorf("trim outbox: %w", err)
 		}
+		b.db.outbox.forget()
 		deleted += int(n)
 		if n == 0 {
 			return deleted, nil
@@ -171,12 +165,6 @@ const (
 // columns. The message's id is not stored: it follows from order and version.
 func messageColumns(m ports.Message) []any {
 	return []any{m.OrderID, m.Version, m.Type, string(m.Payload), formatTime(m.OccurredAt), m.TraceParent}
-}
-
-// logged is a message and its seq.
-type logged struct {
-	seq int64
-	ports.Message
 }
 
 // messagesAfter reads a page from a query of seq and message columns.

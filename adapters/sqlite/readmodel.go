@@ -52,14 +52,6 @@ func newTable(from ports.Table) table {
 	return t
 }
 
-// table is one that has only keys for a view that the program does not know.
-func (m *ReadModel) table(view string) table {
-	if t, known := m.tables[view]; known {
-		return t
-	}
-	return newTable(ports.Table{Name: view})
-}
-
 // listed are names of columns, each after a comma.
 func listed(names []string) string {
 	var b strings.Builder
@@ -71,9 +63,21 @@ func listed(names []string) string {
 
 func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
+func (m *ReadModel) table(view string) (table, error) {
+	t, known := m.tables[view]
+	if !known {
+		return t, fmt.Errorf("view %.80q, which this program does not know: %w", view, ports.ErrNotBuilt)
+	}
+	return t, nil
+}
+
 func (m *ReadModel) Row(ctx context.Context, view, key string) (ports.Row, error) {
-	row, t := ports.Row{Key: key}, m.table(view)
-	err := m.readLive(ctx, `SELECT `+t.columns+` FROM `+rowsOfLive(view)+` WHERE key = ?`, []any{key}, func(rows *sql.Rows) (err error) {
+	row := ports.Row{Key: key}
+	t, err := m.table(view)
+	if err != nil {
+		return ports.Row{}, err
+	}
+	err = m.readLive(ctx, `SELECT `+t.columns+` FROM `+rowsOfLive(view)+` WHERE key = ?`, []any{key}, func(rows *sql.Rows) (err error) {
 		row, err = t.scan(rows)
 		return err
 	})
@@ -84,7 +88,10 @@ func (m *ReadModel) Row(ctx context.Context, view, key string) (ports.Row, error
 }
 
 func (m *ReadModel) List(ctx context.Context, q ports.Query) (page ports.RowPage, err error) {
-	t := m.table(q.View)
+	t, err := m.table(q.View)
+	if err != nil {
+		return ports.RowPage{}, err
+	}
 	query, args, err := t.list(q)
 	if err == nil {
 		err = m.readLive(ctx, query, args, func(rows *sql.Rows) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,7 +80,7 @@ func (m *ReadModel) Commit(ctx context.Context, g ports.Generation, c ports.Chan
 	if err == nil {
 		e := encoder{generation: g.Number, tables: m.tables}
 		e.encode(c)
-		err = m.db.writer.do(ctx, e.size, func(t *tx) error { return e.write(t) })
+		err = m.db.writer.do(ctx, e.size(), func(t *tx) error { return e.write(t) })
 	}
 	if err != nil {
 		return fmt.Errorf("commit to generation %d: %w", g.Number, err)
@@ -91,15 +92,16 @@ func (m *ReadModel) Commit(ctx context.Context, g ports.Generation, c ports.Chan
 type encoder struct {
 	generation int
 	tables     map[string]table
-	statements []statement
-	size       int
+	statements []*statement
 }
 
-// statement writes one row. One that claims changes nothing when the row is not what the change began with.
-type statement struct {
-	text   string
-	args   []any
-	claims bool
+func (e *encoder) encode(c ports.Change) {
+	e.places(c.Places)
+	e.progress(c.Progress)
+	e.buffer(c.Buffer, c.Release)
+	for view, changes := range c.Rows {
+		e.rows(e.tables[view], changes)
+	}
 }
 
 // write does not read before it writes. A conflict is found by the first claim that fails. That of a place comes first:
@@ -114,101 +116,93 @@ func (e *encoder) write(t *tx) error {
 		return ports.ErrConflict
 	}
 	for _, s := range e.statements {
-		changed, err := t.exec(s.text, s.args...)
-		if err != nil {
+		if err := s.write(t); err != nil {
 			return err
-		}
-		if s.claims && changed == 0 {
-			return ports.ErrConflict
 		}
 	}
 	return nil
 }
 
-func (e *encoder) encode(c ports.Change) {
-	for _, p := range c.Places {
-		e.place(p)
+func (e *encoder) size() (bytes int) {
+	for _, s := range e.statements {
+		bytes += s.size
 	}
-	for _, p := range c.Progress {
-		e.progress(p)
-	}
-	e.buffer(c.Buffer, c.Release)
-	for view, changes := range c.Rows {
-		e.rows(e.tables[view], changes)
-	}
+	return bytes
 }
 
-func (e *encoder) add(claims bool, text string, args ...any) {
-	const row = 200 // bytes, about, with its index entries
-	e.size += row
-	for _, arg := range args {
-		if text, ok := arg.(string); ok {
-			e.size += len(text)
+// statement adds a statement that claims or does not.
+func (e *encoder) statement(claims bool, before, row, after string) *statement {
+	s := &statement{before: before, row: row, after: after, claims: claims}
+	e.statements = append(e.statements, s)
+	return s
+}
+
+// places treats a missing row as one with an empty place.
+func (e *encoder) places(changes []ports.PlaceChange) {
+	name := tableOf(e.generation, "places")
+	first := e.statement(true, `INSERT INTO `+name+` (next, as_of, shard) VALUES `, `(?, ?, ?)`,
+		` ON CONFLICT (shard) DO UPDATE SET next = excluded.next, as_of = excluded.as_of WHERE next = ''`)
+	move := e.statement(true, `UPDATE `+name+` SET next = ?, as_of = ? WHERE shard = ? AND next = ?`, ``, ``)
+	for _, p := range changes {
+		if p.From == "" {
+			first.add(p.To, formatTimeIfAny(p.AsOf), p.Shard)
+		} else {
+			move.add(p.To, formatTimeIfAny(p.AsOf), p.Shard, p.From)
 		}
 	}
-	e.statements = append(e.statements, statement{text, args, claims})
-}
-
-// place treats a missing row as one with an empty place.
-func (e *encoder) place(p ports.PlaceChange) {
-	name, asOf := tableOf(e.generation, "places"), formatTimeIfAny(p.AsOf)
-	if p.From != "" {
-		e.add(true, `UPDATE `+name+` SET next = ?, as_of = ? WHERE shard = ? AND next = ?`, p.To, asOf, p.Shard, p.From)
-		return
-	}
-	e.add(true, `INSERT INTO `+name+` (next, as_of, shard) VALUES (?, ?, ?)
-		ON CONFLICT (shard) DO UPDATE SET next = excluded.next, as_of = excluded.as_of WHERE next = ''`, p.To, asOf, p.Shard)
 }
 
 // progress treats a missing row as one of zeros.
-func (e *encoder) progress(p ports.ProgressChange) {
+func (e *encoder) progress(changes []ports.ProgressChange) {
 	name := tableOf(e.generation, "progress")
-	args := []any{p.Version, p.Newest, p.Buffered, p.Parked, string(p.State), p.OrderID}
-	if p.WasVersion != 0 || p.WasBuffered != 0 {
-		e.add(true, `UPDATE `+name+` SET version = ?, newest = ?, buffered = ?, parked = ?, state = ?
-			WHERE order_id = ? AND version = ? AND buffered = ?`, append(args, p.WasVersion, p.WasBuffered)...)
-		return
+	first := e.statement(true, `INSERT INTO `+name+` (version, newest, buffered, parked, state, order_id) VALUES `, `(?, ?, ?, ?, ?, ?)`,
+		` ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, newest = excluded.newest, buffered = excluded.buffered,
+			parked = excluded.parked, state = excluded.state WHERE version = 0 AND buffered = 0`)
+	move := e.statement(true, `UPDATE `+name+` SET version = ?, newest = ?, buffered = ?, parked = ?, state = ?
+		WHERE order_id = ? AND version = ? AND buffered = ?`, ``, ``)
+	for _, p := range changes {
+		if p.WasVersion == 0 && p.WasBuffered == 0 {
+			first.add(p.Version, p.Newest, p.Buffered, p.Parked, string(p.State), p.OrderID)
+		} else {
+			move.add(p.Version, p.Newest, p.Buffered, p.Parked, string(p.State), p.OrderID, p.WasVersion, p.WasBuffered)
+		}
 	}
-	e.add(true, `INSERT INTO `+name+` (version, newest, buffered, parked, state, order_id) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, newest = excluded.newest, buffered = excluded.buffered,
-			parked = excluded.parked, state = excluded.state WHERE version = 0 AND buffered = 0`, args...)
 }
 
 func (e *encoder) buffer(messages []ports.BufferedMessage, release []ports.EventRef) {
 	name, now := tableOf(e.generation, "buffered"), formatTime(time.Now())
+	insert := e.statement(false, `INSERT INTO `+name+`
+			(order_id, version, id, type, payload, occurred_at, traceparent, reason, since) VALUES `, `(?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		` ON CONFLICT (order_id, version) DO UPDATE SET reason = excluded.reason`)
 	for _, b := range messages {
 		payload := b.Payload
 		if payload == nil {
 			payload = []byte{} // nil would be NULL
 		}
-		e.size += len(payload)
-		e.add(false, `INSERT INTO `+name+`
-				(order_id, version, id, type, payload, occurred_at, traceparent, reason, since) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (order_id, version) DO UPDATE SET reason = excluded.reason`,
-			b.OrderID, b.Version, b.ID, b.Type, payload, formatTimeIfAny(b.OccurredAt), b.TraceParent, b.Reason, now)
+		insert.add(b.OrderID, b.Version, b.ID, b.Type, payload, formatTimeIfAny(b.OccurredAt), b.TraceParent, b.Reason, now)
 	}
+	forget := e.statement(false, `DELETE FROM `+name+` WHERE order_id = ? AND version = ?`, ``, ``)
 	for _, message := range release {
-		e.add(false, `DELETE FROM `+name+` WHERE order_id = ? AND version = ?`, message.OrderID, message.Version)
+		forget.add(message.OrderID, message.Version)
 	}
 }
 
 func (e *encoder) rows(t table, c ports.RowChanges) {
 	name := rowsOf(e.generation, t.Name)
+	forget := e.statement(false, `DELETE FROM `+name+` WHERE key = ?`, ``, ``)
 	for _, key := range c.Delete {
-		e.add(false, `DELETE FROM `+name+` WHERE key = ?`, key)
+		forget.add(key)
 	}
-	// REPLACE sets the counters back to 0, as the port wants it.
-	values := name + ` (key, body` + listed(t.fields) + `) VALUES (?, ?` + strings.Repeat(`, ?`, len(t.fields)) + `)`
-	insert, put := `INSERT INTO `+values+` ON CONFLICT DO NOTHING`, `REPLACE INTO `+values
+	into, row := `INTO `+name+` (key, body`+listed(t.fields)+`) VALUES `, `(?, ?`+strings.Repeat(`, ?`, len(t.fields))+`)`
+	insert := e.statement(true, `INSERT `+into, row, ` ON CONFLICT DO NOTHING`)
 	for _, row := range c.Insert {
-		e.add(true, insert, t.values(row)...)
+		insert.add(t.values(row)...)
 	}
+	put := e.statement(false, `REPLACE `+into, row, ``) // it sets the counters back to 0, as the port wants it
 	for _, row := range c.Put {
-		e.add(false, put, t.values(row)...)
+		put.add(t.values(row)...)
 	}
-	for _, a := range c.Add {
-		e.addition(name, a)
-	}
+	e.additions(name, c.Add)
 }
 
 func (t table) values(row ports.Row) []any {
@@ -220,24 +214,40 @@ func (t table) values(row ports.Row) []any {
 	return args
 }
 
-func (e *encoder) addition(table string, a ports.Addition) {
-	args, set := []any{a.Key}, make([]string, 0, len(a.Add)+len(a.Max))
+// additions makes a statement for each set of counters that some change.
+func (e *encoder) additions(table string, all []ports.Addition) {
+	statements := map[string]*statement{}
+	for _, a := range all {
+		names, args := namesOf(a.Add)+";"+namesOf(a.Max), []any{a.Key}
+		for _, c := range slices.Concat(a.Add, a.Max) {
+			args = append(args, c.Value)
+		}
+		s := statements[names]
+		if s == nil {
+			s = e.addition(table, a)
+			statements[names] = s
+		}
+		s.add(args...)
+	}
+}
+
+func namesOf(counts []ports.Count) (names string) {
+	for _, c := range counts {
+		names += ", " + quoted(c.Name)
+	}
+	return names
+}
+
+func (e *encoder) addition(table string, a ports.Addition) *statement {
+	var set []string
 	for _, c := range a.Add {
 		name := quoted(c.Name)
-		args, set = append(args, c.Value), append(set, name+` = `+name+` + excluded.`+name)
+		set = append(set, name+` = `+name+` + excluded.`+name)
 	}
 	for _, c := range a.Max {
 		name := quoted(c.Name)
-		args, set = append(args, c.Value), append(set, name+` = max(`+name+`, excluded.`+name+`)`)
+		set = append(set, name+` = max(`+name+`, excluded.`+name+`)`)
 	}
-	e.add(false, `INSERT INTO `+table+` (key`+countersOf(a.Add)+countersOf(a.Max)+`) VALUES (?`+strings.Repeat(`, ?`, len(set))+`)
-		ON CONFLICT (key) DO UPDATE SET `+strings.Join(set, `, `), args...)
-}
-
-func countersOf(counts []ports.Count) string {
-	var names []string
-	for _, c := range counts {
-		names = append(names, c.Name)
-	}
-	return listed(names)
+	return e.statement(false, `INSERT INTO `+table+` (key`+namesOf(a.Add)+namesOf(a.Max)+`) VALUES `,
+		`(?`+strings.Repeat(`, ?`, len(set))+`)`, ` ON CONFLICT (key) DO UPDATE SET `+strings.Join(set, `, `))
 }

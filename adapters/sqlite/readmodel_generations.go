@@ -111,7 +111,7 @@ func expose(t *tx, g ports.Generation) error {
 func (m *ReadModel) add(t *tx, state string) (g ports.Generation, err error) {
 	g.Views = m.views()
 	err = t.queryRow(`INSERT INTO generations (state, views) VALUES (?, ?) RETURNING number`, []any{state, jsonOf(g.Views)}, &g.Number)
-	t.touched, t.wrote = true, true
+	t.touched = true
 	if err == nil {
 		err = m.create(t, g.Number)
 	}

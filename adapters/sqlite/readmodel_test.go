@@ -29,7 +29,9 @@ func TestReadModelStoreOnTwoHandles(t *testing.T) {
 		return porttest.ReadModelStorage{
 			Store:       NewReadModel(db, tables),
 			FailCommits: func(t testing.TB) func() { return failCommits(t, db) },
-			Again:       func(t testing.TB, tables []ports.Table) ports.ReadModelStore { return NewReadModel(openAt(t, path), tables) },
+			Again: func(t testing.TB, tables []ports.Table) ports.ReadModelStore {
+				return NewReadModel(openAt(t, path), tables)
+			},
 		}
 	})
 }

@@ -25,7 +25,8 @@ type DB struct {
 	path    string
 	read    *sql.DB
 	writer  *writer
-	commits signal
+	outbox  tail
+	topic   tail
 	queries sync.Map // by their text, *sql.Stmt
 
 	closeOnce sync.Once
@@ -51,7 +52,7 @@ func open(ctx context.Context, path string, o options) (*DB, error) {
 	}
 	_ = createPrivate(path) // where it fails SQLite fails too, and explainOpen knows why
 	db := &DB{path: path}
-	w, err := openWriter(ctx, path, o, db.commits.broadcast)
+	w, err := openWriter(ctx, path, o, db.committed)
 	if err != nil {
 		return nil, fmt.Errorf("database %q: %w", path, explainOpen(path, err))
 	}
@@ -170,6 +171,12 @@ func connect(path string, pragmas ...string) (*sql.DB, error) {
 	return sql.Open("sqlite", name.String())
 }
 
+// committed is called by the writer after each commit.
+func (db *DB) committed(t *tx) {
+	db.outbox.grow(t.outbox)
+	db.topic.grow(t.topic)
+}
+
 // query runs one of the package's constant queries on a read connection and calls scan for each row. Errors:
 // ports.ErrUnavailable, or the error of scan.
 func (db *DB) query(ctx context.Context, query string, args []any, scan func(*sql.Rows) error) error {
@@ -220,49 +227,6 @@ func (db *DB) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 		return first.(*sql.Stmt), nil
 	}
 	return statement, nil
-}
-
-// pollEvery is how late the commits of another process are seen. A waiting caller repeats its query, which takes about
-// 30 µs. PRAGMA data_version takes 10 µs, but its answer is valid only on one and the same connection.
-const pollEvery = 50 * time.Millisecond
-
-// awaitCommit waits until there may be something new. The caller takes committed from db.commits before its last
-// query, so that no commit between the query and the wait is missed.
-func (db *DB) awaitCommit(ctx context.Context, committed <-chan struct{}) error {
-	poll := time.NewTimer(pollEvery)
-	defer poll.Stop()
-	select {
-	case <-committed:
-	case <-poll.C:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
-}
-
-// signal wakes all waiting goroutines after each commit of this process.
-type signal struct {
-	mu sync.Mutex
-	ch chan struct{}
-}
-
-// next returns a channel that the next broadcast closes.
-func (s *signal) next() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch == nil {
-		s.ch = make(chan struct{})
-	}
-	return s.ch
-}
-
-func (s *signal) broadcast() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch != nil {
-		close(s.ch)
-		s.ch = nil
-	}
 }
 
 // pause is the time between two transactions that delete old rows.

@@ -48,9 +48,9 @@ func (s *Store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyK
 	if err != nil {
 		return fmt.Errorf("save order %q: %w", o.ID(), err)
 	}
-	updatedAt, log, size := formatTime(state.UpdatedAt), make([][]any, len(messages)), len(items)
+	updatedAt, rows, size := formatTime(state.UpdatedAt), make([][]any, len(messages)), len(items)
 	for i, m := range messages {
-		log[i] = messageColumns(m)
+		rows[i] = messageColumns(m)
 		size += len(m.Payload)
 	}
 	err = s.db.writer.do(ctx, size, func(t *tx) error {
@@ -72,10 +72,11 @@ func (s *Store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyK
 		if changed == 0 {
 			return ports.ErrConflict
 		}
-		for _, columns := range log {
+		for i, columns := range rows {
 			if _, err := t.exec(insertIntoOutbox, columns...); err != nil {
 				return err
 			}
+			t.outbox = append(t.outbox, logged{t.inserted, stored(messages[i])})
 		}
 		return storeResult(t, key, state.ID)
 	})

@@ -18,19 +18,18 @@ func (s *Topic) Append(ctx context.Context, messages []ports.Message) error {
 	if len(messages) == 0 {
 		return ctx.Err()
 	}
-	log, size := make([][]any, len(messages)), 0
+	insert, log := statement{before: insertIntoTopic, row: `(?, ?, ?, ?, ?, ?)`}, make([]logged, len(messages))
 	for i, m := range messages {
-		log[i] = messageColumns(m)
-		size += len(m.Payload)
+		insert.add(messageColumns(m)...)
+		log[i].Message = stored(m)
 	}
-	err := s.db.writer.do(ctx, size, func(t *tx) error {
-		for _, columns := range log {
-			if _, err := t.exec(`INSERT INTO topic (order_id, version, type, payload, occurred_at, traceparent)
-				VALUES (?, ?, ?, ?, ?, ?)`, columns...); err != nil {
-				return err
-			}
+	err := s.db.writer.do(ctx, insert.size, func(t *tx) error {
+		err := insert.write(t)
+		for i := range log {
+			log[i].seq = t.inserted - int64(len(log)-1-i) // in one transaction they have no gaps
 		}
-		return nil
+		t.topic = append(t.topic, log...)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("append %d messages to the topic: %w", len(messages), err)
@@ -38,25 +37,22 @@ func (s *Topic) Append(ctx context.Context, messages []ports.Message) error {
 	return nil
 }
 
+const (
+	insertIntoTopic = `INSERT INTO topic (order_id, version, type, payload, occurred_at, traceparent) VALUES `
+	selectFromTopic = `SELECT seq, order_id, version, type, payload, occurred_at, traceparent FROM topic
+		WHERE seq > ? ORDER BY seq LIMIT ?`
+)
+
 func (s *Topic) Read(ctx context.Context, after int64, limit int) (messages []ports.Message, last int64, err error) {
-	for {
-		committed := s.db.commits.next()
-		page, err := s.db.messagesAfter(ctx, `SELECT seq, order_id, version, type, payload, occurred_at, traceparent
-			FROM topic WHERE seq > ? ORDER BY seq LIMIT ?`, after, max(limit, 1))
-		if err != nil {
-			return nil, 0, fmt.Errorf("read topic: %w", err)
-		}
-		if len(page) > 0 {
-			messages = make([]ports.Message, len(page))
-			for i, m := range page {
-				messages[i], last = m.Message, m.seq
-			}
-			return messages, last, nil
-		}
-		if err := s.db.awaitCommit(ctx, committed); err != nil {
-			return nil, 0, fmt.Errorf("read topic: %w", err)
-		}
+	page, err := s.db.nextMessages(ctx, &s.db.topic, selectFromTopic, after, max(limit, 1))
+	if err != nil {
+		return nil, 0, fmt.Errorf("read topic: %w", err)
 	}
+	messages = make([]ports.Message, len(page))
+	for i, m := range page {
+		messages[i], last = m.Message, m.seq
+	}
+	return messages, last, nil
 }
 
 func (s *Topic) End(ctx context.Context) (end int64, err error) {

@@ -34,7 +34,7 @@ type writer struct {
 	closing    chan struct{} // closed: takes no more jobs
 	stopped    chan struct{} // closed: has run every job that it took
 	once       sync.Once
-	committed  func() // called after each commit that changed something
+	committed  func(*tx) // called after each commit
 	options
 }
 
@@ -217,8 +217,10 @@ func (w *writer) stop() {
 // tx is the transaction in which jobs run.
 type tx struct {
 	*writer
-	wrote   bool // there is something to commit
-	touched bool // the running job has written, or an error has left the state of the transaction unknown
+	touched  bool     // the running job has written, or an error has left the state of the transaction unknown
+	inserted int64    // the rowid of the last row that was inserted
+	outbox   []logged // written to the outbox, in order
+	topic    []logged // written to the topic, in order
 }
 
 // exec runs one of the package's constant statements and returns how many rows it changed. Error:
@@ -228,7 +230,8 @@ func (t *tx) exec(query string, args ...any) (changed int64, err error) {
 	if err == nil {
 		var result sql.Result
 		if result, err = statement.Exec(args...); err == nil {
-			changed, err = result.RowsAffected()
+			changed, _ = result.RowsAffected() // the driver has both numbers already
+			t.inserted, _ = result.LastInsertId()
 		}
 	}
 	if err != nil {
@@ -236,14 +239,14 @@ func (t *tx) exec(query string, args ...any) (changed int64, err error) {
 		return 0, unavailable(err)
 	}
 	if changed > 0 {
-		t.touched, t.wrote = true, true
+		t.touched = true
 	}
 	return changed, nil
 }
 
 // define runs a statement that makes or drops a table, index or SQL view. Error: ports.ErrUnavailable.
 func (t *tx) define(statement string) error {
-	t.touched, t.wrote = true, true
+	t.touched = true
 	if _, err := t.conn.ExecContext(context.Background(), statement); err != nil {
 		return unavailable(err)
 	}
@@ -291,9 +294,7 @@ func (w *writer) commit(t *tx) error {
 		w.rollback()
 		return unavailable(fmt.Errorf("commit: %w", err))
 	}
-	if t.wrote {
-		w.committed()
-	}
+	w.committed(t)
 	return nil
 }
 
@@ -328,7 +329,7 @@ func (o options) retryBusy(ctx context.Context, try func() error) error {
 	return err
 }
 
-func openWriter(ctx context.Context, path string, o options, committed func()) (*writer, error) {
+func openWriter(ctx context.Context, path string, o options, committed func(*tx)) (*writer, error) {
 	if o.maxBatch <= 0 {
 		o.maxBatch = defaultMaxBatch
 	}

@@ -523,12 +523,12 @@ func TestOnlyWhatWasCommittedWakesThoseWhoWait(t *testing.T) {
 			return false
 		}
 	}
-	committed := db.commits.next()
+	_, committed := db.outbox.after(0, 1)
 	save(t, db, newOrder(t, "order-1"))
 	if !isClosed(committed) {
 		t.Error("a commit did not ring")
 	}
-	committed = db.commits.next()
+	_, committed = db.outbox.after(1, 1)
 	if err := NewStore(db).Save(t.Context(), newOrder(t, "order-1"), ports.IdempotencyKey{}); !errors.Is(err, ports.ErrConflict) {
 		t.Errorf("save of an order that is there: got error %v, want %v", err, ports.ErrConflict)
 	}
