@@ -63,7 +63,8 @@ func TestOnlyCursorsThatWereGivenOutAreAccepted(t *testing.T) {
 			given,
 			mangled(t, given, "ABCwxyz0189-_=+/ \n"),
 			base64.RawURLEncoding.EncodeToString([]byte(mangled(t, inDocument, "\"[]{},:0123456789.eE+- \n\\unltr"))),
-			base64.RawURLEncoding.EncodeToString([]byte(rapid.StringMatching(`\["[a-z ]*", ?"\\?[a-z"]*", ?-?[0-9.eE]+ ?\]?`).Draw(t, "document"))),
+			base64.RawURLEncoding.EncodeToString([]byte(
+				rapid.StringMatching(`\["[a-z ]*", ?"\\?[a-z"]*", ?-?[0-9.eE]+ ?\]?`).Draw(t, "document"))),
 			rapid.String().Draw(t, "any"),
 		} {
 			var text string

@@ -123,7 +123,8 @@ func TestPageSize(t *testing.T) {
 
 // A field that Query gains must be part of its question, or a cursor would lead into another list.
 func TestTheQuestionNamesEveryPartOfAQuery(t *testing.T) {
-	q := Query{View: "$View", Equal: Field{"$Equal", "v"}, Filter: Field{"$Filter", "v"}, Prefix: "$Prefix", Sort: "$Sort", Descending: true}
+	q := Query{View: "$View", Equal: Field{"$Equal", "v"}, Filter: Field{"$Filter", "v"}, Prefix: "$Prefix", Sort: "$Sort",
+		Descending: true}
 	for _, part := range reflect.VisibleFields(reflect.TypeFor[Query]()) {
 		if reflect.ValueOf(q).FieldByIndex(part.Index).IsZero() && part.Name != "Page" {
 			t.Errorf("this test does not know the field %s", part.Name)

@@ -507,8 +507,9 @@ var exchanges = []exchange{
 			`,"buyerId":"9999","items":[{"productId":"1111","amount":3}]`) + `],"complete":true,"nextCursor":"` + eventsCursor(2) + `"}`,
 	},
 	{
-		name:  "the last of them leads to no other",
-		given: []string{"POST /orders " + basket, "POST /orders/order-1/pay"}, when: "GET /orders/order-1/events?limit=1&cursor=" + eventsCursor(1),
+		name:   "the last of them leads to no other",
+		given:  []string{"POST /orders " + basket, "POST /orders/order-1/pay"},
+		when:   "GET /orders/order-1/events?limit=1&cursor=" + eventsCursor(1),
 		status: 200, sent: map[string]string{"Link": ""}, want: `{"orderId":"order-1","version":2,"events":[` + event(2, "OrderPaid", "") +
 			`],"complete":true}`,
 	},
@@ -531,7 +532,8 @@ var exchanges = []exchange{
 			"Use the cursor of the page before as it was given, for the same list.", ""),
 	},
 	{
-		name: "none of which is beyond its end", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1/events?cursor=" + eventsCursor(2),
+		name: "none of which is beyond its end", given: []string{"POST /orders " + basket},
+		when:   "GET /orders/order-1/events?cursor=" + eventsCursor(2),
 		status: 400, want: problem(400, "bad-cursor", "Bad cursor",
 			"Use the cursor of the page before as it was given, for the same list.", ""),
 	},

@@ -323,7 +323,8 @@ func TestACallerWhoLeavesBeforeTheCommitSavesNothing(t *testing.T) {
 	db := mongotest.DB(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	store := mongodb.NewStore(db, mongodb.Options{})
-	mongotest.FailCommand(t, db, mongotest.Times(1), "insert", bson.D{{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: 500}})
+	slow := bson.D{{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: 500}}
+	mongotest.FailCommand(t, db, mongotest.Times(1), "insert", slow)
 	o := newOrder(t, "o-1", 1)
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if err := store.Save(ctx, o, ports.IdempotencyKey{}); !errors.Is(err, context.Canceled) || errors.Is(err, ports.ErrUnavailable) {

@@ -120,7 +120,8 @@ func TestABuyersOrdersAreCountedByStatus(t *testing.T) {
 }
 
 func TestTheTimelineTellsEachEvent(t *testing.T) {
-	events := append(life(), order.Cancelled{By: order.BySystem, Reason: "not paid", At: noon}, order.Cancelled{By: order.ByBuyer, At: noon})
+	events := append(life(), order.Cancelled{By: order.BySystem, Reason: "not paid", At: noon},
+		order.Cancelled{By: order.ByBuyer, At: noon})
 	events[4] = order.Submitted{Items: []order.Item{{Product: "p", Amount: 1}}, At: noon}
 	got := folded(t, Timeline, "o", events...)
 	want := []string{

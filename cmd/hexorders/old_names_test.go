@@ -7,9 +7,10 @@ import (
 
 func TestTheOldNamesWorkAndSayTheNewOnes(t *testing.T) {
 	published(t)
+	const rebuilt = "the views are rebuilt from 3 events, and readers see the new ones\n"
 	for _, x := range []struct{ args, now, out string }{
-		{"replay timeline", "hexorders views rebuild", "the views are rebuilt from 3 events, and readers see the new ones\n"},
-		{"replay order-summary --restart", "hexorders views rebuild", "the views are rebuilt from 3 events, and readers see the new ones\n"},
+		{"replay timeline", "hexorders views rebuild", rebuilt},
+		{"replay order-summary --restart", "hexorders views rebuild", rebuilt},
 		{"consumers status", "hexorders views status", "GENERATION"},
 		{"consumers parked", "hexorders views parked", "order-2"},
 	} {
@@ -43,7 +44,8 @@ func TestTheOldNamesAreHidden(t *testing.T) {
 
 func TestTheOldRoleIsTheNewOne(t *testing.T) {
 	roles, warnings, err := parseRoles([]string{"api", "projections", "views"})
-	if err != nil || strings.Join(roles, ",") != "api,views" || len(warnings) != 1 || !strings.Contains(warnings[0], "is called views now") {
+	if err != nil || strings.Join(roles, ",") != "api,views" || len(warnings) != 1 ||
+		!strings.Contains(warnings[0], "is called views now") {
 		t.Errorf("roles %v, warnings %q, error %v", roles, warnings, err)
 	}
 	if _, warnings, err := parseRoles(knownRoles); err != nil || len(warnings) > 0 {

@@ -22,7 +22,8 @@ func parseRoles(given []string) (roles, warnings []string, err error) {
 	for _, role := range given {
 		if role == oldRoleViews {
 			role = roleViews
-			warnings = []string{fmt.Sprintf("the role %s is called %s now; the next version does not accept the old name", oldRoleViews, roleViews)}
+			warnings = []string{fmt.Sprintf("the role %s is called %s now; the next version does not accept the old name",
+				oldRoleViews, roleViews)}
 		}
 		if !slices.Contains(knownRoles, role) {
 			return nil, nil, usagef("unknown role %q: known are %s", role, strings.Join(knownRoles, ", "))

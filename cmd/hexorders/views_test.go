@@ -82,7 +82,8 @@ func TestTheCommandsOfTheViews(t *testing.T) {
 		t.Errorf("parked: %swant %s", got, want)
 	}
 	for n, more := range []string{"", " --restart", ""} {
-		if got, want := prints(t, "views rebuild"+more), "the views are rebuilt from 3 events, and readers see the new ones\n"; got != want {
+		want := "the views are rebuilt from 3 events, and readers see the new ones\n"
+		if got := prints(t, "views rebuild"+more); got != want {
 			t.Errorf("rebuild %d: %swant %s", n+1, got, want)
 		}
 	}

@@ -514,17 +514,6 @@ func wantFailedSave(t testing.TB, s Storage, o *order.Order) {
 	}
 }
 
-func wantIDs(t testing.TB, what string, got []string, numbers ...int) {
-	t.Helper()
-	var want []string
-	for _, n := range numbers {
-		want = append(want, orderID(n))
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("%s:\n got %v\nwant %v", what, got, want)
-	}
-}
-
 func cancelledSave(t testing.TB, s Storage) {
 	o := newOrder(t, orderID(1), 2)
 	wantCancelled(t, "Save", func(ctx context.Context) error { return s.Orders.Save(ctx, o, ports.IdempotencyKey{}) })

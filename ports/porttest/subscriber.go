@@ -22,8 +22,8 @@ type Feed struct {
 }
 
 // Subscriber checks the promises of ports.Subscriber that hold for every broker; those about places are in the suite
-// Replayable, because a broker that can go on from a place can deliver again. A member that dies without a word is for the adapter's own tests.
-// The checks run side by side: most of their time goes into waiting for members to find each other.
+// Replayable, because a broker that can go on from a place can deliver again. A member that dies without a word is for the
+// adapter's own tests. The checks run side by side: most of their time goes into waiting for members to find each other.
 func Subscriber(t *testing.T, open func(t testing.TB) Feed) {
 	runSideBySide(t, subscriberChecks, open)
 }

@@ -140,7 +140,8 @@ func (b *rawBatch) write(ctx context.Context, db *mongo.Database) error {
 		}
 		summaries = append(summaries, mongo.NewReplaceOneModel().SetUpsert(true).SetFilter(bson.D{{Key: "_id", Value: id}}).
 			SetReplacement(bson.D{{Key: "_id", Value: id}, {Key: "buyer", Value: o.BuyerID}, {Key: "status", Value: o.Status},
-				{Key: "updatedAt", Value: o.UpdatedAt.UnixMilli()}, {Key: "totalAmount", Value: o.TotalAmount}, {Key: "body", Value: string(body)}}))
+				{Key: "updatedAt", Value: o.UpdatedAt.UnixMilli()}, {Key: "totalAmount", Value: o.TotalAmount},
+				{Key: "body", Value: string(body)}}))
 	}
 	for buyer, counts := range b.counts {
 		buyers = append(buyers, mongo.NewUpdateOneModel().SetUpsert(true).SetFilter(bson.D{{Key: "_id", Value: buyer}}).
