@@ -144,8 +144,25 @@ func LockFailPoint(t testing.TB, client *mongo.Client) {
 // HoldUp makes the server hold the next such command of this test's client for a while. held waits until it does.
 func HoldUp(t testing.TB, db *mongo.Database, command string, d time.Duration) (held func()) {
 	t.Helper()
+	return holdUp(t, db, db.Name(), Times(1), command, d)
+}
+
+// HoldUpLater holds all such commands of the client with this application name, but for the first few.
+func HoldUpLater(t testing.TB, db *mongo.Database, app string, but int, command string, d time.Duration) (held func()) {
+	t.Helper()
+	held = holdUp(t, db, app, bson.D{{Key: "skip", Value: but}}, command, d)
+	t.Cleanup(func() { // this waits until nothing is held any more
+		if _, err := SetFailPoint(context.WithoutCancel(t.Context()), db.Client(), "", "off", command, nil); err != nil {
+			t.Errorf("clear the fail point: %v", err)
+		}
+	})
+	return held
+}
+
+func holdUp(t testing.TB, db *mongo.Database, app string, mode any, command string, d time.Duration) (held func()) {
+	t.Helper()
 	LockFailPoint(t, db.Client())
-	struck, err := SetFailPoint(t.Context(), db.Client(), db.Name(), Times(1), command, bson.D{
+	struck, err := SetFailPoint(t.Context(), db.Client(), app, mode, command, bson.D{
 		{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: d.Milliseconds()},
 	})
 	if err != nil {

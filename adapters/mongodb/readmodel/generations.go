@@ -52,6 +52,7 @@ func (s *Store) known(ctx context.Context) (all generations, err error) {
 	if err := s.dropEarlierVersions(ctx); err != nil {
 		return all, err
 	}
+	s.prepared.Clear() // if somebody has dropped the database
 	first := generations{Live: generation{1, s.views}, Newest: 1}
 	_, err = s.generations.UpdateByID(ctx, generationsID, bson.D{{Key: "$setOnInsert", Value: first}}, options.UpdateOne().SetUpsert(true))
 	if err != nil && !mongo.IsDuplicateKeyError(err) { // another made the document at the same moment
@@ -69,8 +70,10 @@ func (s *Store) dropEarlierVersions(ctx context.Context) error {
 			err = s.db.Collection(name).Drop(ctx)
 		}
 	}
-	if err == nil && len(names) > 0 && s.upgraded.CompareAndSwap(false, true) { // readers and a consumer may begin together
-		s.log.InfoContext(ctx, "deleted the views of an earlier version: the read model is rebuilt from the topic")
+	if err == nil && len(names) > 0 {
+		s.upgraded.Do(func() {
+			s.log.InfoContext(ctx, "deleted the views of an earlier version: the read model is rebuilt from the topic")
+		})
 	}
 	return err
 }
@@ -185,13 +188,7 @@ func name(number int) string { return fmt.Sprintf("generation %d of the read mod
 // is slow and prone to conflicts, and a query names the index that it wants. Error: ErrConflict when there is no such
 // generation.
 func (s *Store) prepare(ctx context.Context, number int) error {
-	select {
-	case s.preparing <- struct{}{}:
-		defer func() { <-s.preparing }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if s.prepared[number] {
+	if _, prepared := s.prepared.Load(number); prepared {
 		return nil
 	}
 	all, err := s.known(ctx)
@@ -223,7 +220,7 @@ func (s *Store) prepare(ctx context.Context, number int) error {
 			return err
 		}
 	}
-	s.prepared[number] = true
+	s.prepared.Store(number, true)
 	return nil
 }
 

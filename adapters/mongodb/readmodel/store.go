@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -26,10 +26,8 @@ type Store struct {
 	views       []string // the names of the tables, sorted
 	timeout     time.Duration
 	log         *slog.Logger
-
-	preparing chan struct{} // one slot; it guards prepared
-	prepared  map[int]bool
-	upgraded  atomic.Bool // it was said
+	prepared    sync.Map  // numbers of generations
+	upgraded    sync.Once // readers and a consumer may begin together
 }
 
 // Options of a store. The zero value is for production.
@@ -47,7 +45,6 @@ func New(db *mongo.Database, tables []ports.Table, o Options) *Store {
 	s := &Store{
 		db: db, generations: db.Collection(generationsCollection), tables: make(map[string]ports.Table),
 		timeout: cmp.Or(max(o.Timeout, 0), 5*time.Second), log: cmp.Or(o.Logger, slog.Default()),
-		preparing: make(chan struct{}, 1), prepared: make(map[int]bool),
 	}
 	for _, table := range tables {
 		s.tables[table.Name] = table
@@ -126,6 +123,10 @@ func filter(q ports.Query, after *ports.RowPlace) bson.D {
 		if f != (ports.Field{}) {
 			list = append(list, bson.E{Key: "f." + f.Name, Value: f.Value})
 		}
+	}
+	if after == nil && q.Equal == (ports.Field{}) && q.Filter != (ports.Field{}) {
+		// Without a condition on its first field the index gives the order only, and the filter needs the rows.
+		list = append(list, bson.E{Key: order(q)[0].Key, Value: bson.D{{Key: "$gte", Value: bson.MinKey{}}}})
 	}
 	if q.Prefix != "" { // no text has the byte 255, so this one comes after all with the prefix
 		keys = append(keys, bson.E{Key: "$gte", Value: q.Prefix}, bson.E{Key: "$lt", Value: q.Prefix + "\xff"})
