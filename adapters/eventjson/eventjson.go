@@ -57,8 +57,11 @@ type cancelled struct {
 	Reason string `json:"reason"`
 }
 
-// decoders has a decoder of the newest schema for each type name. encode is its inverse; a test keeps them consistent.
-var decoders = map[string]func(payload []byte) (order.Event, error){
+func (e *envelope) head() *envelope { return e }
+
+// decoders has a decoder of the newest schema for each type name; it also returns the payload's own schema. encode is its
+// inverse; a test keeps them consistent.
+var decoders = map[string]func(payload []byte) (event order.Event, schema int, err error){
 	"OrderCreated": decoder(func(p basket) order.Event {
 		return order.Created{ID: p.OrderID, Buyer: p.BuyerID, Items: items(p.Items), At: p.OccurredAt}
 	}),
@@ -140,24 +143,35 @@ func Event(m ports.Message) (order.Event, error) {
 	if !ok {
 		return nil, fmt.Errorf("message %s of type %q: %w", m.ID, m.Type, ErrUnknownType)
 	}
-	payload, err := upcast(m.Type, m.Payload)
-	if err != nil {
-		return nil, fmt.Errorf("message %s of type %s: %w", m.ID, m.Type, err)
+	// Nearly all events have the newest schema, and those are parsed once.
+	event, schema, err := decode(m.Payload)
+	if err == nil && schema == newestSchema(m.Type) {
+		return event, nil
 	}
-	event, err := decode(payload)
+	payload, err := upcast(m.Type, m.Payload)
+	if err == nil {
+		event, _, err = decode(payload)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("message %s of type %s: %w", m.ID, m.Type, err)
 	}
 	return event, nil
 }
 
-func decoder[P any](toEvent func(P) order.Event) func([]byte) (order.Event, error) {
-	return func(payload []byte) (order.Event, error) {
-		var p P
+func decoder[P any, Pointer interface {
+	*P
+	head() *envelope
+}](toEvent func(P) order.Event) func([]byte) (order.Event, int, error) {
+	return func(payload []byte) (order.Event, int, error) {
+		p := Pointer(new(P))
+		p.head().Schema = 1
 		if err := json.Unmarshal(payload, &p); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		return toEvent(p), nil
+		if p == nil {
+			return nil, 0, errors.New("the payload is null")
+		}
+		return toEvent(*p), p.head().Schema, nil
 	}
 }
 

@@ -36,7 +36,7 @@ func TestEncodeAndTheTableOfDecodersKnowTheSameNames(t *testing.T) {
 		t.Errorf("names:\n decoders have %v\nencode gives %v", got, want)
 	}
 	for typeName, decode := range decoders {
-		event, err := decode([]byte(`{}`))
+		event, _, err := decode([]byte(`{}`))
 		if err != nil {
 			t.Errorf("%s: %v", typeName, err)
 		}

@@ -27,10 +27,12 @@ func onlyBuyersCancelled(fields map[string]json.RawMessage) {
 func Schemas() map[string]int {
 	newest := make(map[string]int, len(decoders))
 	for typeName := range decoders {
-		newest[typeName] = 1 + len(upcasters[typeName])
+		newest[typeName] = newestSchema(typeName)
 	}
 	return newest
 }
+
+func newestSchema(typeName string) int { return 1 + len(upcasters[typeName]) }
 
 // upcast converts a payload to the newest schema. It returns a payload of that schema unchanged.
 func upcast(typeName string, payload []byte) ([]byte, error) {
