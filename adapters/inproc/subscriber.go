@@ -16,8 +16,8 @@ const (
 	idleAfter = time.Second
 	// lingerFor is how long after a batch the next one may begin while messages keep coming, so that it is worth a
 	// transaction. A batch of worthIt messages does not wait, nor does one after a batch of fewer than busyFrom.
-	lingerFor = 10 * time.Millisecond
-	worthIt   = 200
+	lingerFor = 25 * time.Millisecond
+	worthIt   = 500
 	busyFrom  = 4
 )
 
