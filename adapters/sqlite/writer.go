@@ -337,8 +337,11 @@ func openWriter(ctx context.Context, path string, o options, committed func(*tx)
 		o.lockTimeout = defaultLockTimeout
 	}
 	// FULL flushes the log at every commit, so a reported commit survives a power cut as well as a kill. busy_timeout
-	// is 0 because retryBusy waits for locks.
-	pool, err := connect(path, "synchronous(FULL)", "busy_timeout(0)")
+	// is 0 because retryBusy waits for locks. The views' indexes change the same pages again and again: 16 MB of them stay
+	// in memory, and 16 MB of log gather before they are copied into the file. A statement of many rows keeps what it
+	// has changed, in case it fails, in memory and not in a temporary file.
+	pool, err := connect(path, "synchronous(FULL)", "busy_timeout(0)", "cache_size(-16000)", "wal_autocheckpoint(4000)",
+		"temp_store(MEMORY)")
 	if err != nil {
 		return nil, err
 	}
