@@ -79,10 +79,15 @@ func (a *api) log(c *gin.Context) {
 		attributes := []slog.Attr{
 			slog.String("requestId", requestID(c)),
 			slog.String("method", c.Request.Method),
-			slog.String("path", c.Request.URL.Path),
+			slog.String("path", c.Request.URL.EscapedPath()),
 			slog.Int("status", status),
 			slog.Float64("ms", float64(took.Microseconds())/1000), // JSON would show a duration as a bare number
 			slog.Int("bytes", max(c.Writer.Size(), 0)),
+			slog.String("client", c.Request.RemoteAddr),
+			slog.String("userAgent", truncated(c.Request.UserAgent())),
+		}
+		if trace := traceID(client); trace != "" {
+			attributes = append(attributes, slog.String("trace", trace))
 		}
 		if id := c.Param("id"); id != "" {
 			attributes = append(attributes, slog.String("order", id))
@@ -109,6 +114,22 @@ func (a *api) log(c *gin.Context) {
 		a.Logger.LogAttrs(context.WithoutCancel(client), level, "request", attributes...)
 	}()
 	c.Next()
+}
+
+// truncated keeps a line of the log short: a client may send a header of 32 KiB.
+func truncated(text string) string {
+	const most = 256
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
+}
+
+// traceID is the second field of a traceparent.
+func traceID(ctx context.Context) string {
+	_, rest, _ := strings.Cut(ports.TraceParent(ctx), "-")
+	id, _, _ := strings.Cut(rest, "-")
+	return id
 }
 
 // isProbe tells probes and scrapes from the requests of clients.

@@ -195,7 +195,7 @@ Brokers: ` + strings.Join(names(brokers), ", "),
 
 func printWarnings(errOut io.Writer, warnings []string) {
 	for _, warning := range warnings {
-		_, _ = fmt.Fprintln(errOut, "warning:", warning)
+		_, _ = fmt.Fprintln(visibleOutput{errOut}, "warning:", warning)
 	}
 }
 
@@ -207,7 +207,7 @@ func printConfig(out io.Writer, settings []variable) error {
 		if _, set := os.LookupEnv(v.name); set {
 			from = "environment"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.name, masked(v.text), from, v.about)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.name, visible(masked(v.text)), from, v.about)
 	}
 	return table.Flush()
 }

@@ -155,8 +155,8 @@ func consumersParked(ctx context.Context, s *storage, out io.Writer) error {
 				_, _ = fmt.Fprintln(table, "VIEW\tORDER\tFROM VERSION\tEVENTS\tSINCE\tREASON")
 				found = true
 			}
-			_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\t%s\n", view, p.OrderID, p.First, p.Messages,
-				p.Since.UTC().Format(time.RFC3339), p.Reason)
+			_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\t%s\n", view, visible(p.OrderID), p.First, p.Messages,
+				p.Since.UTC().Format(time.RFC3339), visible(p.Reason))
 		}
 	}
 	if !found {

@@ -200,7 +200,8 @@ func TestTheDescriptionIsLinted(t *testing.T) {
 }
 
 func redocly(t *testing.T, file string) *exec.Cmd {
-	c := linter(t, redoclyInstalled, "@redocly/cli/bin/cli.js", "lint", "--config", "test/redocly/redocly.yaml", "--format", "stylish", file)
+	c := linter(t, redoclyInstalled, "@redocly/cli/bin/cli.js",
+		"lint", "--config", "test/redocly/redocly.yaml", "--format", "stylish", file)
 	c.Env = append(c.Env, "REDOCLY_TELEMETRY=off", "REDOCLY_SUPPRESS_UPDATE_NOTICE=true")
 	return c
 }
