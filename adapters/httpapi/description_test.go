@@ -172,21 +172,21 @@ func examplesByStatus(doc *openapi3.T) map[string][]string {
 			if example.Ref != "#/components/examples/"+code {
 				code += " that is " + example.Ref
 			}
-			found[code] = append(found[code], status)
+			at := status
+			if status == "default" { // it has problems of several statuses, each told by its example
+				at = strconv.Itoa(int(example.Value.Value.(map[string]any)["status"].(float64)))
+			}
+			found[code] = append(found[code], at)
 		}
 	}
 	for _, path := range doc.Paths.Map() {
 		for _, operation := range path.Operations() {
 			for status, response := range operation.Responses.Map() {
-				if status == "default" {
-					continue
-				}
 				if response.Value.Content.Get(mediaProblem) != nil {
 					add(status, response.Value)
 				}
 			}
 		}
 	}
-	add("405", doc.Components.Responses["OtherProblem"].Value) // of no operation: it is about those that are not there
 	return found
 }

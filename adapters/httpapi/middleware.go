@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gin-contrib/cors"
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
@@ -143,27 +142,6 @@ func securityHeaders(c *gin.Context) {
 	c.Header("X-Content-Type-Options", "nosniff")
 	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	c.Header("Cache-Control", "no-store")
-}
-
-// crossOrigin lets pages of the configured origins call the API and read what it answers (Fetch, "CORS protocol").
-// Cookies play no part in it.
-func (a *api) crossOrigin() gin.HandlerFunc {
-	allow := cors.New(cors.Config{
-		AllowOrigins:  a.CORSOrigins,
-		AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowHeaders:  []string{"Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", headerRequestID, "Traceparent"},
-		ExposeHeaders: []string{"Age", "ETag", "Link", "Location", "Retry-After", headerRequestID, headerViewVersion},
-		MaxAge:        time.Hour,
-	})
-	return func(c *gin.Context) {
-		if slices.Contains(a.CORSOrigins, "*") || slices.Contains(a.CORSOrigins, c.GetHeader("Origin")) {
-			allow(c)
-			return
-		}
-		// Without the headers a browser keeps the response from the page; other clients do not need them. The library
-		// would refuse the request.
-		c.Header("Vary", "Origin")
-	}
 }
 
 // rescue turns a panic into a problem; the stack goes to the log and nowhere else.
