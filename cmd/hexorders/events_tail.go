@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -139,7 +140,11 @@ func printLine(out io.Writer, m ports.Message) error {
 func inWords(m ports.Message) string {
 	event, err := eventjson.Event(m)
 	if err != nil {
-		return string(m.Payload) // of a newer version of this program, say
+		var payload bytes.Buffer // of a newer version of this program, say
+		if json.Compact(&payload, m.Payload) != nil {
+			return string(m.Payload)
+		}
+		return payload.String()
 	}
 	switch e := event.(type) {
 	case order.Created:

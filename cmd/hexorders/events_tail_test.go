@@ -45,7 +45,7 @@ func TestAnEventOfANewerVersionIsALineToo(t *testing.T) {
 	m := message("OrderFramed", "")
 	m.Payload = []byte("{\n \"frame\": 1\n}")
 	if err := printLine(&out, m); err != nil || strings.Count(out.String(), "\n") != 1 ||
-		!strings.HasSuffix(out.String(), "OrderFramed         {  \"frame\": 1 }\n") {
+		!strings.HasSuffix(out.String(), "OrderFramed         {\"frame\":1}\n") {
 		t.Errorf("error %v, got %q", err, &out)
 	}
 }
