@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +54,8 @@ const (
 	optional presence = false
 )
 
-// readBody decodes a request's body into the struct that into points to. Without a body the struct stays as it is.
+// readBody decodes a request's body into the struct that into points to. Without a body the struct stays as it is. Many
+// generated clients send null for an optional body that they were not given.
 func (a *api) readBody(c *gin.Context, into any, p presence) error {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, a.MaxBody))
 	var tooLarge *http.MaxBytesError
@@ -70,6 +72,8 @@ func (a *api) readBody(c *gin.Context, into any, p presence) error {
 		return &inputError{is: errMalformedJSON, detail: "The body is empty; a JSON object is needed."}
 	case !declaredJSON(c.Request.Header):
 		return errNotJSON
+	case p == optional && string(bytes.Trim(body, " \t\r\n")) == "null":
+		return nil
 	}
 	return decode(body, into)
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -129,8 +130,13 @@ func (c *contract) judge(asked *http.Request, answer *recorded) error {
 	route, parameters, err := c.router.FindRoute(asked)
 	code := problemCode(answer)
 	switch {
+	case answer.status == http.StatusForbidden, answer.status == http.StatusMisdirectedRequest: // any operation has these
+		route = c.generalAnswer(strconv.Itoa(answer.status), "OtherProblem")
 	case errors.Is(err, routers.ErrMethodNotAllowed):
-		route = c.generalAnswer("405", "MethodNotAllowed")
+		route = c.generalAnswer("405", "OtherProblem")
+		if answer.status == http.StatusMethodNotAllowed && answer.Header().Get("Allow") == "" {
+			return errors.New("the header Allow is missing")
+		}
 	case err != nil, answer.status == http.StatusNotFound && code == "no-such-path": // a process without the role api has no other
 		route = c.generalAnswer("404", "NotFound")
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -33,6 +34,7 @@ type Options struct {
 
 	RequireIfMatch bool     // commands on an order must say which version they are for; without If-Match they get 428
 	CORSOrigins    []string // whose pages may call the API from a browser: scheme://host[:port], or "*"; none: no pages may
+	Hosts          []string // the host names that requests may be for, beside localhost and addresses; nil: all
 	Rate           float64  // requests a second that one client may send; 0: as many as it likes
 	Burst          int      // how many of them may come at once; 0: 1
 }
@@ -73,8 +75,14 @@ func New(o Options) http.Handler {
 	defer a.observe(router) // once it has every route
 
 	router.Use(a.identify, a.log, a.rescue, securityHeaders)
+	if o.Hosts != nil {
+		router.Use(a.refuseUnknownHost)
+	}
 	if len(o.CORSOrigins) > 0 {
-		router.Use(a.crossOrigin())
+		router.Use(a.crossOriginHeaders())
+	}
+	if !slices.Contains(o.CORSOrigins, "*") {
+		router.Use(a.refuseCrossOrigin())
 	}
 	if o.Rate > 0 {
 		a.limiter = newLimiter(o.Rate, max(o.Burst, 1))

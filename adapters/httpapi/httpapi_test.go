@@ -468,17 +468,23 @@ var exchanges = []exchange{
 	{
 		name: "there is no version 0", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=0",
 		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.",
-			`{"parameter":"version","detail":"must be a whole number from 1 on"}`),
+			`{"parameter":"version","detail":"must be a whole number from 1 to 999999999"}`),
 	},
 	{
 		name: "a version is written in one way", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=01",
 		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.",
-			`{"parameter":"version","detail":"must be a whole number from 1 on"}`),
+			`{"parameter":"version","detail":"must be a whole number from 1 to 999999999"}`),
+	},
+	{
+		name: "a version has at most nine digits", given: []string{"POST /orders " + basket},
+		when: "GET /orders/order-1?version=1000000000", status: 400,
+		want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.",
+			`{"parameter":"version","detail":"must be a whole number from 1 to 999999999"}`),
 	},
 	{
 		name: "an empty version is not none", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=",
 		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.",
-			`{"parameter":"version","detail":"must be a whole number from 1 on"}`),
+			`{"parameter":"version","detail":"must be a whole number from 1 to 999999999"}`),
 	},
 	{
 		name: "a version comes once", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=1&version=1",
@@ -685,6 +691,16 @@ var exchanges = []exchange{
 	{
 		name: "an order is cancelled without a reason", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/cancel",
 		status: 200, sent: map[string]string{"ETag": `"2"`}, want: orderJSON("cancelled", 2, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "null is no body where none is needed", given: []string{"POST /orders " + basket},
+		when: "POST /orders/order-1/cancel  null\r\n", status: 200,
+		want: orderJSON("cancelled", 2, `{"productId":"1111","amount":3}`),
+	},
+	{
+		name: "null is no body where one is needed", given: []string{"POST /orders " + basket}, when: "POST /orders/order-1/items null",
+		status: 400, want: problem(400, "wrong-type", "Wrong type", "The body has a value of the wrong type.",
+			`{"pointer":"","detail":"must be an object, not null"}`),
 	},
 	{
 		name: "an order is cancelled for a reason", given: []string{"POST /orders " + basket},

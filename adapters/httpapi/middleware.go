@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gin-contrib/cors"
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
@@ -79,10 +78,15 @@ func (a *api) log(c *gin.Context) {
 		attributes := []slog.Attr{
 			slog.String("requestId", requestID(c)),
 			slog.String("method", c.Request.Method),
-			slog.String("path", c.Request.URL.Path),
+			slog.String("path", c.Request.URL.EscapedPath()),
 			slog.Int("status", status),
 			slog.Float64("ms", float64(took.Microseconds())/1000), // JSON would show a duration as a bare number
 			slog.Int("bytes", max(c.Writer.Size(), 0)),
+			slog.String("client", c.Request.RemoteAddr),
+			slog.String("userAgent", truncated(c.Request.UserAgent())),
+		}
+		if trace := traceID(client); trace != "" {
+			attributes = append(attributes, slog.String("trace", trace))
 		}
 		if id := c.Param("id"); id != "" {
 			attributes = append(attributes, slog.String("order", id))
@@ -111,6 +115,22 @@ func (a *api) log(c *gin.Context) {
 	c.Next()
 }
 
+// truncated keeps a line of the log short: a client may send a header of 32 KiB.
+func truncated(text string) string {
+	const most = 256
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
+}
+
+// traceID is the second field of a traceparent.
+func traceID(ctx context.Context) string {
+	_, rest, _ := strings.Cut(ports.TraceParent(ctx), "-")
+	id, _, _ := strings.Cut(rest, "-")
+	return id
+}
+
 // isProbe tells probes and scrapes from the requests of clients.
 func isProbe(c *gin.Context) bool {
 	return slices.Contains([]string{"/livez", "/readyz", metricsPath}, c.FullPath())
@@ -122,27 +142,6 @@ func securityHeaders(c *gin.Context) {
 	c.Header("X-Content-Type-Options", "nosniff")
 	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	c.Header("Cache-Control", "no-store")
-}
-
-// crossOrigin lets pages of the configured origins call the API and read what it answers (Fetch, "CORS protocol").
-// Cookies play no part in it.
-func (a *api) crossOrigin() gin.HandlerFunc {
-	allow := cors.New(cors.Config{
-		AllowOrigins:  a.CORSOrigins,
-		AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowHeaders:  []string{"Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", headerRequestID, "Traceparent"},
-		ExposeHeaders: []string{"Age", "ETag", "Link", "Location", "Retry-After", headerRequestID, headerViewVersion},
-		MaxAge:        time.Hour,
-	})
-	return func(c *gin.Context) {
-		if slices.Contains(a.CORSOrigins, "*") || slices.Contains(a.CORSOrigins, c.GetHeader("Origin")) {
-			allow(c)
-			return
-		}
-		// Without the headers a browser keeps the response from the page; other clients do not need them. The library
-		// would refuse the request.
-		c.Header("Vary", "Origin")
-	}
 }
 
 // rescue turns a panic into a problem; the stack goes to the log and nowhere else.

@@ -76,12 +76,16 @@ func TestATraceTravelsOnWhenItIsWellFormed(t *testing.T) {
 func TestTheLogHasOneLineARequest(t *testing.T) {
 	for line, want := range map[string]map[string]any{
 		"POST /orders/order-1/pay": {"level": "INFO", "msg": "request", "method": "POST", "path": "/orders/order-1/pay", "status": 404.0,
-			"order": "order-1", "code": "order-not-found", "requestId": "req-1"},
-		"GET /livez":            {"level": "DEBUG", "path": "/livez", "status": 200.0},
-		"GET /nothing?secret=1": {"level": "INFO", "path": "/nothing", "status": 404.0, "code": "no-such-path"},
+			"order": "order-1", "code": "order-not-found", "requestId": "req-1", "client": "192.0.2.1:1234",
+			"userAgent": "curl/8.14.1", "trace": "0af7651916cd43dd8448eb211c80319c"},
+		"GET /livez":                  {"level": "DEBUG", "path": "/livez", "status": 200.0},
+		"GET /nothing?secret=1":       {"level": "INFO", "path": "/nothing", "status": 404.0, "code": "no-such-path"},
+		"GET /orders/x%1b%5b2J%9b%0a": {"path": "/orders/x%1b%5b2J%9b%0a", "order": "x%1b%5b2J%9b%0a"},
 	} {
 		var log bytes.Buffer
-		do(newHandler(&fakeOrders{err: ports.ErrNotFound}, &log), line, nil)
+		do(newHandler(&fakeOrders{err: ports.ErrNotFound}, &log), line, map[string]string{
+			"User-Agent": "curl/8.14.1", "Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		})
 		if strings.Contains(log.String(), "secret") {
 			t.Errorf("the query is in the log: %s", &log)
 		}
@@ -91,6 +95,14 @@ func TestTheLogHasOneLineARequest(t *testing.T) {
 				t.Errorf("%s: %s is %v, want %v", line, key, entry[key], value)
 			}
 		}
+	}
+}
+
+func TestALongUserAgentIsCutInTheLog(t *testing.T) {
+	var log bytes.Buffer
+	do(newHandler(&fakeOrders{}, &log), "GET /livez", map[string]string{"User-Agent": strings.Repeat("ü", 10_000)})
+	if got := onlyEntry(t, &log)["userAgent"]; got != strings.Repeat("ü", 128)+"..." {
+		t.Errorf("the log has the user agent %q", got)
 	}
 }
 
@@ -285,8 +297,13 @@ func TestPagesOfOtherOriginsNeedLeave(t *testing.T) {
 					t.Error("cookies are let in")
 				}
 			}
-			answer := do(h, "POST /orders/o/pay", map[string]string{"Origin": x.origin})
+			answer := do(h, "GET /orders/o", map[string]string{"Origin": x.origin})
 			wantCORS(answer, 404) // the answer is the same: it is the browser that keeps it from the page
+			refused := 403
+			if x.allow != "" || x.origin == "" {
+				refused = 404
+			}
+			wantCORS(do(h, "POST /orders/o/pay", map[string]string{"Origin": x.origin}), refused)
 			if exposed := answer.Header().Get("Access-Control-Expose-Headers"); x.allow != "" && !strings.Contains(strings.ToLower(exposed),
 				"etag") {
 				t.Errorf("a page cannot read the ETag: %q", exposed)
@@ -303,6 +320,81 @@ func TestPagesOfOtherOriginsNeedLeave(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A page can send these without asking anybody. The order is not even looked up.
+func TestCommandsOfPagesOfOtherOriginsAreRefused(t *testing.T) {
+	const shop = "https://shop.example.com"
+	commands := []string{
+		"POST /orders {}", `POST /orders/o/items {"productId":"1","amount":1}`, `PUT /orders/o/items/1 {"amount":1}`,
+		"DELETE /orders/o/items/1", "POST /orders/o/submit", "POST /orders/o/pay", "POST /orders/o/cancel",
+	}
+	for name, x := range map[string]struct {
+		header  map[string]string
+		refused bool
+	}{
+		"another site":                  {map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, true},
+		"a sibling":                     {map[string]string{"Sec-Fetch-Site": "same-site", "Origin": "http://evil.example.com"}, true},
+		"a page without an origin":      {map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "null"}, true},
+		"an old browser":                {map[string]string{"Origin": "https://evil.example"}, true},
+		"an old browser, another port":  {map[string]string{"Origin": "http://example.com:81"}, true},
+		"a form":                        {map[string]string{"Sec-Fetch-Site": "cross-site"}, true},
+		"the docs page":                 {map[string]string{"Sec-Fetch-Site": "same-origin", "Origin": "http://example.com"}, false},
+		"an old browser on the page":    {map[string]string{"Origin": "http://example.com"}, false},
+		"the address bar":               {map[string]string{"Sec-Fetch-Site": "none"}, false},
+		"curl":                          {nil, false},
+		"a page of a configured origin": {map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": shop}, false},
+		"one that begins like it":       {map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": shop + ".evil.example"}, true},
+		"one that is not in its scheme": {map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "http://shop.example.com"}, true},
+	} {
+		orders := &fakeOrders{err: ports.ErrNotFound}
+		h := httpapi.New(httpapi.Options{Orders: orders, CORSOrigins: []string{shop}, Logger: slog.New(slog.DiscardHandler)})
+		for _, line := range commands {
+			answer := do(h, line, x.header)
+			if refused := answer.Code == 403 && strings.Contains(answer.Body.String(), `"code":"cross-origin"`); refused != x.refused {
+				t.Errorf("%s: %s: %d %s", name, line, answer.Code, answer.Body)
+			}
+		}
+		if asked := orders.target != (ports.Target{}); asked && x.refused {
+			t.Errorf("%s: the order was asked", name)
+		}
+		if answer := do(h, "GET /orders/o", x.header); answer.Code != 404 {
+			t.Errorf("%s: a read gets %d, want 404", name, answer.Code)
+		}
+	}
+	open := httpapi.New(httpapi.Options{
+		Orders: &fakeOrders{err: ports.ErrNotFound}, CORSOrigins: []string{"*"}, Logger: slog.New(slog.DiscardHandler),
+	})
+	header := map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}
+	if answer := do(open, "POST /orders/o/pay", header); answer.Code != 404 {
+		t.Errorf("where every page may call: %d, want 404", answer.Code)
+	}
+}
+
+func TestAReboundHostNameReadsNothing(t *testing.T) {
+	h := httpapi.New(httpapi.Options{
+		Orders: &fakeOrders{err: ports.ErrNotFound}, Hosts: []string{"localhost", "shop.example.com"},
+		Metrics: oneMetric, Logger: slog.New(slog.DiscardHandler),
+	})
+	for host, known := range map[string]bool{
+		"127.0.0.1:8080": true, "localhost:8080": true, "LOCALHOST": true, "localhost.": true, "a.localhost:1": true, "[::1]:8080": true,
+		"[fe80::1%25en0]:1": true, "192.168.1.5": true, "shop.example.com": true, "Shop.Example.com:443": true, "": true,
+		"evil.example": false, "evil.example:8080": false, "localhost.evil.example": false, "127.0.0.1.evil.example": false,
+		"shop.example.com.evil.example": false, "1.2.3": false, "xlocalhost": false, "[evil]:1": false,
+	} {
+		for _, line := range []string{"GET /orders/o", "POST /orders/o/pay", "GET /docs", "GET /openapi.yaml", "GET /livez", "GET /metrics",
+			"GET /nothing", "OPTIONS /orders/o"} {
+			method, path, _ := strings.Cut(line, " ")
+			request := httptest.NewRequest(method, path, nil)
+			request.Host = host
+			answer := httptest.NewRecorder()
+			h.ServeHTTP(answer, request)
+			refused := answer.Code == 421 && strings.Contains(answer.Body.String(), `"code":"unknown-host"`)
+			if refused == known {
+				t.Errorf("%s for the host %q: %d %.80s", line, host, answer.Code, answer.Body)
+			}
+		}
 	}
 }
 

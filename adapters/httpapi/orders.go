@@ -75,9 +75,8 @@ func parseVersion(query url.Values) (version int, err error) {
 	if !query.Has("version") {
 		return 0, nil
 	}
-	text := query.Get("version")
-	if version, err = strconv.Atoi(text); err != nil || version < 1 || strconv.Itoa(version) != text {
-		return 0, invalidParameter("version", "must be a whole number from 1 on")
+	if version, err = versionIn(query.Get("version")); err != nil {
+		return 0, invalidParameter("version", "must be a whole number from 1 to 999999999")
 	}
 	return version, nil
 }

@@ -98,6 +98,11 @@ var problems = []problemKind{
 		detail: "Send the body as Content-Type: application/json, in UTF-8 and not compressed."},
 	{is: errTooManyRequests, status: 429, code: "too-many-requests", title: "Too many requests",
 		detail: "This client sends more requests than it may. The header Retry-After says when to go on, in seconds."},
+	{is: errCrossOrigin, status: 403, code: "cross-origin", title: "Page of another origin",
+		detail: "A page in a browser sends a command and is not of this origin. HEXORDERS_HTTP_CORS_ORIGINS names the origins " +
+			"whose pages may."},
+	{is: errUnknownHost, status: 421, code: "unknown-host", title: "Unknown host name",
+		detail: "The service does not answer for this host name. HEXORDERS_HTTP_HOSTS names those that it answers for."},
 	{is: errNoSuchPath, status: 404, code: "no-such-path", title: "No such path",
 		detail: "Nothing is served under this path."},
 	{is: errMethodNotAllowed, status: 405, code: "method-not-allowed", title: "Method not allowed",

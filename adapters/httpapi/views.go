@@ -63,7 +63,7 @@ func requiredVersion(query url.Values) (int, error) {
 	if !query.Has(atLeastVersion) {
 		return 0, nil
 	}
-	version, err := parseViewVersion(query.Get(atLeastVersion))
+	version, err := versionIn(query.Get(atLeastVersion))
 	if err != nil {
 		return 0, invalidParameter(atLeastVersion, "must be a version of the order: a whole number from 1 on")
 	}
@@ -77,7 +77,7 @@ func requiredEvent(query url.Values) (ports.EventRef, error) {
 	}
 	id := query.Get(atLeastVersion)
 	slash := max(0, strings.LastIndexByte(id, '/'))
-	version, err := parseViewVersion(strings.TrimPrefix(id[slash:], "/"))
+	version, err := versionIn(strings.TrimPrefix(id[slash:], "/"))
 	if err != nil || order.CheckID(id[:slash]) != nil {
 		return ports.EventRef{}, invalidParameter(atLeastVersion,
 			"must be the id of an event: an order's id, a slash and a version, a whole number from 1 on")
@@ -85,8 +85,8 @@ func requiredEvent(query url.Values) (ports.EventRef, error) {
 	return ports.EventRef{OrderID: id[:slash], Version: version}, nil
 }
 
-// parseViewVersion parses a version. No order reaches one of more than 9 digits.
-func parseViewVersion(s string) (int, error) {
+// versionIn parses a version. No order reaches one of more than 9 digits.
+func versionIn(s string) (int, error) {
 	version, err := strconv.Atoi(s)
 	if err != nil || version < 1 || version > 999_999_999 || strconv.Itoa(version) != s {
 		return 0, fmt.Errorf("no version: %q", s)

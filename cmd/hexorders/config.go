@@ -26,6 +26,7 @@ type Config struct {
 		Rate           float64 // requests a second
 		Burst          int
 		CORSOrigins    []string
+		Hosts          []string // nil: all
 	}
 	SQLite  struct{ Path string }
 	MongoDB struct {
@@ -61,6 +62,7 @@ type environment struct {
 		Rate           string `default:"0"`
 		Burst          string `default:"20"`
 		CORSOrigins    string `default:"none" split_words:"true"`
+		Hosts          string `default:"auto"`
 	}
 	SQLite struct {
 		Path string `default:"hexorders.db"`
@@ -108,6 +110,11 @@ func variables(e *environment, c *Config) []variable {
 			into(&c.HTTP.Burst, wholeNumber(1, 1_000_000))},
 		{"HEXORDERS_HTTP_CORS_ORIGINS", e.HTTP.CORSOrigins, "whose pages may call the API, with commas; * for all",
 			into(&c.HTTP.CORSOrigins, parseOrigins)},
+		{"HEXORDERS_HTTP_HOSTS", e.HTTP.Hosts, "host names to answer for, with commas; auto: localhost on the loopback, else all",
+			func(text string) (err error) {
+				c.HTTP.Hosts, err = parseHosts(text, c.HTTP.Addr)
+				return err
+			}},
 		{"HEXORDERS_SQLITE_PATH", e.SQLite.Path, "the file, created when it is not there", into(&c.SQLite.Path, parsePath)},
 		{"HEXORDERS_MONGODB_URI", e.MongoDB.URI, "a replica set", into(&c.MongoDB.URI, parseMongoURI)},
 		{"HEXORDERS_MONGODB_DATABASE", e.MongoDB.Database, "its database", into(&c.MongoDB.Database, parseDatabase)},
@@ -195,7 +202,7 @@ Brokers: ` + strings.Join(names(brokers), ", "),
 
 func printWarnings(errOut io.Writer, warnings []string) {
 	for _, warning := range warnings {
-		_, _ = fmt.Fprintln(errOut, "warning:", warning)
+		_, _ = fmt.Fprintln(visibleOutput{errOut}, "warning:", warning)
 	}
 }
 
@@ -207,7 +214,7 @@ func printConfig(out io.Writer, settings []variable) error {
 		if _, set := os.LookupEnv(v.name); set {
 			from = "environment"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.name, masked(v.text), from, v.about)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.name, visible(masked(v.text)), from, v.about)
 	}
 	return table.Flush()
 }

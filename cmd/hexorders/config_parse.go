@@ -125,6 +125,33 @@ func parseOrigins(text string) (origins []string, err error) {
 	return origins, nil
 }
 
+// parseHosts returns the host names that requests may be for; nil: all. By itself the service looks at them when it listens
+// on the loopback: only a browser on this machine reaches it there, and a page whose host name is rebound to the loopback
+// must not.
+func parseHosts(text, address string) ([]string, error) {
+	switch text {
+	case "*":
+		return nil, nil
+	case "auto":
+		host, _, _ := net.SplitHostPort(address) // the address has been parsed before
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return nil, nil
+		}
+		return []string{"localhost"}, nil
+	}
+	var hosts []string
+	for host := range strings.SplitSeq(text, ",") {
+		host = strings.TrimSpace(host)
+		if !hostPattern.MatchString(host) {
+			return nil, errors.New("must be host names without a port, such as shop.example.com, several with commas, * for all, or auto")
+		}
+		hosts = append(hosts, strings.ToLower(host))
+	}
+	return hosts, nil
+}
+
+var hostPattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`)
+
 func parsePath(text string) (string, error) {
 	if text == "" || strings.ContainsRune(text, 0) || strings.HasSuffix(text, "/") {
 		return "", errors.New("must be the path of a file, such as hexorders.db")

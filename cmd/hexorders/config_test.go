@@ -36,10 +36,10 @@ func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 	for name, want := range map[string]string{
 		"HEXORDERS_STORE": "sqlite", "HEXORDERS_BROKER": "inproc", "HEXORDERS_HTTP_ADDR": "127.0.0.1:8080",
 		"HEXORDERS_HTTP_REQUIRE_IF_MATCH": "false", "HEXORDERS_HTTP_RATE": "0", "HEXORDERS_HTTP_BURST": "20",
-		"HEXORDERS_HTTP_CORS_ORIGINS": "none",
-		"HEXORDERS_SQLITE_PATH":       "hexorders.db",
-		"HEXORDERS_MONGODB_URI":       "mongodb://127.0.0.1:27017/?replicaSet=rs0",
-		"HEXORDERS_MONGODB_DATABASE":  "hexorders", "HEXORDERS_MONGODB_MAX_BATCH": "256", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
+		"HEXORDERS_HTTP_CORS_ORIGINS": "none", "HEXORDERS_HTTP_HOSTS": "auto",
+		"HEXORDERS_SQLITE_PATH":      "hexorders.db",
+		"HEXORDERS_MONGODB_URI":      "mongodb://127.0.0.1:27017/?replicaSet=rs0",
+		"HEXORDERS_MONGODB_DATABASE": "hexorders", "HEXORDERS_MONGODB_MAX_BATCH": "256", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
 		"HEXORDERS_KAFKA_TOPIC": "orders.events", "HEXORDERS_OUTBOX_RETENTION": "720h", "HEXORDERS_LOG_LEVEL": "info",
 		"HEXORDERS_LOG_FORMAT": "auto",
 	} {
@@ -75,6 +75,7 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 	for name, value := range map[string]string{
 		"HEXORDERS_STORE": "mongodb", "HEXORDERS_BROKER": "kafka", "HEXORDERS_HTTP_ADDR": ":1", "HEXORDERS_HTTP_REQUIRE_IF_MATCH": "true",
 		"HEXORDERS_HTTP_RATE": "0.5", "HEXORDERS_HTTP_BURST": "7", "HEXORDERS_HTTP_CORS_ORIGINS": "https://a.example, https://b.example",
+		"HEXORDERS_HTTP_HOSTS":  "Shop.example, localhost",
 		"HEXORDERS_SQLITE_PATH": "a.db", "HEXORDERS_MONGODB_URI": "mongodb://a", "HEXORDERS_MONGODB_DATABASE": "shop",
 		"HEXORDERS_MONGODB_MAX_BATCH": "9",
 		"HEXORDERS_KAFKA_BROKERS":     "a:1,b:2", "HEXORDERS_KAFKA_TOPIC": "events", "HEXORDERS_OUTBOX_RETENTION": "90m",
@@ -94,6 +95,7 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 	var want Config
 	want.HTTP.Addr, want.HTTP.RequireIfMatch, want.HTTP.Rate, want.HTTP.Burst = ":1", true, 0.5, 7
 	want.HTTP.CORSOrigins = []string{"https://a.example", "https://b.example"}
+	want.HTTP.Hosts = []string{"shop.example", "localhost"}
 	want.SQLite.Path = "a.db"
 	want.MongoDB.URI, want.MongoDB.Database, want.MongoDB.MaxBatch = "mongodb://a", "shop", 9
 	want.Kafka.Brokers, want.Kafka.Topic = "a:1,b:2", "events"
@@ -101,6 +103,20 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 	want.Log.Level, want.Log.Format = slog.LevelWarn, "json"
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("parsed\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+func TestTheServiceLooksAtHostNamesOnTheLoopback(t *testing.T) {
+	for address, want := range map[string][]string{
+		"127.0.0.1:8080": {"localhost"}, "localhost:0": {"localhost"}, "[::1]:1": {"localhost"}, "127.1.2.3:1": {"localhost"},
+		":8080": nil, "0.0.0.0:8080": nil, "[::]:1": nil, "10.0.0.1:1": nil, "orders.example:1": nil,
+	} {
+		cleanEnvironment(t)
+		t.Setenv("HEXORDERS_HTTP_ADDR", address)
+		c, _, err := loadConfig()
+		if err != nil || !slices.Equal(c.HTTP.Hosts, want) || (c.HTTP.Hosts == nil) != (want == nil) {
+			t.Errorf("%s: it answers for %q (%v), want %q", address, c.HTTP.Hosts, err, want)
+		}
 	}
 }
 
@@ -139,6 +155,7 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 		"HEXORDERS_HTTP_RATE":             {"many", "must be a number of requests a second"},
 		"HEXORDERS_HTTP_BURST":            {"0", "must be a whole number from 1"},
 		"HEXORDERS_HTTP_CORS_ORIGINS":     {"example.com", "must be origins such as"},
+		"HEXORDERS_HTTP_HOSTS":            {"http://shop.example", "must be host names without a port"},
 		"HEXORDERS_MONGODB_URI":           {"localhost:27017", "must look like mongodb://"},
 		"HEXORDERS_MONGODB_DATABASE":      {"my.orders", "must be a name"},
 		"HEXORDERS_MONGODB_MAX_BATCH":     {"0", "must be a whole number from 1 to 10000"},
@@ -180,6 +197,10 @@ func TestValues(t *testing.T) {
 			"http://[::1]:3000": true,
 			"https://a.b/":      false, "https://A.b": false, "a.b": false, "https://*.a.b": false, "/.*/": false,
 			"https://a.b,": false, "null": false, "": false, "none,*": false,
+		},
+		"HEXORDERS_HTTP_HOSTS": {
+			"auto": true, "*": true, "a": true, "a.b, c_d-e": true, "127.0.0.1": true, "a:80": false, "a,": false, ".a": false,
+			"a/b": false, "*.a": false, "": false,
 		},
 		"HEXORDERS_MONGODB_URI": {
 			"mongodb://a:1,b:2/?replicaSet=x": true, "mongodb+srv://u:p@cluster.example.com/": true, "mongodb://h": true,

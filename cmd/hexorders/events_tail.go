@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -109,7 +109,7 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 	}
 	switch err := c.Broker.check(ctx, &c); {
 	case errors.Is(err, errNoTopic):
-		_, _ = fmt.Fprintln(errOut, "waiting:", err)
+		_, _ = fmt.Fprintln(visibleOutput{errOut}, "waiting:", err)
 		fromStart = true // every event in it will be a new one
 	case err != nil:
 		return err
@@ -144,23 +144,18 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 func printLine(out io.Writer, m ports.Message) error {
 	line := fmt.Sprintf("%s  %-36s  %3d  %-18s  %s",
 		m.OccurredAt.Local().Format("2006-01-02 15:04:05.000"), m.OrderID, m.Version, m.Type, inWords(m))
-	_, err := fmt.Fprintln(out, strings.TrimRight(strings.Map(visible, line), " "))
+	_, err := fmt.Fprintln(out, strings.TrimRight(visible(line), " "))
 	return err
-}
-
-// visible keeps a line a line: a reason is a client's own words, and a line break or an escape sequence in it would be
-// the terminal's to obey.
-func visible(r rune) rune {
-	if unicode.IsGraphic(r) {
-		return r
-	}
-	return ' '
 }
 
 func inWords(m ports.Message) string {
 	event, err := eventjson.Event(m)
 	if err != nil {
-		return string(m.Payload) // of a newer version of this program, say
+		var payload bytes.Buffer // of a newer version of this program, say
+		if json.Compact(&payload, m.Payload) != nil {
+			return string(m.Payload)
+		}
+		return payload.String()
 	}
 	switch e := event.(type) {
 	case order.Created:
@@ -205,9 +200,7 @@ type cloudEvent struct {
 }
 
 func printCloudEvent(out io.Writer, m ports.Message) error {
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(cloudEvent{
+	return printJSON(out, cloudEvent{
 		SpecVersion: "1.0", ID: m.ID, Source: kafka.DefaultSource, Type: m.Type, Time: m.OccurredAt.UTC(), Subject: m.OrderID,
 		AggregateVersion: m.Version, TraceParent: m.TraceParent, ContentType: "application/json", Data: m.Payload,
 	})

@@ -30,13 +30,13 @@ func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stder
 func run(ctx context.Context, args []string, out, errOut io.Writer) (exitCode int) {
 	root := rootCommand()
 	root.SetArgs(args)
-	root.SetOut(out)
+	root.SetOut(visibleOutput{out})
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
-	_, _ = fmt.Fprintln(errOut, "hexorders:", err)
+	_, _ = fmt.Fprintln(visibleOutput{errOut}, "hexorders:", err)
 	var usage *usageError
 	if errors.As(err, &usage) {
 		return exitUsage

@@ -109,7 +109,7 @@ func outboxParked(ctx context.Context, s *storage, out io.Writer) error {
 			retry = "asked for"
 		}
 		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n",
-			p.OrderID, p.First, p.Messages, p.Since.UTC().Format(time.RFC3339), retry, p.Reason)
+			visible(p.OrderID), p.First, p.Messages, p.Since.UTC().Format(time.RFC3339), retry, visible(p.Reason))
 	}
 	return table.Flush()
 }

@@ -61,7 +61,7 @@ func TestARequestUnderWayFinishesBeforeTheStop(t *testing.T) {
 	const body = `{"buyerId":"9999"}`
 	connection := dial(t, s.URL())
 	send(t, connection,
-		"POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n",
+		"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n",
 		len(body))
 	answers := bufio.NewReader(connection)
 	if line, err := answers.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
@@ -312,7 +312,7 @@ func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	url := strings.TrimPrefix(p.log.waitFor(t, "hexorders listens")["msg"].(string), "hexorders listens on ")
 	connection := dial(t, url)
 	send(t, connection,
-		"POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+		"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
 	if line, err := bufio.NewReader(connection).ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
 		t.Fatalf("%q, %v", line, err)
 	}

@@ -99,10 +99,10 @@ func startSlowClient(t *testing.T, url string, inHead bool) *slowClient {
 	}
 	c.received = bufio.NewReader(c.connection)
 	if inHead {
-		send(t, c.connection, "POST /orders HTTP/1.1\r\nHost: test\r\nX-Slow: ")
+		send(t, c.connection, "POST /orders HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
 	} else {
 		send(t, c.connection,
-			"POST /orders HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 60000\r\n\r\n")
+			"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 60000\r\n\r\n")
 		if line, err := c.received.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
 			t.Fatalf("%q, %v", line, err)
 		}

@@ -174,7 +174,8 @@ func viewsParked(ctx context.Context, s *storage, out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "ORDER\tFROM VERSION\tEVENTS\tSINCE\tREASON")
 	for _, p := range parked {
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\n", p.OrderID, p.First, p.Messages, p.Since.UTC().Format(time.RFC3339), p.Reason)
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\n", visible(p.OrderID), p.First, p.Messages,
+			p.Since.UTC().Format(time.RFC3339), visible(p.Reason))
 	}
 	return table.Flush()
 }

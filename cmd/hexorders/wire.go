@@ -38,6 +38,7 @@ func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *p
 
 		RequireIfMatch: c.HTTP.RequireIfMatch,
 		CORSOrigins:    c.HTTP.CORSOrigins,
+		Hosts:          c.HTTP.Hosts,
 		Rate:           c.HTTP.Rate,
 		Burst:          c.HTTP.Burst,
 	}

@@ -79,7 +79,7 @@ func installed(place string, files []string, command ...string) (folder string, 
 
 // A lock file that names where packages were downloaded from would send everyone there.
 func TestTheLockFilesNameNoRegistry(t *testing.T) {
-	for _, place := range []string{"test/asyncapi", "test/newman", "test/redocly"} {
+	for _, place := range []string{"test/asyncapi", "test/clients", "test/newman", "test/redocly", "test/spectral"} {
 		lock := read(t, place+"/package-lock.json")
 		if strings.Contains(lock, `"resolved"`) || strings.Contains(lock, "://registry") {
 			t.Errorf("%s/package-lock.json names a registry: "+
@@ -102,8 +102,9 @@ func TestTheLockFilesNameNoRegistry(t *testing.T) {
 		}
 	}
 	// pip itself sees to the hashes.
-	if requirements := read(t, "test/schemathesis/requirements.txt"); strings.Contains(requirements, "://") ||
-		strings.Contains(requirements, "--index") {
-		t.Error("test/schemathesis/requirements.txt names a registry")
+	for _, place := range []string{"test/clients", "test/schemathesis"} {
+		if list := read(t, place+"/requirements.txt"); strings.Contains(list, "://") || strings.Contains(list, "--index") {
+			t.Errorf("%s/requirements.txt names a registry", place)
+		}
 	}
 }

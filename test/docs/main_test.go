@@ -271,7 +271,8 @@ func setting(name, otherwise string) string {
 // lookAtInputs keeps `go test` from answering with an old result. It remembers what a test looked at, but does not see
 // what the compiler, bash or newman read.
 var lookAtInputs = sync.OnceFunc(func() {
-	for _, folder := range []string{"adapters", "app", "cmd", "core", "ports", "docs", "test/newman", "test/redocly", "test/schemathesis"} {
+	for _, folder := range []string{"adapters", "app", "cmd", "core", "ports", "docs", "test/clients", "test/newman", "test/redocly",
+		"test/schemathesis", "test/spectral"} {
 		err := filepath.WalkDir(filepath.Join(repository, folder), func(_ string, entry fs.DirEntry, err error) error {
 			if err == nil && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") {
 				return filepath.SkipDir // what was installed follows from the lock file
