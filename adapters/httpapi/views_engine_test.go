@@ -66,7 +66,8 @@ func TestTheHandlersReadWhatTheViewsWrite(t *testing.T) {
 	order3 := `{"id":"order-3","buyerId":"9999","items":[],"totalAmount":0,"status":"pending","version":1,` +
 		`"createdAt":` + at + `,"updatedAt":` + at + `}`
 	activity := func(buyer string, pending, paid, cancelled int) string {
-		return fmt.Sprintf(`{"buyerId":%q,"pending":%d,"submitted":0,"paid":%d,"cancelled":%d,"lastAt":%s}`, buyer, pending, paid, cancelled, at)
+		return fmt.Sprintf(`{"buyerId":%q,"pending":%d,"submitted":0,"paid":%d,"cancelled":%d,"lastAt":%s}`,
+			buyer, pending, paid, cancelled, at)
 	}
 	last := do(api, "GET /orders?atLeastVersion=order-3/1", nil)
 	wantAnswer(t, last, 200, `{"orders":[`+order3+`,`+order2+`,`+order1+`]}`)
