@@ -1,6 +1,6 @@
 // Package httpapi is the driving adapter for HTTP. A request becomes one call of ports.Orders or ports.Views, its result
 // becomes JSON, an error becomes a problem. Read httpapi.go for the routes, orders.go for commands and orders, views.go and
-// the file of a view for what the read model answers, body.go for the bodies that are accepted, problem.go for the errors.
+// the file of a view for what the read model answers, body.go and query.go for the input, problem.go for the errors.
 package httpapi
 
 import (

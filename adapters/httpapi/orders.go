@@ -1,14 +1,9 @@
 package httpapi
 
 import (
-	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -107,18 +102,6 @@ func (a *api) events(c *gin.Context, query url.Values) error {
 		linkNext(c, "/orders/"+url.PathEscape(id)+"/events", query, page.Next)
 	}
 	return writeJSON(c, http.StatusOK, mediaJSON, body)
-}
-
-// linkNext names the next page by its address, relative to the host (RFC 8288, 3.1 allows that). It keeps the parameters
-// of this page but for the required version: this page had it.
-func linkNext(c *gin.Context, path string, query url.Values, cursor string) {
-	next := url.Values{"cursor": {cursor}}
-	for name, values := range query {
-		if name != "cursor" && name != atLeastVersion {
-			next[name] = values
-		}
-	}
-	c.Header("Link", "<"+path+"?"+next.Encode()+`>; rel="next"`)
 }
 
 func (a *api) addItem(c *gin.Context) error {
@@ -238,53 +221,3 @@ func orderID(c *gin.Context) (string, error) {
 }
 
 func pathValue(c *gin.Context, name string) (string, error) { return url.PathUnescape(c.Param(name)) }
-
-// parseQuery reads a query that may have these parameters and no others, each at most once.
-func parseQuery(raw string, parameters []string) (url.Values, error) {
-	if raw == "" {
-		return nil, nil
-	}
-	query, err := url.ParseQuery(raw)
-	if err != nil {
-		return nil, &inputError{is: errInvalidQuery, detail: "The query is not well-formed."}
-	}
-	for _, name := range slices.Sorted(maps.Keys(query)) {
-		if !slices.Contains(parameters, name) {
-			return nil, unknownParameter(name, parameters)
-		}
-		if len(query[name]) > 1 {
-			return nil, invalidParameter(name, "may be given once")
-		}
-	}
-	return query, nil
-}
-
-func unknownParameter(name string, known []string) error {
-	detail := "is not known here; no parameter is"
-	if len(known) > 0 {
-		detail = "is not known here; known are " + strings.Join(known, ", ")
-	}
-	if !echoable(name) {
-		return &inputError{is: errInvalidQuery, detail: "The query has a parameter that " + detail + "."}
-	}
-	return invalidParameter(name, detail)
-}
-
-func parsePage(query url.Values) (ports.Page, error) {
-	page := ports.Page{Cursor: query.Get("cursor")}
-	if query.Has("cursor") && page.Cursor == "" {
-		return page, invalidParameter("cursor", "must not be empty")
-	}
-	if query.Has("limit") {
-		limit, err := strconv.Atoi(query.Get("limit"))
-		if err != nil || limit < 1 || limit > ports.MaxPageLimit {
-			return page, invalidParameter("limit", fmt.Sprintf("must be a whole number from 1 to %d", ports.MaxPageLimit))
-		}
-		page.Limit = limit
-	}
-	return page, nil
-}
-
-func invalidParameter(name, detail string) error {
-	return &inputError{is: errInvalidQuery, errors: []fieldError{{Parameter: name, Detail: detail}}}
-}

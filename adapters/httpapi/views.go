@@ -93,13 +93,3 @@ func versionIn(s string) (int, error) {
 	}
 	return version, nil
 }
-
-// oneOf reads a parameter that is one of a few words.
-func oneOf(query url.Values, name string, words ...string) (string, error) {
-	for _, word := range words {
-		if word == query.Get(name) {
-			return word, nil
-		}
-	}
-	return "", invalidParameter(name, "must be one of "+strings.Join(words, ", "))
-}
