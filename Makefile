@@ -25,7 +25,7 @@ BENCHFLAGS ?=
 FUZZTIME  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build quick test check fuzz lint vet bench bench-peers test-peers microbench docs-in-chromium test-clients fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lint vet bench bench-peers test-peers microbench docs-in-chromium test-chromium test-clients fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ fuzz-api: ## hold the service against its description with more than 2,000 reque
 
 test-clients: ## make clients of the description with six tools, compile them and run them against the service
 	go test ./test/docs -run TestGeneratedClients -v -count=1 -timeout 30m $(TESTFLAGS) -args -all-clients
+
+test-chromium: ## let a browser open pages of strangers beside the service, which must stay as it is (needs Chromium)
+	go test -tags chromium ./test/browser -count=1 -timeout 10m $(TESTFLAGS)
 
 docs-in-chromium: ## watch a browser show /docs and ask nobody but the service (needs Chromium)
 	scripts/docs-in-chromium
