@@ -19,7 +19,7 @@ type View struct {
 
 // All are the views of this program. A new view is a file like order_summary.go and an entry here; `hexorders views
 // rebuild` fills it.
-var All = []View{OrderSummary, BuyerActivity, Timeline}
+var All = []View{OrderSummary, BuyerActivity, Timeline, ProductSales}
 
 // Tables are what a store has to keep for these views.
 func Tables(views []View) []ports.Table {
