@@ -303,7 +303,13 @@ type witnessed struct {
 	ports.ReadModelStore
 	before  func()
 	commits []ports.Change
-	loads   int // calls of Buffered
+	asked   []string // orders whose progress was loaded
+	loads   int      // calls of Buffered
+}
+
+func (w *witnessed) Load(ctx context.Context, g ports.Generation, orderIDs []string) (map[string]ports.Progress, error) {
+	w.asked = append(w.asked, orderIDs...)
+	return w.ReadModelStore.Load(ctx, g, orderIDs)
 }
 
 func (w *witnessed) Commit(ctx context.Context, g ports.Generation, c ports.Change) error {
@@ -410,6 +416,30 @@ func TestAShardThatAnotherConsumerMovedIsReadFromThere(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An order that begins is believed to be new, and one that was seen lately is remembered. The others are loaded.
+func TestOnlyOrdersThatAreNotKnownAreLoaded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 10))
+		store := &witnessed{ReadModelStore: r.model}
+		options := r.options()
+		options.Store, options.Remember = store, 2
+		defer r.run(readside.New(options))()
+		a, b, c := basket(t, "a", "buyer", 3), basket(t, "b", "buyer", 1), basket(t, "c", "buyer", 1)
+		for i, messages := range [][]ports.Message{{a[0]}, {b[0]}, {a[1]}, {c[0]}, {a[2]}, {b[0]}} {
+			r.topic.add(messages...)
+			r.awaitEnd(t)
+			if len(store.asked) > 0 && i < 5 {
+				t.Fatalf("batch %d loaded %q, want nothing", i+1, store.asked)
+			}
+		}
+		if !slices.Equal(store.asked, []string{"b"}) { // after the conflict that its duplicate made
+			t.Errorf("loaded were %q, want b, which was forgotten", store.asked)
+		}
+		r.wantFold(t, slices.Concat(a, b, c))
+	})
 }
 
 // A push broker cannot say from where to go on. The read model includes what it delivered all the same, and says so.

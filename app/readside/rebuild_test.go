@@ -265,6 +265,22 @@ func TestARebuildFromAnEmptyTopicIsAnEmptyReadModel(t *testing.T) {
 	})
 }
 
+// An engine that has read nothing yet has no place that could tell it of the swap.
+func TestAnEngineThatWaitsForTheFirstMessageNoticesARebuild(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(3, 10))
+		r.start()
+		synctest.Wait()
+		r.rebuild()
+		messages := lives(t, 20)
+		r.topic.add(messages...)
+		r.awaitEnd(t)
+		r.wantLive(2)
+		r.wantFold(t, messages)
+	})
+}
+
 func TestARebuildWithoutATopicOrFromABrokerThatForgetsIsAnErrorAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
