@@ -115,7 +115,6 @@ func (c *consumer) lost(t *taking, err error) {
 	c.status.conflicts.Add(1)
 	c.options.Logger.Debug("another consumer was faster; loading again", "err", err)
 	c.orders.Purge()
-	c.looked = time.Time{}
 }
 
 // try makes one transaction of a batch.

@@ -418,6 +418,46 @@ func TestAShardThatAnotherConsumerMovedIsReadFromThere(t *testing.T) {
 	}
 }
 
+// The clock of the machine that took the order may be fast.
+func TestTheReadModelIsNeverUpToDateAsOfTheFuture(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 2))
+		options := r.options()
+		options.Subscriber = &script{t: t, shards: []string{"s"}, batches: []ports.Batch{{Messages: deliveries(basket(t, "o", "b", 2), 0)}}}
+		time.Sleep(time.Until(noon.Add(-time.Minute)))
+		e := readside.New(options)
+		defer r.run(e)()
+		synctest.Wait()
+		if s := e.Status(); s.Applied != 2 || !s.AsOf.Equal(time.Now()) {
+			t.Errorf("status %+v, want 2 applied, as of now, %s", s, time.Now())
+		}
+	})
+}
+
+// breaking is a subscriber that delivers a batch and breaks.
+type breaking struct{ began int }
+
+func (s *breaking) Subscribe(ctx context.Context, _ string, _ ports.Resume, handle func(context.Context, ports.Batch) error) error {
+	s.began++
+	return errors.Join(handle(ctx, ports.Batch{CaughtUp: []string{"s"}}), errBroken)
+}
+
+func TestTheNextPauseIsShortAgainOnceABatchWasCommitted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 2))
+		options, subscriber := r.options(), &breaking{}
+		options.Subscriber = subscriber
+		stop := r.run(readside.New(options))
+		time.Sleep(time.Minute)
+		stop()
+		if subscriber.began < 600 {
+			t.Errorf("%d subscriptions within a minute, want about 1,200", subscriber.began)
+		}
+	})
+}
+
 // An order that begins is believed to be new, and one that was seen lately is remembered. The others are loaded.
 func TestOnlyOrdersThatAreNotKnownAreLoaded(t *testing.T) {
 	t.Parallel()
@@ -486,6 +526,7 @@ func TestAViewThatTheReadModelLacksIsNotFedAndNamedOnce(t *testing.T) {
 		options.Store = r.model.Again(readside.Tables(readside.All))
 		options.Views = views("order-summary", "buyer-activity")
 		options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		r.topic.chaos = rand.New(rand.NewPCG(1, 2)) // the subscription breaks now and then
 		stop := r.run(readside.New(options))
 		defer stop()
 		messages := basket(t, "o", "b", 3)

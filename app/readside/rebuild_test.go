@@ -153,6 +153,18 @@ func TestARebuildFromBadDeliveriesIntoABadStore(t *testing.T) {
 	})
 }
 
+// begun is a store whose newest shadow is seen.
+type begun struct {
+	ports.ReadModelStore
+	newest atomic.Int64
+}
+
+func (s *begun) Shadow(ctx context.Context) (ports.Generation, error) {
+	shadow, err := s.ReadModelStore.Shadow(ctx)
+	s.newest.Store(max(s.newest.Load(), int64(shadow.Number)))
+	return shadow, err
+}
+
 // Both feed the same shadow, and one of them swaps it in; the other finds its work done and begins no third.
 func TestTwoRebuildsAtOnceMakeOneReadModel(t *testing.T) {
 	t.Parallel()
@@ -161,9 +173,14 @@ func TestTwoRebuildsAtOnceMakeOneReadModel(t *testing.T) {
 		messages := lives(t, 100)
 		r.topic.add(messages...)
 		ended := make(chan error)
-		for range 2 {
+		store := &begun{ReadModelStore: r.model}
+		options := r.options()
+		options.Store, options.LookEvery = store, time.Millisecond
+		for i := range 2 {
 			go func() {
-				ended <- readside.Rebuild(t.Context(), r.options(), func(readside.RebuildProgress) { time.Sleep(time.Millisecond) })
+				ended <- readside.Rebuild(t.Context(), options, func(readside.RebuildProgress) {
+					time.Sleep(time.Duration(1+i) * time.Millisecond)
+				})
 			}()
 		}
 		if err := errors.Join(<-ended, <-ended); err != nil {
@@ -171,6 +188,35 @@ func TestTwoRebuildsAtOnceMakeOneReadModel(t *testing.T) {
 		}
 		r.wantLive(2)
 		r.wantFold(t, messages)
+		if n := store.newest.Load(); n != 2 {
+			t.Errorf("generation %d was begun, want none after 2", n)
+		}
+	})
+}
+
+// rough is a topic that estimates that there is more than there is.
+type rough struct{ *tape }
+
+func (s rough) Ahead(ctx context.Context, from []ports.Place) (map[string]int64, error) {
+	ahead, err := s.tape.Ahead(ctx, from)
+	for shard := range ahead {
+		ahead[shard] += 7
+	}
+	return ahead, err
+}
+
+func TestTheProgressOfARebuildEndsAtItsTotalThoughThatIsAnEstimate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(3, 10))
+		r.topic.add(lives(t, 10)...)
+		options := r.options()
+		options.Subscriber = rough{r.topic}
+		var last readside.RebuildProgress
+		err := readside.Rebuild(t.Context(), options, func(p readside.RebuildProgress) { last = p })
+		if err != nil || last.Done != last.Total || last.Total == 0 {
+			t.Errorf("the last progress was %+v, error %v, want all of it done", last, err)
+		}
 	})
 }
 
