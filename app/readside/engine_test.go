@@ -305,6 +305,12 @@ type witnessed struct {
 	commits []ports.Change
 	asked   []string // orders whose progress was loaded
 	loads   int      // calls of Buffered
+	looks   int      // calls of Parked
+}
+
+func (w *witnessed) Parked(ctx context.Context, g ports.Generation) ([]ports.ParkedOrder, error) {
+	w.looks++
+	return w.ReadModelStore.Parked(ctx, g)
 }
 
 func (w *witnessed) Load(ctx context.Context, g ports.Generation, orderIDs []string) (map[string]ports.Progress, error) {

@@ -179,7 +179,7 @@ func TestTwoRebuildsAtOnceMakeOneReadModel(t *testing.T) {
 		for i := range 2 {
 			go func() {
 				ended <- readside.Rebuild(t.Context(), options, func(readside.RebuildProgress) {
-					time.Sleep(time.Duration(1+i) * time.Millisecond)
+					time.Sleep(time.Duration(1+100*i) * time.Millisecond)
 				})
 			}()
 		}

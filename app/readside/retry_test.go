@@ -36,6 +36,10 @@ func TestAPoisonedMessageParksOnlyItsOrder(t *testing.T) {
 		r.awaitEnd(t)
 		r.topic.add(bad[4], good[4])
 		r.awaitEnd(t)
+		time.Sleep(3 * time.Second)
+		if s := e.Status(); s.ParkedOrders != 1 || s.ParkedMessages != 3 || s.Parked != 1 || s.Buffered != 3 {
+			t.Errorf("status %+v, want an order parked with 3 messages", s)
+		}
 		stop()
 		r.wantFold(t, append(slices.Clone(bad[:2]), good...))
 		wantParked(t, e, "bad from 3: 3, nobody understands this")
@@ -193,11 +197,16 @@ func TestAParkedOrderCostsNoMoreTheMoreMessagesItHas(t *testing.T) {
 		e := readside.New(options)
 		defer r.run(e)()
 		messages := basket(t, "o", "b", 1000)
+		time.Sleep(10 * time.Second)
+		looks := store.looks
 		r.topic.add(messages...)
 		r.awaitEnd(t)
 		wantParked(t, e, "o from 2: 999, nobody understands this")
 		if len(store.commits) < 100 || store.loads > 0 {
 			t.Errorf("%d commits loaded the buffered messages %d times, want 100 and never", len(store.commits), store.loads)
+		}
+		if looks = store.looks - looks; looks > 1 { // of batches that came at once
+			t.Errorf("%d looks at the parked orders within a second, want one at most", looks)
 		}
 		for _, c := range store.commits {
 			for _, m := range c.Buffer {
@@ -323,11 +332,17 @@ func TestARetryBesideAnEngineTakesEffectOnce(t *testing.T) {
 	})
 }
 
-// conflicting is a store in which another process always is faster.
-type conflicting struct{ ports.ReadModelStore }
+// conflicting is a store in which another process is faster, so many times.
+type conflicting struct {
+	ports.ReadModelStore
+	times *int
+}
 
-func (conflicting) Commit(context.Context, ports.Generation, ports.Change) error {
-	return ports.ErrConflict
+func (s conflicting) Commit(ctx context.Context, g ports.Generation, c ports.Change) error {
+	if *s.times--; *s.times >= 0 {
+		return ports.ErrConflict
+	}
+	return s.ReadModelStore.Commit(ctx, g, c)
 }
 
 func TestARetryGivesUpWhenOthersKeepChangingTheOrder(t *testing.T) {
@@ -339,12 +354,16 @@ func TestARetryGivesUpWhenOthersKeepChangingTheOrder(t *testing.T) {
 		r.topic.add(basket(t, "o", "b", 1)...)
 		r.awaitEnd(t)
 		stop()
-		options := r.options()
-		options.Store = conflicting{r.model}
+		options, times := r.options(), 100
+		options.Store = conflicting{r.model, &times}
 		began := time.Now()
 		err := readside.New(options).Retry(t.Context(), "o")
 		if took := time.Since(began); !errors.Is(err, ports.ErrConflict) || took > 2*time.Second {
 			t.Errorf("error %v after %s, want ErrConflict within 2 s", err, took)
+		}
+		times = 3
+		if err := readside.New(options).Retry(t.Context(), "o"); !errors.Is(err, errPoison) {
+			t.Errorf("after three conflicts: error %v, want what is wrong with the order", err)
 		}
 	})
 }
