@@ -407,6 +407,7 @@ func TestAShardThatAnotherConsumerMovedIsReadFromThere(t *testing.T) {
 				e := readside.New(options)
 				defer r.run(e)()
 				time.Sleep(10 * time.Second)
+				synctest.Wait()
 				live, err := r.model.Live(t.Context())
 				if err != nil {
 					t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hexorders/adapters/eventjson"
@@ -306,6 +307,7 @@ func (r *reading) awaitEnd(t tb) {
 			}
 		}
 		if maps.Equal(at, ends) {
+			synctest.Wait()
 			return
 		}
 		if waited == 10_000 {

@@ -198,6 +198,7 @@ func TestAParkedOrderCostsNoMoreTheMoreMessagesItHas(t *testing.T) {
 		defer r.run(e)()
 		messages := basket(t, "o", "b", 1000)
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		looks := store.looks
 		r.topic.add(messages...)
 		r.awaitEnd(t)
