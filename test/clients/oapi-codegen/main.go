@@ -32,7 +32,7 @@ func main() {
 	refused := must(client.CancelOrderWithResponse(ctx, first.Id, nil, hexorders.CancelInput{}))
 	want("cancel a paid order", refused.ApplicationproblemJSON409.Code, hexorders.ProblemCodeOrderAlreadyPaid)
 	page := must(client.ListOrdersWithResponse(ctx, &hexorders.ListOrdersParams{
-		BuyerId: buyer, Status: new(hexorders.Paid), AtLeastVersion: new(first.Id + "/3"),
+		BuyerId: new(buyer), Status: new(hexorders.Paid), AtLeastVersion: new(first.Id + "/3"),
 	}))
 	want("the list", page.JSON200.Orders[0].TotalAmount, 11)
 	past := must(client.GetOrderWithResponse(ctx, first.Id, &hexorders.GetOrderParams{Version: new(1)}))
@@ -48,7 +48,7 @@ func main() {
 	wrong := must(client.CreateOrderWithResponse(ctx, nil, hexorders.OrderInput{BuyerId: " x"}))
 	want("a wrong buyer", wrong.ApplicationproblemJSON422.Code, hexorders.ProblemCodeInvalidId)
 	want("where it stands", *(*wrong.ApplicationproblemJSON422.Errors)[0].Pointer, "/buyerId")
-	page = must(client.ListOrdersWithResponse(ctx, &hexorders.ListOrdersParams{BuyerId: " x"}))
+	page = must(client.ListOrdersWithResponse(ctx, &hexorders.ListOrdersParams{BuyerId: new(" x")}))
 	want("a wrong query", page.ApplicationproblemJSON400.Code, hexorders.ProblemCodeInvalidQuery)
 	want("its parameter", *(*page.ApplicationproblemJSON400.Errors)[0].Parameter, "buyerId")
 	fmt.Println("ok errors")
@@ -61,11 +61,11 @@ func main() {
 	fmt.Println("ok precondition")
 
 	page = must(client.ListOrdersWithResponse(ctx, &hexorders.ListOrdersParams{
-		BuyerId: buyer, Sort: new(hexorders.CreatedAt), Limit: new(1), AtLeastVersion: new(second.Id + "/1"),
+		BuyerId: new(buyer), Sort: new(hexorders.CreatedAt), Limit: new(1), AtLeastVersion: new(second.Id + "/1"),
 	}))
 	want("the first page", page.JSON200.Orders[0].Id, first.Id)
 	page = must(client.ListOrdersWithResponse(ctx, &hexorders.ListOrdersParams{
-		BuyerId: buyer, Sort: new(hexorders.CreatedAt), Limit: new(1), Cursor: page.JSON200.NextCursor,
+		BuyerId: new(buyer), Sort: new(hexorders.CreatedAt), Limit: new(1), Cursor: page.JSON200.NextCursor,
 	}))
 	want("the second page", page.JSON200.Orders[0].Id, second.Id)
 	want("a cursor on the last page", page.JSON200.NextCursor == nil, true)
