@@ -49,7 +49,8 @@ func AwaitViews(ctx context.Context, base string, topic []Record) error {
 	}
 }
 
-// ReadViews asks a service for the list of all orders, and for each buyer and each order that is in it or in the topic.
+// ReadViews asks a service for the list of all orders, and for each order that is in it or in the topic, its buyer and its
+// products.
 func ReadViews(ctx context.Context, base string, topic []Record) (v Views, err error) {
 	api := newAPI(base)
 	want, err := foldTopic(topic)
@@ -61,12 +62,15 @@ func ReadViews(ctx context.Context, base string, topic []Record) (v Views, err e
 	}
 	orders := maps.Clone(want.Summaries)
 	maps.Copy(orders, v.Summaries)
-	buyers := map[string]bool{}
+	buyers, products := map[string]bool{}, map[string]bool{}
 	for _, s := range orders {
 		buyers[s.Buyer] = true
+		for product := range s.amounts() {
+			products[product] = true
+		}
 	}
-	v.Lists, v.Activity, v.Timeline = map[string]Summary{}, map[string]Activity{}, map[string]Entry{}
-	var mu sync.Mutex // guards the three
+	v.Lists, v.Activity, v.Timeline, v.Sales = map[string]Summary{}, map[string]Activity{}, map[string]Entry{}, map[string]Sales{}
+	var mu sync.Mutex // guards the four
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(connections)
 	for buyer := range buyers {
@@ -95,6 +99,18 @@ func ReadViews(ctx context.Context, base string, topic []Record) (v Views, err e
 			mu.Lock()
 			defer mu.Unlock()
 			maps.Copy(v.Timeline, entries)
+			return nil
+		})
+	}
+	for product := range products {
+		work.Go(func() error {
+			sales, err := api.sales(ctx, product)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			v.Sales[product] = sales
 			return nil
 		})
 	}
@@ -171,6 +187,14 @@ func (a *api) activity(ctx context.Context, buyer string) (Activity, error) {
 		err = json.Unmarshal(text, &body)
 	}
 	return Activity{body.Pending, body.Submitted, body.Paid, body.Cancelled, milli(body.LastAt)}, err
+}
+
+func (a *api) sales(ctx context.Context, product string) (sales Sales, err error) {
+	text, err := a.get(ctx, "/products/"+url.PathEscape(product)+"/sales")
+	if err == nil {
+		err = json.Unmarshal(text, &sales)
+	}
+	return sales, err
 }
 
 func (a *api) timeline(ctx context.Context, order string) (map[string]Entry, error) {

@@ -95,6 +95,10 @@ func serving(v Views, broken *string) http.Handler {
 		_ = json.NewEncoder(w).Encode(object{"pending": a.Pending, "submitted": a.Submitted, "paid": a.Paid,
 			"cancelled": a.Cancelled, "lastAt": at(a.LastAt)})
 	})
+	mux.HandleFunc("GET /products/{id}/sales", func(w http.ResponseWriter, r *http.Request) {
+		sold := v.Sales[r.PathValue("id")]
+		_ = json.NewEncoder(w).Encode(object{"units": sold.Units, "orders": sold.Orders})
+	})
 	mux.HandleFunc("GET /orders/{id}/timeline", func(w http.ResponseWriter, r *http.Request) {
 		var all []object
 		for version := 1; ; version++ {

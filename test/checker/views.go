@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,6 +18,7 @@ const (
 	BadList     Rule = "bad list"     // the list of a buyer's orders is not
 	BadActivity Rule = "bad activity" // a buyer's activity is not
 	BadTimeline Rule = "bad timeline" // an order's timeline is not
+	BadSales    Rule = "bad sales"    // a product's sales are not
 )
 
 // Views are the views as clients read them.
@@ -25,6 +27,7 @@ type Views struct {
 	Lists     map[string]Summary  // the same, as in the lists of the buyers
 	Activity  map[string]Activity // by buyer
 	Timeline  map[string]Entry    // by message id
+	Sales     map[string]Sales    // by product, of those that are in an order
 }
 
 type Summary struct {
@@ -51,6 +54,8 @@ type Entry struct {
 	Text string // not judged here, but there has to be one
 }
 
+type Sales struct{ Units, Orders int }
+
 // CheckViews compares the views with the fold of the topic. However often a message stands there, it counts once.
 func CheckViews(topic []Record, got Views) (violations []Violation) {
 	violated := func(rule Rule, about, format string, args ...any) {
@@ -72,6 +77,7 @@ func CheckViews(topic []Record, got Views) (violations []Violation) {
 	compare(want.Summaries, got.Lists, func(about, is, should string) { violated(BadList, about, "is %s, want %s", is, should) })
 	compare(want.Activity, got.Activity, func(about, is, should string) { violated(BadActivity, about, "is %s, want %s", is, should) })
 	compare(want.Timeline, got.Timeline, func(about, is, should string) { violated(BadTimeline, about, "is %s, want %s", is, should) })
+	compare(want.Sales, got.Sales, func(about, is, should string) { violated(BadSales, about, "are %s, want %s", is, should) })
 	return violations
 }
 
@@ -109,7 +115,7 @@ type fact struct {
 // foldTopic computes the views. It takes each order's messages in version order, wherever they stand; that they stand in
 // order is for Check to say.
 func foldTopic(topic []Record) (Views, error) {
-	views := Views{Summaries: map[string]Summary{}, Activity: map[string]Activity{}, Timeline: map[string]Entry{}}
+	views := Views{Summaries: map[string]Summary{}, Activity: map[string]Activity{}, Timeline: map[string]Entry{}, Sales: map[string]Sales{}}
 	orders := map[string]map[int]fact{}
 	for _, record := range topic {
 		var f fact
@@ -133,6 +139,9 @@ func foldTopic(topic []Record) (Views, error) {
 		}
 		views.Summaries[id] = s
 		views.Activity[s.Buyer] = views.Activity[s.Buyer].with(s)
+		for product, amount := range s.amounts() {
+			views.Sales[product] = views.Sales[product].with(s.Status, amount)
+		}
 	}
 	return views, nil
 }
@@ -180,6 +189,24 @@ func inWords(amounts map[string]int) (items string, total int) {
 		total += amounts[product]
 	}
 	return strings.Join(lines, " "), total
+}
+
+// amounts are the items as numbers.
+func (s Summary) amounts() map[string]int {
+	amounts := map[string]int{}
+	for _, line := range strings.Fields(s.Items) {
+		product, amount, _ := strings.Cut(line, "×")
+		amounts[product], _ = strconv.Atoi(amount) // inWords has written it
+	}
+	return amounts
+}
+
+// with are the sales of a product with one more order that has it.
+func (s Sales) with(status string, amount int) Sales {
+	if status != "paid" {
+		return s
+	}
+	return Sales{s.Units + amount, s.Orders + 1}
 }
 
 // with is the activity of a buyer with one more order.

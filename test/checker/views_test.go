@@ -48,6 +48,9 @@ func TestTheFoldOfATopic(t *testing.T) {
 	if want := map[string]Activity{"b": {Paid: 1, Cancelled: 1, LastAt: 10000}}; !maps.Equal(views.Activity, want) {
 		t.Errorf("activity: got %+v, want %+v", views.Activity, want)
 	}
+	if want := map[string]Sales{"q": {Units: 7, Orders: 1}}; !maps.Equal(views.Sales, want) {
+		t.Errorf("sales: got %+v, want %+v", views.Sales, want)
+	}
 	if got := views.Timeline["a/3"]; len(views.Timeline) != 8 || got != (Entry{Type: "OrderAmountChanged", At: 3000}) {
 		t.Errorf("timeline of %d entries, a/3 is %+v; want 8, and the change of an amount", len(views.Timeline), got)
 	}
@@ -101,6 +104,12 @@ func TestASeededBugOfAViewIsReported(t *testing.T) {
 		"an entry says nothing": {func(v *Views) {
 			v.Timeline["order-1/2"] = Entry{v.Timeline["order-1/2"].Type, v.Timeline["order-1/2"].At, ""}
 		}, []Rule{BadTimeline}},
+		"a sale was counted twice": {func(v *Views) {
+			for product, sold := range v.Sales {
+				sold.Orders++
+				v.Sales[product] = sold
+			}
+		}, []Rule{BadSales}},
 		"a list misses an order": {func(v *Views) { delete(v.Lists, "order-1") }, []Rule{BadList}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ func TestAViewThatIsNewIsFilledByARebuild(t *testing.T) {
 	}
 
 	// The version before had the other views, and so neither these rows nor this name in the list of what was built.
-	const newest = "timeline"
+	const newest = "product-sales"
 	database := w.mongo.Database(w.source.Database)
 	if err := database.Collection("readmodel.1." + newest).Drop(t.Context()); err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestAViewThatIsNewIsFilledByARebuild(t *testing.T) {
 		}
 		return a
 	}
-	path := "/orders/" + before + "/timeline"
+	const path = "/products/1111/sales"
 	if a := asks(path); a.status != http.StatusServiceUnavailable || !strings.Contains(string(a.body), `"view-not-built"`) ||
 		!strings.Contains(string(a.body), "hexorders views rebuild") {
 		t.Errorf("GET %s: answer %s, want 503 view-not-built that says what to do", path, a)
@@ -63,12 +63,13 @@ func TestAViewThatIsNewIsFilledByARebuild(t *testing.T) {
 	}
 
 	w.command("views", "rebuild")
-	if a := asks(path); a.status != http.StatusOK {
-		t.Errorf("GET %s after the rebuild: answer %s, want 200", path, a)
+	if a := asks(path); a.status != http.StatusOK || !strings.Contains(string(a.body), `"units":7,"orders":2`) {
+		t.Errorf("GET %s after the rebuild: answer %s, want 7 units of 2 orders", path, a)
 	}
 	w.viewsAre(p)
 	again := o.order(`{"buyerId":"9999","items":[{"productId":"1111","amount":5}]}`)
+	o.does(again, "pay", "")
 	eventually(t, patience, "the new view is fed", func() bool {
-		return strings.Contains(string(asks("/orders/"+again+"/timeline?atLeastVersion=1").body), "OrderCreated")
+		return strings.Contains(string(asks(path+"?atLeastVersion="+again+"/2").body), `"units":12,"orders":3`)
 	})
 }
