@@ -115,7 +115,9 @@ type fact struct {
 // foldTopic computes the views. It takes each order's messages in version order, wherever they stand; that they stand in
 // order is for Check to say.
 func foldTopic(topic []Record) (Views, error) {
-	views := Views{Summaries: map[string]Summary{}, Activity: map[string]Activity{}, Timeline: map[string]Entry{}, Sales: map[string]Sales{}}
+	views := Views{
+		Summaries: map[string]Summary{}, Activity: map[string]Activity{}, Timeline: map[string]Entry{}, Sales: map[string]Sales{},
+	}
 	orders := map[string]map[int]fact{}
 	for _, record := range topic {
 		var f fact
