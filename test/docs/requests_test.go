@@ -55,7 +55,7 @@ func TestEveryEndpointIsAmongTheRequests(t *testing.T) {
 // endpoints is what the API serves.
 var endpoints = []string{
 	"GET /livez", "GET /readyz", "POST /orders", "GET /orders", "GET /orders/{id}", "GET /orders/{id}/events",
-	"GET /orders/{id}/timeline", "GET /buyers/{buyerId}/activity", "POST /orders/{id}/items",
+	"GET /orders/{id}/timeline", "GET /buyers/{buyerId}/activity", "GET /products/{productId}/sales", "POST /orders/{id}/items",
 	"PUT /orders/{id}/items/{productId}", "DELETE /orders/{id}/items/{productId}",
 	"POST /orders/{id}/submit", "POST /orders/{id}/pay", "POST /orders/{id}/cancel",
 }
@@ -74,6 +74,9 @@ func endpoint(method, path string) string {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if parts[0] == "buyers" && len(parts) > 1 {
 		parts[1] = "{buyerId}"
+	}
+	if parts[0] == "products" && len(parts) > 1 {
+		parts[1] = "{productId}"
 	}
 	if parts[0] == "orders" && len(parts) > 1 {
 		parts[1] = "{id}"
