@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hexorders/adapters/eventjson"
+	"hexorders/app/readside"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
@@ -181,4 +182,41 @@ func spread(values []float64) (low, median, high float64) {
 	sorted := slices.Sorted(slices.Values(values))
 	last := len(sorted) - 1
 	return sorted[last/4], sorted[last/2], sorted[last-last/4]
+}
+
+// BenchmarkReadModelCommit commits new orders of many buyers to the three views, 200 at once:
+//
+//	go test -run '^$' -bench ReadModelCommit ./adapters/sqlite
+func BenchmarkReadModelCommit(b *testing.B) {
+	const orders = 200
+	m := NewReadModel(openNew(b), readside.Tables(readside.All))
+	g, err := m.Live(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	document := []byte(`{"id":"0197b3a4-0000-7000-8000-000000000000","items":[{"productId":"1111","amount":3}],"status":"pending"}`)
+	for n := 0; b.Loop(); n += orders {
+		var c ports.Change
+		var summaries, entries []ports.Row
+		var activity []ports.Addition
+		for i := n; i < n+orders; i++ {
+			id, buyer := fmt.Sprintf("0197b3a4-0000-7000-8000-%012d", i), fmt.Sprintf("buyer-%d", i*7919%1000)
+			c.Progress = append(c.Progress, ports.ProgressChange{Progress: ports.Progress{OrderID: id, Version: 1, State: document}})
+			summaries = append(summaries, ports.Row{Key: id, Body: document, Fields: []ports.Field{
+				{Name: "buyer", Value: buyer}, {Name: "status", Value: "pending"},
+				{Name: "updatedAt", Value: int64(i)}, {Name: "totalAmount", Value: int64(i % 50)},
+			}})
+			entries = append(entries, ports.Row{Key: id + "\x1f000000001", Body: document})
+			activity = append(activity, ports.Addition{Key: buyer, Add: []ports.Count{{Name: "pending", Value: 1}}})
+		}
+		c.Rows = map[string]ports.RowChanges{
+			readside.OrderSummary.Name:  {Insert: summaries},
+			readside.Timeline.Name:      {Insert: entries},
+			readside.BuyerActivity.Name: {Add: activity},
+		}
+		if err := m.Commit(b.Context(), g, c); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/orders, "µs/order")
 }

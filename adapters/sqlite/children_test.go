@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ var children = map[string]func(ctx context.Context, args []string) error{
 	"tail": childTails,
 	"read": childReads,
 	"lock": childLocks,
+	"feed": childFeeds,
+	"swap": childSwaps,
 }
 
 // childSaves saves orders without end, several at once, and prints "ID VERSION" after each Save that has returned. Its
@@ -137,6 +140,45 @@ func childReads(ctx context.Context, args []string) error {
 				return err
 			}
 		}
+	}
+}
+
+// childFeeds feeds a read model together with others, and prints the number of each message that it was the one to commit.
+// Its second argument is how many messages there are.
+func childFeeds(ctx context.Context, args []string) error {
+	messages, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	db, err := Open(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = feed(ctx, NewReadModel(db, shop), ports.Generation{Number: 1}, messages, func(n int) { fmt.Println(n) })
+	return err
+}
+
+// childSwaps rebuilds a read model of five messages over and over, and prints the number of each generation that it swaps
+// in.
+func childSwaps(ctx context.Context, args []string) error {
+	db, err := Open(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	m := NewReadModel(db, shop)
+	for {
+		g, err := m.Shadow(ctx)
+		if err == nil {
+			_, err = feed(ctx, m, g, 5, func(int) {})
+		}
+		if err == nil {
+			err = m.Swap(ctx, g)
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Println(g.Number)
 	}
 }
 

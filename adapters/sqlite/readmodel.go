@@ -123,10 +123,11 @@ func (t table) list(q ports.Query) (query string, args []any, err error) {
 	where := func(condition string, values ...any) {
 		conditions, args = append(conditions, condition), append(args, values...)
 	}
-	for _, field := range []ports.Field{q.Equal, q.Filter} {
-		if field.Name != "" {
-			where(quoted(field.Name)+` = ?`, field.Value)
-		}
+	if q.Equal.Name != "" {
+		where(quoted(q.Equal.Name)+` = ?`, q.Equal.Value)
+	}
+	if q.Filter.Name != "" { // the + keeps SQLite from another index, from which it would have to sort
+		where(`+`+quoted(q.Filter.Name)+` = ?`, q.Filter.Value)
 	}
 	if q.Prefix != "" {
 		where(`key >= ? AND key < ?`, q.Prefix, q.Prefix+"\xff") // no text has a byte 0xff
@@ -146,11 +147,18 @@ func (t table) list(q ports.Query) (query string, args []any, err error) {
 	default:
 		where(`(`+quoted(q.Sort)+`, key)`+comparison+`(?, ?)`, after.Value, after.Key)
 	}
-	query = `SELECT ` + t.columns + ` FROM ` + rowsOfLive(q.View)
+	live := rowsOfLive(q.View)
+	page := ` FROM ` + live
 	if len(conditions) > 0 {
-		query += ` WHERE ` + strings.Join(conditions, ` AND `)
+		page += ` WHERE ` + strings.Join(conditions, ` AND `)
 	}
-	return query + ` ORDER BY ` + order + ` LIMIT ?`, append(args, q.Page.Size()+1), nil
+	page += ` ORDER BY ` + order + ` LIMIT ?`
+	args = append(args, q.Page.Size()+1)
+	if q.Filter.Name == "" {
+		return `SELECT ` + t.columns + page, args, nil
+	}
+	// The inner statement passes over rows in the index. Without it SQLite would look up each of them in the table first.
+	return `SELECT ` + t.columns + ` FROM (SELECT key AS listed` + page + `) CROSS JOIN ` + live + ` ON key = listed`, args, nil
 }
 
 // scan reads a row with the table's columns.
