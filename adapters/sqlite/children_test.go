@@ -173,6 +173,11 @@ func childSwaps(ctx context.Context, args []string) error {
 			_, err = feed(ctx, m, g, 5, func(int) {})
 		}
 		if err == nil {
+			err = m.Commit(ctx, g, ports.Change{Rows: map[string]ports.RowChanges{"buyers": {
+				Add: []ports.Addition{{Key: "generation", Max: []ports.Count{{Name: "orders", Value: int64(g.Number)}}}},
+			}}})
+		}
+		if err == nil {
 			err = m.Swap(ctx, g)
 		}
 		if err != nil {

@@ -280,9 +280,9 @@ func TestWhatWasFedSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "orders.db")
 	fed := 0
-	for round := range 4 {
+	for round := range 8 {
 		c := start(t, "feed", path, "1000000")
-		for range 60 + 23*round { // another moment each time
+		for range 20 {
 			line, ok := c.next()
 			if !ok {
 				_ = c.Wait()
@@ -290,13 +290,13 @@ func TestWhatWasFedSurvivesAKill(t *testing.T) {
 			}
 			fed, _ = strconv.Atoi(line)
 		}
-		kill(t, c)
+		kill(t, c, time.Duration(round)*500*time.Microsecond)
 		db := openAt(t, path)
 		wantFed(t, NewReadModel(db, shop), fed)
 		closeNow(t, db)
 	}
-	if fed < 4*60 {
-		t.Errorf("after four kills %d messages are in", fed)
+	if fed < 8*20 {
+		t.Errorf("after eight kills %d messages are in", fed)
 	}
 }
 
@@ -306,7 +306,7 @@ func TestWhatWasSwappedInSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "orders.db")
 	left := 0
-	for round := range 6 {
+	for round := range 10 {
 		c := start(t, "swap", path)
 		for range 3 {
 			if _, ok := c.next(); !ok {
@@ -314,11 +314,17 @@ func TestWhatWasSwappedInSurvivesAKill(t *testing.T) {
 				t.Fatalf("the other process ended by itself: %s", c.stderr.String())
 			}
 		}
-		time.Sleep(time.Duration(round*7) * time.Millisecond) // another moment each time: nothing can be waited for
-		kill(t, c)
+		kill(t, c, time.Duration(round)*2*time.Millisecond)
 		db := openAt(t, path)
 		m := NewReadModel(db, shop)
 		wantFed(t, m, 5)
+		live, err := m.Live(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if row, err := m.Row(t.Context(), "buyers", "generation"); err != nil || row.Counter("orders") != int64(live.Number) {
+			t.Errorf("generation %d is live, and clients read %d, error %v", live.Number, row.Counter("orders"), err)
+		}
 		left += countRows(t, db, "generations") - 1
 		if _, err := m.Shadow(t.Context()); err != nil {
 			t.Errorf("the next shadow: %v", err)
@@ -326,19 +332,17 @@ func TestWhatWasSwappedInSurvivesAKill(t *testing.T) {
 		if err := m.Discard(t.Context()); err != nil {
 			t.Errorf("discard it: %v", err)
 		}
-		live, err := m.Live(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
 		wantTables(t, db, fmt.Sprintf("rm%d", live.Number))
 		wantFed(t, m, 5)
 		closeNow(t, db)
 	}
-	t.Logf("six kills left %d generations behind", left)
+	t.Logf("ten kills left %d generations behind", left)
 }
 
-func kill(t *testing.T, c *child) {
+// kill ends a process in the middle of what it does, at another moment with each delay: there is nothing to wait for.
+func kill(t *testing.T, c *child, delay time.Duration) {
 	t.Helper()
+	time.Sleep(delay)
 	if err := c.Process.Kill(); err != nil { // SIGKILL
 		t.Fatal(err)
 	}
