@@ -159,8 +159,8 @@ func childFeeds(ctx context.Context, args []string) error {
 	return err
 }
 
-// childSwaps rebuilds a read model of five messages over and over, and prints the number of each generation that it swaps
-// in.
+// childSwaps rebuilds a read model of five messages over and over, and prints the number of each generation before
+// it swaps it in.
 func childSwaps(ctx context.Context, args []string) error {
 	db, err := Open(ctx, args[0])
 	if err != nil {
@@ -178,12 +178,12 @@ func childSwaps(ctx context.Context, args []string) error {
 			}}})
 		}
 		if err == nil {
+			fmt.Println(g.Number)
 			err = m.Swap(ctx, g)
 		}
 		if err != nil {
 			return err
 		}
-		fmt.Println(g.Number)
 	}
 }
 

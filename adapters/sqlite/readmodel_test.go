@@ -306,15 +306,15 @@ func TestWhatWasSwappedInSurvivesAKill(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "orders.db")
 	left := 0
-	for round := range 10 {
+	for round := range 15 {
 		c := start(t, "swap", path)
-		for range 3 {
+		for range 2 {
 			if _, ok := c.next(); !ok {
 				_ = c.Wait()
 				t.Fatalf("the other process ended by itself: %s", c.stderr.String())
 			}
 		}
-		kill(t, c, time.Duration(round)*2*time.Millisecond)
+		kill(t, c, time.Duration(round)*700*time.Microsecond)
 		db := openAt(t, path)
 		m := NewReadModel(db, shop)
 		wantFed(t, m, 5)
@@ -336,7 +336,7 @@ func TestWhatWasSwappedInSurvivesAKill(t *testing.T) {
 		wantFed(t, m, 5)
 		closeNow(t, db)
 	}
-	t.Logf("ten kills left %d generations behind", left)
+	t.Logf("fifteen kills left %d generations behind", left)
 }
 
 // kill ends a process in the middle of what it does, at another moment with each delay: there is nothing to wait for.
