@@ -38,9 +38,10 @@ type Config struct {
 		Brokers string // host:port, several with commas
 		Topic   string
 	}
-	Outbox struct{ Retention time.Duration }
-	Views  struct{ Wait time.Duration }
-	Log    struct {
+	Outbox  struct{ Retention time.Duration }
+	Views   struct{ Wait time.Duration }
+	Console bool
+	Log     struct {
 		Level  slog.Level
 		Format string
 	}
@@ -82,7 +83,8 @@ type environment struct {
 	Views struct {
 		Wait string `default:"1s"`
 	}
-	Log struct {
+	Console string `default:"on"`
+	Log     struct {
 		Level  string `default:"info"`
 		Format string `default:"auto"`
 	}
@@ -126,6 +128,8 @@ func variables(e *environment, c *Config) []variable {
 			into(&c.Outbox.Retention, parseRetention)},
 		{"HEXORDERS_VIEWS_WAIT", e.Views.Wait, "how long a list waits for the required version",
 			into(&c.Views.Wait, parseWait)},
+		{"HEXORDERS_CONSOLE", e.Console, "on: /console/ shows the service at work; off: it is not there",
+			into(&c.Console, parseSwitch)},
 		{"HEXORDERS_LOG_LEVEL", e.Log.Level, "debug, info, warn, error", into(&c.Log.Level, parseLevel)},
 		{"HEXORDERS_LOG_FORMAT", e.Log.Format, "text, json; auto: text on a terminal",
 			into(&c.Log.Format, oneOf("auto", "text", "json"))},

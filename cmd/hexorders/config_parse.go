@@ -58,6 +58,11 @@ func parseBool(text string) (bool, error) {
 	return word == "true", err
 }
 
+func parseSwitch(text string) (bool, error) {
+	word, err := oneOf("on", "off")(text)
+	return word == "on", err
+}
+
 func parseLevel(text string) (level slog.Level, err error) {
 	if _, err := oneOf("debug", "info", "warn", "error")(text); err != nil {
 		return level, err

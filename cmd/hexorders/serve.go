@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"hexorders/adapters/console"
 	"hexorders/adapters/httpapi"
 	"hexorders/adapters/prometheus"
 	"hexorders/app/readside"
@@ -103,21 +104,23 @@ type Service struct {
 	roles  []string
 	log    *slog.Logger
 
-	listener  net.Listener
-	server    *http.Server
-	silent    silentConnections
-	storage   *storage
-	publisher ports.Publisher // nil without the role relay, and so is the next
-	relay     *relay.Relay
-	views     *readside.Engine // nil without the role views
-	metrics   *prometheus.Metrics
-	draining  atomic.Bool // the process is about to end
-	grace     func()      // waits for graceTime
+	listener   net.Listener
+	server     *http.Server
+	silent     silentConnections
+	storage    *storage
+	publisher  ports.Publisher // nil without the role relay, and so is the next
+	relay      *relay.Relay
+	subscriber ports.Subscriber // nil without the role views, and so is the next
+	views      *readside.Engine
+	feed       *console.Feed // nil without the console
+	metrics    *prometheus.Metrics
+	draining   atomic.Bool // the process is about to end
+	grace      func()      // waits for graceTime
 }
 
 func newService(config Config, roles []string, log *slog.Logger) *Service {
 	return &Service{
-		config: config, roles: roles, log: log, metrics: prometheus.New(log),
+		config: config, roles: roles, log: log, metrics: prometheus.New(log), feed: newFeed(&config),
 		grace: func() { <-time.After(graceTime) },
 	}
 }
@@ -146,7 +149,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 			s.closeStorage()
 			return err
 		}
-		s.relay = newRelay(&s.config, s.storage, s.publisher, s.log)
+		s.relay = newRelay(&s.config, s.storage, s.publisher, s.feed, s.log)
 		s.metrics.Watch(prometheus.Relay{Status: s.relay.Status, Unread: s.storage.unread})
 	}
 	if s.has(roleViews) {
@@ -168,10 +171,13 @@ func (s *Service) openViews() error {
 	if err != nil {
 		return err
 	}
+	s.subscriber = subscriber
 	if watched, ok := subscriber.(interface{ Stalls() int64 }); ok {
 		s.metrics.WatchStalls(watched.Stalls)
 	}
-	s.views = readside.New(engineOptions(&s.config, s.storage, subscriber, s.log))
+	options := engineOptions(&s.config, s.storage, console.Subscriber(subscriber, s.feed), s.log)
+	options.Store = console.ReadModelStore(options.Store, s.feed)
+	s.views = readside.New(options)
 	s.metrics.WatchViews(s.views.Status)
 	return nil
 }
@@ -230,6 +236,9 @@ func (s *Service) checkBroker(ctx context.Context) {
 
 func (s *Service) stopHTTP() {
 	s.draining.Store(true)
+	if s.feed != nil {
+		s.feed.Close() // its streams would never finish
+	}
 	s.log.Info("stopping; requests under way may finish")
 	if s.has(roleAPI) {
 		s.grace()
@@ -268,11 +277,11 @@ func (s *Service) closeStorage() {
 }
 
 func (s *Service) handler() http.Handler {
-	options := newAPI(&s.config, s.storage, s.ready, s.metrics, s.log)
+	options := newAPI(&s.config, s.storage, s.ready, s.metrics, s.feed, s.log)
 	if !s.has(roleAPI) {
 		options.Orders = nil
 	}
-	return httpapi.New(options)
+	return s.withConsole(httpapi.New(options))
 }
 
 func (s *Service) ready(ctx context.Context) error {

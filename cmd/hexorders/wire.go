@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"hexorders/adapters/console"
 	"hexorders/adapters/eventjson"
 	"hexorders/adapters/httpapi"
 	"hexorders/adapters/prometheus"
@@ -22,14 +23,19 @@ import (
 // The application put together: its use cases between the HTTP API, a store and a broker. stores.go and brokers.go say
 // which adapters there are.
 
-func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *prometheus.Metrics, log *slog.Logger) httpapi.Options {
+func newAPI(
+	c *Config, s *storage, ready func(context.Context) error, metrics *prometheus.Metrics, feed *console.Feed,
+	log *slog.Logger,
+) httpapi.Options {
 	idempotency, _ := s.orders.(ports.IdempotencyStore) // nil: commands with an Idempotency-Key are refused
 	history, _ := s.orders.(ports.History)              // nil: the events of an order cannot be asked for
+	orders := app.NewOrders(console.OrderStore(metrics.Orders(s.orders), feed), app.OrdersOptions{
+		Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
+	})
+	views := readside.NewQueries(s.views, readside.QueriesOptions{Wait: c.Views.Wait})
 	return httpapi.Options{
-		Orders: app.NewOrders(metrics.Orders(s.orders), app.OrdersOptions{
-			Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
-		}),
-		Views:  readside.NewQueries(s.views, readside.QueriesOptions{Wait: c.Views.Wait}),
+		Orders: console.Orders(orders, feed),
+		Views:  console.Views(views, feed),
 		Ready:  ready,
 		Logger: log,
 
@@ -44,10 +50,11 @@ func newAPI(c *Config, s *storage, ready func(context.Context) error, metrics *p
 	}
 }
 
-func newRelay(c *Config, s *storage, publisher ports.Publisher, log *slog.Logger) *relay.Relay {
+func newRelay(c *Config, s *storage, publisher ports.Publisher, feed *console.Feed, log *slog.Logger) *relay.Relay {
 	trimmer, _ := s.outbox.(ports.Trimmer) // nil: published messages are kept for ever
 	return relay.New(relay.Options{
-		Outbox: s.outbox, Publisher: publisher, Parking: s.parking, Lease: s.lease,
+		Outbox: console.Outbox(s.outbox, feed), Publisher: console.Publisher(publisher, feed),
+		Parking: console.Parking(s.parking, feed), Lease: s.lease,
 		Trimmer: trimmer, Retention: c.Outbox.Retention, Owner: owner(), DrainTimeout: drainTimeout, Logger: log,
 	})
 }

@@ -1,0 +1,127 @@
+package browser
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// service is the program, running. Tests share one unless they stop it or need other settings.
+type service struct {
+	t   testing.TB
+	url string
+	cmd *exec.Cmd
+}
+
+var listens = regexp.MustCompile(`hexorders listens on (http://127\.0\.0\.1:\d+)`)
+
+// serve starts the program over the embedded store in a folder of its own; settings and arguments say otherwise.
+func serve(t testing.TB, settings map[string]string, args ...string) *service {
+	t.Helper()
+	folder := t.TempDir()
+	logName := filepath.Join(folder, "log")
+	log, err := os.Create(logName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{"HEXORDERS_HTTP_ADDR": "127.0.0.1:0", "HEXORDERS_LOG_FORMAT": "json", "HEXORDERS_VIEWS_WAIT": "9s"}
+	maps.Copy(all, settings)
+	s := &service{t: t, cmd: exec.Command(program, args...)}
+	s.cmd.Dir, s.cmd.Stderr, s.cmd.SysProcAttr = folder, log, dieWithUs()
+	s.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "HEXORDERS_") || strings.HasPrefix(v, "OTEL_")
+	})
+	for name, value := range all {
+		s.cmd.Env = append(s.cmd.Env, name+"="+value)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.cmd.Wait() // it is killed
+	}()
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Kill() // fails only when it has ended
+		<-ended
+		if said, _ := os.ReadFile(logName); t.Failed() {
+			t.Logf("what the service said:\n%s", said[:min(len(said), 4000)])
+		}
+	})
+	eventually(t, "the service listens", func() bool {
+		select {
+		case <-ended:
+			t.Fatalf("the service ended while it started: %s", s.cmd.ProcessState)
+		default:
+		}
+		said, _ := os.ReadFile(logName)
+		if found := listens.FindSubmatch(said); found != nil {
+			s.url = string(found[1])
+		}
+		return s.url != ""
+	})
+	return s
+}
+
+// call asks the service and decodes what it answers.
+func call[T any](s *service, method, path, body string) (answer T) {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode >= 300 {
+		s.t.Fatalf("%s %s: %s %s, error %v", method, path, response.Status, text, err)
+	}
+	if len(bytes.TrimSpace(text)) > 0 {
+		if err := json.Unmarshal(text, &answer); err != nil {
+			s.t.Fatalf("%s %s: %v in %s", method, path, err, text)
+		}
+	}
+	return answer
+}
+
+type orderJSON struct {
+	ID      string `json:"id"`
+	Buyer   string `json:"buyerId"`
+	Status  string `json:"status"`
+	Version int    `json:"version"`
+}
+
+func (s *service) create(buyer string) orderJSON {
+	s.t.Helper()
+	return call[orderJSON](s, "POST", "/orders", `{"buyerId":"`+buyer+`","items":[{"productId":"1111","amount":3}]}`)
+}
+
+func (s *service) pay(id string) orderJSON {
+	s.t.Helper()
+	return call[orderJSON](s, "POST", "/orders/"+id+"/pay", "")
+}
+
+// inViews waits until the views have a version of an order.
+func (s *service) inViews(o orderJSON) {
+	s.t.Helper()
+	eventually(s.t, "the views have the order", func() bool {
+		type story struct{ ReadModel struct{ Applied int } }
+		return call[story](s, "GET", "/console/orders/"+o.ID, "").ReadModel.Applied >= o.Version
+	})
+}
