@@ -27,6 +27,7 @@ type Options struct {
 	MaxBody int64                       // the longest body that is read, in bytes; 0: 64 KiB
 	Timeout time.Duration               // how long the work on one request may take; 0: 10 s
 	Metrics http.Handler                // served at /metrics; nil: nothing is
+	Console http.Handler                // served at and below /console, without the time limit; nil: nothing is
 	// Observe is asked once for each route when the API is made; what it returns is called after each request of that
 	// route. A request that fits no route or has a wrong method counts as the route "other" with the method "other".
 	// nil: nothing is observed.
@@ -88,6 +89,11 @@ func New(o Options) http.Handler {
 		a.limiter = newLimiter(o.Rate, max(o.Burst, 1))
 		router.Use(a.limit)
 	}
+	if o.Console != nil { // its streams outlive the time that other work may take
+		for _, pattern := range consolePatterns {
+			router.Any(pattern, gin.WrapH(o.Console))
+		}
+	}
 	router.Use(a.bound)
 	router.NoRoute(a.respond(func(*gin.Context) error { return errNoSuchPath }))
 	router.NoMethod(a.respond(otherMethod))
@@ -124,12 +130,18 @@ func New(o Options) http.Handler {
 
 const metricsPath = "/metrics"
 
+var consolePatterns = []string{"/console", "/console/*page"}
+
 func (a *api) observe(router *gin.Engine) {
 	if a.Observe == nil {
 		return
 	}
 	a.observers = map[route]func(int, time.Duration){{}: a.Observe("other", "other")}
 	for _, r := range router.Routes() {
+		if slices.Contains(consolePatterns, r.Path) { // the time of a stream says nothing
+			a.observers[route{r.Method, r.Path}] = func(int, time.Duration) {}
+			continue
+		}
 		a.observers[route{r.Method, r.Path}] = a.Observe(r.Method, r.Path)
 	}
 }

@@ -131,9 +131,10 @@ func traceID(ctx context.Context) string {
 	return id
 }
 
-// isProbe tells probes and scrapes from the requests of clients.
+// isProbe tells probes, scrapes and the console from the requests of clients.
 func isProbe(c *gin.Context) bool {
-	return slices.Contains([]string{"/livez", "/readyz", metricsPath}, c.FullPath())
+	return slices.Contains([]string{"/livez", "/readyz", metricsPath}, c.FullPath()) ||
+		slices.Contains(consolePatterns, c.FullPath())
 }
 
 // securityHeaders forbids sniffing, framing, scripts and caching. A handler whose response needs less strict ones sets

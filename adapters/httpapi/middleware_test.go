@@ -498,3 +498,43 @@ func TestEveryRouteRefusesAnUnknownParameter(t *testing.T) {
 
 // noViews panics when it is asked.
 type noViews struct{ ports.Views }
+
+// The console is behind the same guards as the API, and bounds its own work.
+func TestTheConsoleIsServedBehindTheGuardsAndWithoutTheLimits(t *testing.T) {
+	var limited bool
+	observed := map[string]int{}
+	handler := httpapi.New(httpapi.Options{
+		Logger: slog.New(slog.DiscardHandler), Hosts: []string{"localhost"}, Rate: 0.0001, Burst: 1,
+		Console: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, limited = r.Context().Deadline()
+			w.Header().Set("Content-Security-Policy", "default-src 'self'")
+			_, _ = io.WriteString(w, r.Method+" "+r.URL.Path)
+		}),
+		Observe: func(_, route string) func(int, time.Duration) {
+			return func(int, time.Duration) { observed[route]++ }
+		},
+	})
+	for _, request := range []string{"GET /console", "GET /console/", "GET /console/a/b.js", "POST /console/alerts"} {
+		answer := do(handler, request, nil)
+		if answer.Code != http.StatusOK || answer.Body.String() != request || limited {
+			t.Errorf("%s: %d %s, with a time limit: %t", request, answer.Code, answer.Body, limited)
+		}
+		if policy := answer.Header().Get("Content-Security-Policy"); policy != "default-src 'self'" {
+			t.Errorf("%s has the policy %q", request, policy)
+		}
+	}
+	if len(observed) > 0 {
+		t.Errorf("observed are %v", observed)
+	}
+	stranger := httptest.NewRequest("GET", "http://elsewhere.example/console/", nil)
+	answer := httptest.NewRecorder()
+	if handler.ServeHTTP(answer, stranger); answer.Code != http.StatusMisdirectedRequest {
+		t.Errorf("for another host: %d, want 421", answer.Code)
+	}
+	if code := do(handler, "POST /console/alerts", map[string]string{"Sec-Fetch-Site": "cross-site"}).Code; code != http.StatusForbidden {
+		t.Errorf("a page of another origin: %d, want 403", code)
+	}
+	if code := do(newHandler(&fakeOrders{}, nil), "GET /console/", nil).Code; code != http.StatusNotFound {
+		t.Errorf("without a console: %d, want 404", code)
+	}
+}

@@ -80,7 +80,7 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 		"HEXORDERS_MONGODB_MAX_BATCH": "9",
 		"HEXORDERS_KAFKA_BROKERS":     "a:1,b:2", "HEXORDERS_KAFKA_TOPIC": "events", "HEXORDERS_OUTBOX_RETENTION": "90m",
 		"HEXORDERS_VIEWS_WAIT": "2s", "HEXORDERS_CONSOLE": "off",
-		"HEXORDERS_LOG_LEVEL":  "warn", "HEXORDERS_LOG_FORMAT": "json",
+		"HEXORDERS_LOG_LEVEL": "warn", "HEXORDERS_LOG_FORMAT": "json",
 	} {
 		t.Setenv(name, value)
 	}

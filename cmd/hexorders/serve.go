@@ -281,7 +281,8 @@ func (s *Service) handler() http.Handler {
 	if !s.has(roleAPI) {
 		options.Orders = nil
 	}
-	return s.withConsole(httpapi.New(options))
+	options.Console = s.console()
+	return console.Requests(httpapi.New(options), s.feed)
 }
 
 func (s *Service) ready(ctx context.Context) error {
