@@ -89,11 +89,7 @@ func New(o Options) http.Handler {
 		a.limiter = newLimiter(o.Rate, max(o.Burst, 1))
 		router.Use(a.limit)
 	}
-	if o.Console != nil { // its streams outlive the time that other work may take
-		for _, pattern := range consolePatterns {
-			router.Any(pattern, gin.WrapH(o.Console))
-		}
-	}
+	a.serveConsole(router)
 	router.Use(a.bound)
 	router.NoRoute(a.respond(func(*gin.Context) error { return errNoSuchPath }))
 	router.NoMethod(a.respond(otherMethod))
@@ -130,25 +126,19 @@ func New(o Options) http.Handler {
 
 const metricsPath = "/metrics"
 
-var consolePatterns = []string{"/console", "/console/*page"}
-
 func (a *api) observe(router *gin.Engine) {
 	if a.Observe == nil {
 		return
 	}
 	a.observers = map[route]func(int, time.Duration){{}: a.Observe("other", "other")}
 	for _, r := range router.Routes() {
-		if slices.Contains(consolePatterns, r.Path) { // the time of a stream says nothing
-			a.observers[route{r.Method, r.Path}] = func(int, time.Duration) {}
-			continue
-		}
 		a.observers[route{r.Method, r.Path}] = a.Observe(r.Method, r.Path)
 	}
 }
 
 // observed reports a request that has been answered to Observe.
 func (a *api) observed(c *gin.Context, took time.Duration) {
-	if a.Observe == nil {
+	if a.Observe == nil || isConsole(c) {
 		return
 	}
 	observer, known := a.observers[route{c.Request.Method, c.FullPath()}]

@@ -133,8 +133,7 @@ func traceID(ctx context.Context) string {
 
 // isProbe tells probes, scrapes and the console from the requests of clients.
 func isProbe(c *gin.Context) bool {
-	return slices.Contains([]string{"/livez", "/readyz", metricsPath}, c.FullPath()) ||
-		slices.Contains(consolePatterns, c.FullPath())
+	return slices.Contains([]string{"/livez", "/readyz", metricsPath}, c.FullPath()) || isConsole(c)
 }
 
 // securityHeaders forbids sniffing, framing, scripts and caching. A handler whose response needs less strict ones sets

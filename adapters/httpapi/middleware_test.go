@@ -504,7 +504,7 @@ func TestTheConsoleIsServedBehindTheGuardsAndWithoutTheLimits(t *testing.T) {
 	var limited bool
 	observed := map[string]int{}
 	handler := httpapi.New(httpapi.Options{
-		Logger: slog.New(slog.DiscardHandler), Hosts: []string{"localhost"}, Rate: 0.0001, Burst: 1,
+		Logger: slog.New(slog.DiscardHandler), Hosts: []string{"example.com"}, Rate: 0.0001, Burst: 1,
 		Console: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, limited = r.Context().Deadline()
 			w.Header().Set("Content-Security-Policy", "default-src 'self'")
@@ -514,8 +514,15 @@ func TestTheConsoleIsServedBehindTheGuardsAndWithoutTheLimits(t *testing.T) {
 			return func(int, time.Duration) { observed[route]++ }
 		},
 	})
+	ask := func(method, url, site string) *httptest.ResponseRecorder { // the console is not in the description of the API
+		request, answer := httptest.NewRequest(method, url, nil), httptest.NewRecorder()
+		request.Header.Set("Sec-Fetch-Site", site)
+		handler.ServeHTTP(answer, request)
+		return answer
+	}
 	for _, request := range []string{"GET /console", "GET /console/", "GET /console/a/b.js", "POST /console/alerts"} {
-		answer := do(handler, request, nil)
+		method, path, _ := strings.Cut(request, " ")
+		answer := ask(method, path, "same-origin")
 		if answer.Code != http.StatusOK || answer.Body.String() != request || limited {
 			t.Errorf("%s: %d %s, with a time limit: %t", request, answer.Code, answer.Body, limited)
 		}
@@ -526,12 +533,10 @@ func TestTheConsoleIsServedBehindTheGuardsAndWithoutTheLimits(t *testing.T) {
 	if len(observed) > 0 {
 		t.Errorf("observed are %v", observed)
 	}
-	stranger := httptest.NewRequest("GET", "http://elsewhere.example/console/", nil)
-	answer := httptest.NewRecorder()
-	if handler.ServeHTTP(answer, stranger); answer.Code != http.StatusMisdirectedRequest {
-		t.Errorf("for another host: %d, want 421", answer.Code)
+	if code := ask("GET", "http://elsewhere.example/console/", "none").Code; code != http.StatusMisdirectedRequest {
+		t.Errorf("for another host: %d, want 421", code)
 	}
-	if code := do(handler, "POST /console/alerts", map[string]string{"Sec-Fetch-Site": "cross-site"}).Code; code != http.StatusForbidden {
+	if code := ask("POST", "/console/alerts", "cross-site").Code; code != http.StatusForbidden {
 		t.Errorf("a page of another origin: %d, want 403", code)
 	}
 	if code := do(newHandler(&fakeOrders{}, nil), "GET /console/", nil).Code; code != http.StatusNotFound {

@@ -29,13 +29,11 @@ func newAPI(
 ) httpapi.Options {
 	idempotency, _ := s.orders.(ports.IdempotencyStore) // nil: commands with an Idempotency-Key are refused
 	history, _ := s.orders.(ports.History)              // nil: the events of an order cannot be asked for
-	orders := app.NewOrders(console.OrderStore(metrics.Orders(s.orders), feed), app.OrdersOptions{
-		Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
-	})
-	views := readside.NewQueries(s.views, readside.QueriesOptions{Wait: c.Views.Wait})
 	return httpapi.Options{
-		Orders: console.Orders(orders, feed),
-		Views:  console.Views(views, feed),
+		Orders: console.Orders(app.NewOrders(console.OrderStore(metrics.Orders(s.orders), feed), app.OrdersOptions{
+			Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
+		}), feed),
+		Views:  console.Views(readside.NewQueries(s.views, readside.QueriesOptions{Wait: c.Views.Wait}), feed),
 		Ready:  ready,
 		Logger: log,
 
