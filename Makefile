@@ -16,7 +16,7 @@ PACKAGES  ?= ./...
 FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb)
 # These need a MongoDB or a Kafka, and so do the subtests of adapters/httpapi that are called mongodb; make quick runs all
 # the rest. Nothing listens at NOSERVER: a test that belongs here and is not on the list is red. test/arch reads the list.
-SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% test/bench% test/browser% test/docs% test/e2e% test/peers%)
+SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% test/bench% test/docs% test/e2e% test/peers%)
 NOSERVER  := HEXORDERS_TEST_MONGODB_URI='mongodb://127.0.0.1:1/?directConnection=true' HEXORDERS_TEST_KAFKA_BROKERS=127.0.0.1:1
 # A broker that lives for a minute or two never earns back what its JVM's second compiler costs.
 FASTJAVA  := JAVA_TOOL_OPTIONS="$$JAVA_TOOL_OPTIONS -XX:TieredStopAtLevel=1"
@@ -82,14 +82,14 @@ fuzz-api: ## hold the service against its description with more than 2,000 reque
 test-clients: ## make clients of the description with six tools, compile them and run them against the service
 	go test ./test/docs -run TestGeneratedClients -v -count=1 -timeout 30m $(TESTFLAGS) -args -all-clients
 
-test-chromium: ## let a browser open pages of strangers beside the service, which must stay as it is (needs Chromium)
-	go test -tags chromium ./test/browser -count=1 -timeout 10m $(TESTFLAGS)
+test-chromium: ## let a browser use the console, and open pages of strangers beside the service (needs Chromium)
+	scripts/with-services go test -tags chromium ./test/browser -count=1 -timeout 20m $(TESTFLAGS)
 
 docs-in-chromium: ## watch a browser show /docs and ask nobody but the service (needs Chromium)
 	scripts/docs-in-chromium
 
 screenshots: ## take the pictures of docs/console (needs Chromium)
-	go test ./test/browser -run TestScreenshots -count=1 -args -screenshots
+	go test -tags chromium ./test/browser -run TestScreenshots -count=1 -args -screenshots
 
 up: ## start MongoDB and Kafka for development (scripts/services help says more)
 	scripts/services up

@@ -29,9 +29,10 @@ var standard = []experiment{
 	{"embedded", embedded},
 }
 
-// optional needs more than the two servers: `make bench-peers`.
+// optional is not in docs/benchmarks.md. connectors needs more than the two servers: `make bench-peers`.
 var optional = []experiment{
 	{"connectors", connectors},
+	{"console", consoles},
 }
 
 // The sides, as the tables call them.

@@ -1,3 +1,5 @@
+//go:build chromium
+
 package browser
 
 import (
@@ -14,7 +16,7 @@ var wayOfACommand = []string{
 
 func TestACommandRunsThroughTheHexagonBoxByBox(t *testing.T) {
 	s := serve(t, nil)
-	p := open(s, "/console/", look{})
+	p := show(open(t), s, "/console/", look{})
 	p.evaluate("watch the boxes", `window.lit = [];
 		new MutationObserver((changes) => changes.forEach(({ target: box }) => {
 			if (box.classList.contains('now') && lit.at(-1) !== box.dataset.box) lit.push(box.dataset.box);
@@ -44,7 +46,7 @@ func TestACommandRunsThroughTheHexagonBoxByBox(t *testing.T) {
 
 func TestABoxNamesItsAdapterItsFileAndItsContract(t *testing.T) {
 	s := serve(t, nil)
-	p := open(s, "/console/", look{})
+	p := show(open(t), s, "/console/", look{})
 	type state struct {
 		Boxes map[string]struct{ Adapter, File string }
 	}

@@ -1,17 +1,21 @@
 //go:build chromium
 
-// Package browser watches Chromium use the service: its page /docs, and pages of strangers. It needs Chromium (Debian:
-// apt-get install chromium); CHROMIUM names the program if it is called otherwise.
+// Package browser watches Chromium use the built program: the console, the page /docs, and pages of strangers. What a page
+// of the console shows is compared with what the API says, and each is held to three rules: nothing goes wrong in it, it
+// asks nobody but the service, and what can be used has a name for those who do not see it.
+//
+// main_test.go has the browser, page_test.go a page in it, service_test.go the program. It needs Chromium (Debian: apt-get
+// install chromium); CHROMIUM names the program if it is called otherwise. MongoDB and Kafka are those of
+// HEXORDERS_TEST_MONGODB_URI and HEXORDERS_TEST_KAFKA_BROKERS.
 package browser
 
 import (
 	"context"
+	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -22,9 +26,12 @@ import (
 // program is the built binary.
 var program string
 
+var screenshots = flag.Bool("screenshots", false, "write docs/console/*.png")
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	flag.Parse()
 	dir, err := os.MkdirTemp("", "hexorders-browser-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -33,7 +40,8 @@ func run(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(dir) }()
 	program = filepath.Join(dir, "hexorders")
 	build := exec.Command("go", "build", "-o", program, "./cmd/hexorders")
-	build.Dir = filepath.Join("..", "..")
+	build.Dir = repository
+	build.Env = append(os.Environ(), "CGO_ENABLED=1") // the Kafka client needs it
 	if output, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n%s", build, err, output)
 		return 1
@@ -41,48 +49,37 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-var listens = regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`)
-
-// start serves over the memory store and returns the address.
-func start(t *testing.T, settings ...string) (address string) {
-	t.Helper()
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+// repository is the checkout: tests run in the folder of their package.
+var repository = func() string {
+	dir, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	service := exec.Command(program, "serve")
-	service.Env = append(append(os.Environ(), "HEXORDERS_STORE=memory", "HEXORDERS_BROKER=inproc", "HEXORDERS_HTTP_ADDR=127.0.0.1:0",
-		"HEXORDERS_LOG_FORMAT=json"), settings...)
-	service.Stderr = log
-	if err := service.Start(); err != nil {
-		t.Fatal(err)
+	return dir
+}()
+
+// patience is how long a test waits for what has no time promised: long, because a machine may be busy with other things,
+// and what is broken stays broken.
+const patience = 2 * time.Minute
+
+// eventually polls until a condition holds, and fails the test when it does not in time.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for !condition() {
+		select {
+		case <-poll.C:
+		case <-deadline.C:
+			t.Fatalf("not within %s: %s", patience, what)
+		}
 	}
-	t.Cleanup(func() {
-		_ = service.Process.Kill()
-		_ = service.Wait() // it was killed
-		_ = log.Close()
-		if t.Failed() {
-			said, _ := os.ReadFile(log.Name())
-			t.Logf("what the service said:\n%s", said)
-		}
-	})
-	deadline := time.Now().Add(30 * time.Second)
-	for time.Now().Before(deadline) {
-		said, err := os.ReadFile(log.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if found := listens.FindSubmatch(said); found != nil {
-			return string(found[1])
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatal("the service does not listen after 30 s")
-	return ""
 }
 
 // open starts a browser for which rebound.example is this machine, and no other name exists.
-func open(t *testing.T) context.Context {
+func open(t testing.TB) context.Context {
 	t.Helper()
 	path := os.Getenv("CHROMIUM")
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -94,12 +91,16 @@ func open(t *testing.T) context.Context {
 		t.Fatal("Chromium is missing: install it (Debian: apt-get install chromium)")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1280, 900),
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("lang", "en"),
+		chromedp.Flag("hide-scrollbars", true),
 		chromedp.Flag("host-resolver-rules", "MAP rebound.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("%s does not start: %v", path, err)
+	}
 	return ctx
 }
 
@@ -125,14 +126,7 @@ func evaluate(ctx context.Context, t *testing.T, expression string) string {
 // waitFor waits until an expression in the page is true.
 func waitFor(ctx context.Context, t *testing.T, expression string) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for evaluate(ctx, t, "Boolean("+expression+")") != "true" {
-		if time.Now().After(deadline) {
-			shoot(ctx, t, "failed")
-			t.Fatalf("not true after 30 s: %s", expression)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	eventually(t, expression, func() bool { return evaluate(ctx, t, "Boolean("+expression+")") == "true" })
 }
 
 // shoot keeps a picture of the page in the folder SCREENSHOTS, if there is one.
@@ -150,25 +144,4 @@ func shoot(ctx context.Context, t *testing.T, name string) {
 	if err := os.WriteFile(filepath.Join(folder, strings.ReplaceAll(t.Name(), "/", "-")+"-"+name+".png"), picture, 0o644); err != nil {
 		t.Error(err)
 	}
-}
-
-// send is a request of a client that is no browser.
-func send(t *testing.T, method, url, body string) (status int, answer string) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	var text strings.Builder
-	if err := response.Write(&text); err != nil {
-		t.Fatal(err)
-	}
-	_, answer, _ = strings.Cut(text.String(), "\r\n\r\n")
-	return response.StatusCode, answer
 }

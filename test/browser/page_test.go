@@ -1,3 +1,5 @@
+//go:build chromium
+
 package browser
 
 import (
@@ -32,8 +34,9 @@ type look struct {
 	features      map[string]string // media features: prefers-color-scheme, prefers-reduced-motion
 }
 
-// open opens a page of the service, such as "/console/#/orders". When the test ends, what went wrong in it fails the test.
-func open(s *service, path string, how look) *page {
+// show opens a page of the service in a tab of a browser, such as "/console/#/orders". When the test ends, what went wrong
+// in the page fails the test.
+func show(chromium context.Context, s *service, path string, how look) *page {
 	t := s.t
 	t.Helper()
 	tab, closeTab := chromedp.NewContext(chromium)

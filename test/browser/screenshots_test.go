@@ -1,3 +1,5 @@
+//go:build chromium
+
 package browser
 
 import (
@@ -21,7 +23,7 @@ const largestPicture = 120 << 10
 // The pictures of docs/console are taken with `make screenshots`. Without it they are taken and thrown away, so that what
 // they need stays there.
 func TestScreenshots(t *testing.T) {
-	s := serve(t, nil)
+	s, chromium := serve(t, nil), open(t)
 	light := map[string]string{"prefers-color-scheme": "light", "prefers-reduced-motion": "reduce"}
 	dark := map[string]string{"prefers-color-scheme": "dark", "prefers-reduced-motion": "reduce"}
 	o := s.create("ada")
@@ -41,7 +43,7 @@ func TestScreenshots(t *testing.T) {
 		{"order-400px", "/console/?lang=en#/order/" + o.ID, `document.querySelector('.bars')`, look{400, 1400, dark}},
 		{"orders-light", "/console/?lang=en#/orders", `document.querySelector('#list tbody tr')`, look{1240, 700, light}},
 	} {
-		p := open(s, shot.path, shot.how)
+		p := show(chromium, s, shot.path, shot.how)
 		p.waits(shot.file+" shows what it is for", shot.ready)
 		if wide := value[int64](p, "document.documentElement.scrollWidth"); wide > shot.how.width {
 			t.Errorf("%s is %d pixels wide, and the window %d", shot.file, wide, shot.how.width)
