@@ -53,6 +53,9 @@ func newBatch(views []View, decode func(ports.Message) (order.Event, error), l *
 	b := &batch{
 		views: views, decode: decode, index: l.index, orders: make([]orderState, len(l.orders)), rows: make([]Rows, len(views)),
 	}
+	for i := range b.rows {
+		b.rows[i].expected = len(l.orders)
+	}
 	for i, known := range l.orders {
 		b.orders[i] = orderState{knownOrder: known, was: known.progress}
 		if stored, ok := l.buffered[known.progress.OrderID]; ok {

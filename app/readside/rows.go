@@ -1,14 +1,19 @@
 package readside
 
-import "hexorders/ports"
+import (
+	"slices"
+
+	"hexorders/ports"
+)
 
 // Rows collects what a batch changes in the rows of one view. Changes of one row become one change: the last Put wins,
 // and what is added is summed up.
 type Rows struct {
-	changes []rowChange    // of Insert, Put and Delete
-	byKey   map[string]int // where a key's change stands in changes
-	added   []ports.Addition
-	addedTo map[string]int // where a key's addition stands in added
+	expected int            // number of changes, about; to save time
+	changes  []rowChange    // of Insert, Put and Delete
+	byKey    map[string]int // where a key's change stands in changes
+	added    []ports.Addition
+	addedTo  map[string]int // where a key's addition stands in added
 }
 
 // rowChange is one change of a row. The zero kind is none.
@@ -74,7 +79,7 @@ func (r *Rows) change(key string) *rowChange {
 	i, ok := r.byKey[key]
 	if !ok {
 		if r.byKey == nil {
-			r.byKey = map[string]int{}
+			r.byKey, r.changes = make(map[string]int, r.expected), make([]rowChange, 0, r.expected)
 		}
 		i = len(r.changes)
 		r.byKey[key] = i
@@ -108,6 +113,11 @@ func count(counts *[]ports.Count, counter string, n int64, join func(a, b int64)
 
 // collected are the changes for a commit; any is false when there are none.
 func (r *Rows) collected() (c ports.RowChanges, any bool) {
+	var kinds [rowDeleted + 1]int
+	for i := range r.changes {
+		kinds[r.changes[i].kind]++
+	}
+	c.Insert, c.Put = slices.Grow(c.Insert, kinds[rowInserted]), slices.Grow(c.Put, kinds[rowPut])
 	for _, change := range r.changes {
 		switch change.kind {
 		case rowInserted:
