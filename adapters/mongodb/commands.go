@@ -28,7 +28,11 @@ func updateAll(ctx context.Context, c *mongo.Collection, statements []bson.Raw) 
 // maxBatchBytes. It returns the sum of their n: how many documents were inserted, matched or deleted.
 func RunCommands(ctx context.Context, c *mongo.Collection, command, list string, statements []bson.Raw) (n int, err error) {
 	for len(statements) > 0 {
-		array := make([]byte, 4, 4096) // its length comes first
+		size := 5
+		for _, statement := range statements {
+			size += len(statement) + 12 // and its number in the list
+		}
+		array := make([]byte, 4, min(size, maxBatchBytes)) // its length comes first
 		taken := 0
 		for _, statement := range statements {
 			if taken > 0 && len(array)+len(statement) > maxBatchBytes {

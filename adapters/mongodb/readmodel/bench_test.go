@@ -3,6 +3,7 @@ package readmodel_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,71 +20,76 @@ import (
 	"hexorders/ports"
 )
 
-// BenchmarkCommit commits batches to the tables of the program's views, beside a loop over nothing but the driver that
-// writes the same documents to collections with the same indexes, without a transaction, a guard or a counter: InsertMany
-// for new orders, an unordered BulkWrite of replacements for known ones. It says what an order costs in processor time of
-// the server and of this process. Run it with -benchtime 100x.
+// BenchmarkCommit commits batches to the tables of the program's views, and after each one lets a loop over nothing but the
+// driver write the same documents to collections with the same indexes, without a transaction, a guard or a counter:
+// InsertMany for new orders, an unordered BulkWrite of replacements for known ones. It says what an order costs, of both
+// (raw is the loop): wall time, and processor time of the server and of this process. Run it with -benchtime 100x.
 func BenchmarkCommit(b *testing.B) {
 	for _, size := range []int{200, 1000} {
-		for _, was := range []int{0, 1} {
-			for _, how := range []string{"store", "driver"} {
-				b.Run(fmt.Sprintf("batch=%d/%s/%s", size, [...]string{"new", "known"}[was], how), func(b *testing.B) {
-					db := mongotest.DB(b)
-					store := readmodel.New(db, readside.Tables(readside.All), readmodel.Options{})
-					live, err := store.Live(b.Context())
-					if err != nil {
-						b.Fatal(err)
+		for was, name := range []string{"new", "known"} {
+			b.Run(fmt.Sprintf("batch=%d/%s", size, name), func(b *testing.B) {
+				store, commit := benchStore(b)
+				loop, prepare := benchStore(b)
+				all := make([][]benchOrder, b.N)
+				for i := range all {
+					all[i] = newOrders(size)
+					if was == 1 {
+						commit(batch(1+i, all[i], 1))
+						prepare(batch(1+i, all[i], 1))
 					}
-					commit := func(c ports.Change) error { return store.Commit(b.Context(), live, c) }
-					if err := commit(batch(0, newOrders(1), 1)); err != nil { // makes the collections
-						b.Fatal(err)
+				}
+				server := serverPID(b, store)
+				var ours, raw cost
+				b.ResetTimer()
+				for i, orders := range all {
+					c := batch(1+was*b.N+i, orders, 1+was)
+					ours.of(server, func() { commit(c) })
+					raw.of(server, func() { plain(b, loop, c) })
+				}
+				for name, c := range map[string]cost{"": ours, "raw-": raw} {
+					for unit, d := range map[string]time.Duration{"us/order": c.wall, "mongod-us/order": c.server, "own-us/order": c.own} {
+						b.ReportMetric(float64(d.Microseconds())/float64(b.N*size), name+unit)
 					}
-					all := make([][]benchOrder, b.N)
-					changes := make([]ports.Change, b.N)
-					for i := range all {
-						all[i] = newOrders(size)
-						if was == 1 {
-							if err := commit(batch(1+i, all[i], 1)); err != nil {
-								b.Fatal(err)
-							}
-						}
-						changes[i] = batch(1+was*b.N+i, all[i], 1+was)
-					}
-					if how == "driver" {
-						commit = func(c ports.Change) error { return plain(b, db, c) }
-					}
-					server := serverPID(b, db)
-					serverWas, ownWas := cpuTime(server), cpuTime("self")
-					b.ResetTimer()
-					for _, c := range changes {
-						if err := commit(c); err != nil {
-							b.Fatal(err)
-						}
-					}
-					b.StopTimer()
-					orders := float64(b.N * size)
-					b.ReportMetric(orders/b.Elapsed().Seconds(), "orders/s")
-					b.ReportMetric(float64((cpuTime(server)-serverWas).Microseconds())/orders, "mongod-us/order")
-					b.ReportMetric(float64((cpuTime("self")-ownWas).Microseconds())/orders, "own-us/order")
-				})
-			}
+				}
+			})
 		}
 	}
 }
 
-// BenchmarkCommitOfOne is what a commit costs that one message is alone in.
-func BenchmarkCommitOfOne(b *testing.B) {
+// benchStore is a store with one order, and its database.
+func benchStore(b *testing.B) (*mongo.Database, func(ports.Change)) {
 	db := mongotest.DB(b)
 	store := readmodel.New(db, readside.Tables(readside.All), readmodel.Options{})
 	live, err := store.Live(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
-	n := 0
-	for b.Loop() {
-		if err := store.Commit(b.Context(), live, batch(n, newOrders(1), 1)); err != nil {
+	commit := func(c ports.Change) {
+		if err := store.Commit(b.Context(), live, c); err != nil {
 			b.Fatal(err)
 		}
+	}
+	commit(batch(0, newOrders(1), 1)) // makes the collections
+	return db, commit
+}
+
+type cost struct{ wall, server, own time.Duration }
+
+func (c *cost) of(server string, do func()) {
+	serverWas := cpuTime(server)
+	ownWas, start := cpuTime("self"), time.Now()
+	do()
+	c.wall += time.Since(start)
+	c.own += cpuTime("self") - ownWas
+	c.server += cpuTime(server) - serverWas
+}
+
+// BenchmarkCommitOfOne is what a commit costs that one message is alone in.
+func BenchmarkCommitOfOne(b *testing.B) {
+	_, commit := benchStore(b)
+	n := 1
+	for b.Loop() {
+		commit(batch(n, newOrders(1), 1))
 		n++
 	}
 }
@@ -143,7 +149,7 @@ func batch(n int, orders []benchOrder, version int) ports.Change {
 }
 
 // plain writes the documents of a change by the means of the driver.
-func plain(b *testing.B, db *mongo.Database, c ports.Change) error {
+func plain(b *testing.B, db *mongo.Database, c ports.Change) {
 	var records, known []any
 	for _, p := range c.Progress {
 		record := bson.D{
@@ -181,7 +187,7 @@ func plain(b *testing.B, db *mongo.Database, c ports.Change) error {
 		collection := db.Collection("readmodel.1." + w.to)
 		if len(w.insert) > 0 {
 			if _, err := collection.InsertMany(b.Context(), w.insert); err != nil {
-				return err
+				b.Fatal(err)
 			}
 		}
 		if len(w.change) > 0 {
@@ -191,11 +197,10 @@ func plain(b *testing.B, db *mongo.Database, c ports.Change) error {
 				replacements[i] = mongo.NewReplaceOneModel().SetFilter(byID).SetReplacement(d).SetUpsert(true)
 			}
 			if _, err := collection.BulkWrite(b.Context(), replacements, options.BulkWrite().SetOrdered(false)); err != nil {
-				return err
+				b.Fatal(err)
 			}
 		}
 	}
-	return nil
 }
 
 func serverPID(b *testing.B, db *mongo.Database) string {
@@ -207,19 +212,14 @@ func serverPID(b *testing.B, db *mongo.Database) string {
 	return strconv.FormatInt(status.PID, 10)
 }
 
-// cpuTime is the processor time of a process of this machine, as Linux counts it; 0 where it cannot be read.
-func cpuTime(pid string) time.Duration {
-	stat, _ := os.ReadFile("/proc/" + pid + "/stat")
-	_, rest, _ := strings.Cut(string(stat), ") ") // the name may contain spaces
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
+// cpuTime is the processor time of all threads of a process of this machine, as Linux counts it; 0 elsewhere.
+func cpuTime(pid string) (sum time.Duration) {
+	threads, _ := filepath.Glob("/proc/" + pid + "/task/*/schedstat")
+	for _, thread := range threads {
+		stat, _ := os.ReadFile(thread)
+		nanoseconds, _, _ := strings.Cut(string(stat), " ")
+		n, _ := strconv.ParseInt(nanoseconds, 10, 64)
+		sum += time.Duration(n)
 	}
-	const tick = 10 * time.Millisecond
-	var ticks time.Duration
-	for _, field := range fields[11:13] { // in the program, and in the system for it
-		n, _ := strconv.Atoi(field)
-		ticks += time.Duration(n)
-	}
-	return ticks * tick
+	return sum
 }

@@ -58,11 +58,12 @@ func (s *Store) known(ctx context.Context) (all generations, err error) {
 	if err != nil && !mongo.IsDuplicateKeyError(err) { // another made the document at the same moment
 		return all, err
 	}
-	return all, all.read(ctx, s.generations)
+	err = all.read(ctx, s.generations)
+	return all, err
 }
 
-// dropEarlierVersions deletes the views that versions before 0.13 kept, each by itself. Consumers of the new read model
-// begin at the first message of the topic.
+// dropEarlierVersions deletes what the version before this read model kept, each view by itself (ADR 16). Consumers of the
+// new read model begin at the first message of the topic.
 func (s *Store) dropEarlierVersions(ctx context.Context) error {
 	names, err := s.names(ctx, `^views$|^view\.`)
 	for _, name := range names {
@@ -199,35 +200,25 @@ func (s *Store) prepare(ctx context.Context, number int) error {
 	if !found {
 		return ports.ErrConflict
 	}
-	collections := map[string][]mongo.IndexModel{
-		places: nil, progress: nil,
-		buffered: {{Keys: bson.D{{Key: "aggregateid", Value: 1}, {Key: "version", Value: 1}}}},
-	}
+	collections := map[string][]bson.D{places: nil, progress: nil, buffered: {{{Key: "aggregateid", Value: 1}, {Key: "version", Value: 1}}}}
 	for _, view := range g.Views {
 		collections[view] = nil // also one that only another version of the program has
 		for _, index := range s.tables[view].Indexes {
-			collections[view] = append(collections[view], mongo.IndexModel{Keys: keys(index)})
+			collections[view] = append(collections[view], keys(index))
 		}
 	}
 	for name, indexes := range collections {
-		c := s.collection(number, name)
-		if len(indexes) > 0 { // which make the collection too
-			_, err = c.Indexes().CreateMany(ctx, indexes)
-		} else if err = s.db.CreateCollection(ctx, c.Name()); exists(err) {
-			err = nil
+		// The index by _id is there anyway. To ask for it makes a collection that has no other.
+		models := []mongo.IndexModel{{Keys: bson.D{{Key: "_id", Value: 1}}, Options: options.Index().SetName("_id_")}}
+		for _, keys := range indexes {
+			models = append(models, mongo.IndexModel{Keys: keys})
 		}
-		if err != nil {
+		if _, err := s.collection(number, name).Indexes().CreateMany(ctx, models); err != nil {
 			return err
 		}
 	}
 	s.prepared.Store(number, true)
 	return nil
-}
-
-func exists(err error) bool {
-	const namespaceExists = 48
-	var server mongo.ServerError
-	return errors.As(err, &server) && server.HasErrorCode(namespaceExists)
 }
 
 // keys are those of the index that serves an index of a table. The filter comes last, so that a list of one value is in the

@@ -85,8 +85,8 @@ func TestNoTransactionMakesACollection(t *testing.T) {
 	}
 }
 
-// Versions before this read model kept each view by itself. What they left is deleted once, with a line that says so, and
-// everything else stays as it is. The documents are those that version 0.12 wrote.
+// The version before this read model kept each view by itself. What it left is deleted once, with a line that says so, and
+// everything else stays as it is. The documents are those that it wrote.
 func TestTheViewsOfAnEarlierVersionAreDeleted(t *testing.T) {
 	db := mongotest.DB(t)
 	order := bson.D{{Key: "_id", Value: "order-1"}, {Key: "buyerId", Value: "buyer-1"}, {Key: "version", Value: 1}}
