@@ -37,74 +37,55 @@ var bookkeeping = map[string]string{
 		PRIMARY KEY (order_id, version)`,
 }
 
-// create makes a generation's tables.
-func (m *ReadModel) create(t *tx, generation int) error {
+// definition makes a generation's tables.
+func (m *ReadModel) definition(generation int) (statements []string) {
 	for name, columns := range bookkeeping {
-		if err := t.define(`CREATE TABLE ` + tableOf(generation, name) + ` (` + columns + `) STRICT, WITHOUT ROWID`); err != nil {
-			return err
-		}
+		statements = append(statements, `CREATE TABLE `+tableOf(generation, name)+` (`+columns+`) STRICT, WITHOUT ROWID`)
 	}
-	for _, view := range m.tables {
-		if err := view.create(t, generation); err != nil {
-			return err
-		}
+	for _, t := range m.tables {
+		statements = append(statements, t.definition(generation)...)
 	}
-	return nil
+	return statements
 }
 
-func (v table) create(t *tx, generation int) error {
-	columns := `key TEXT NOT NULL PRIMARY KEY, body TEXT`
-	for _, field := range v.fields {
+func (t table) definition(generation int) (statements []string) {
+	columns, name := `key TEXT NOT NULL PRIMARY KEY, body TEXT`, rowsOf(generation, t.Name)
+	for _, field := range t.fields {
 		columns += `, ` + quoted(field) + ` ANY`
 	}
-	for _, counter := range v.Counters {
+	for _, counter := range t.Counters {
 		columns += `, ` + quoted(counter) + ` INTEGER NOT NULL DEFAULT 0`
 	}
-	name := rowsOf(generation, v.Name)
-	if err := t.define(`CREATE TABLE ` + name + ` (` + columns + `) STRICT, WITHOUT ROWID`); err != nil {
-		return err
+	statements = append(statements, `CREATE TABLE `+name+` (`+columns+`) STRICT, WITHOUT ROWID`)
+	for i, index := range t.Indexes {
+		var columns []string
+		for _, column := range []string{index.Equal, index.Sort, "key", index.Filter} {
+			if column != "" {
+				columns = append(columns, quoted(column))
+			}
+		}
+		statements = append(statements, `CREATE INDEX `+tableOf(generation, fmt.Sprintf("rows_%s_%d", t.Name, i))+
+			` ON `+name+` (`+strings.Join(columns, `, `)+`)`)
 	}
-	for i, index := range v.Indexes {
-		columns := []string{"key"}
-		if index.Sort != "" {
-			columns = slices.Insert(columns, 0, quoted(index.Sort))
-		}
-		if index.Equal != "" {
-			columns = slices.Insert(columns, 0, quoted(index.Equal))
-		}
-		if index.Filter != "" { // tells which rows a list can pass over
-			columns = append(columns, quoted(index.Filter))
-		}
-		if err := t.define(`CREATE INDEX ` + tableOf(generation, fmt.Sprintf("rows_%s_%d", v.Name, i)) + ` ON ` + name +
-			` (` + strings.Join(columns, `, `) + `)`); err != nil {
-			return err
-		}
-	}
-	return nil
+	return statements
 }
 
 // expose points the SQL views at a generation.
 func expose(t *tx, g ports.Generation) error {
 	var old string
-	err := t.queryRow(`SELECT json_group_array(name) FROM sqlite_schema WHERE type = 'view' AND name GLOB 'rm_*'`, nil, &old)
+	err := t.queryRow(`SELECT json_group_array(printf('DROP VIEW "%w"', name)) FROM sqlite_schema
+		WHERE type = 'view' AND name GLOB 'rm_*'`, nil, &old)
 	if err != nil {
 		return err
 	}
-	for _, name := range listOf(old) {
-		if err := t.define(`DROP VIEW ` + quoted(name)); err != nil {
-			return err
-		}
-	}
-	names := []string{"places", "progress"}
+	statements, names := listOf(old), []string{"places", "progress"}
 	for _, view := range g.Views {
 		names = append(names, "rows_"+view)
 	}
 	for _, name := range names {
-		if err := t.define(`CREATE VIEW ` + quoted("rm_"+name) + ` AS SELECT * FROM ` + tableOf(g.Number, name)); err != nil {
-			return err
-		}
+		statements = append(statements, `CREATE VIEW `+quoted("rm_"+name)+` AS SELECT * FROM `+tableOf(g.Number, name))
 	}
-	return nil
+	return t.define(statements...)
 }
 
 // add begins a generation.
@@ -113,7 +94,7 @@ func (m *ReadModel) add(t *tx, state string) (g ports.Generation, err error) {
 	err = t.queryRow(`INSERT INTO generations (state, views) VALUES (?, ?) RETURNING number`, []any{state, jsonOf(g.Views)}, &g.Number)
 	t.touched = true
 	if err == nil {
-		err = m.create(t, g.Number)
+		err = t.define(m.definition(g.Number)...)
 	}
 	return g, err
 }
@@ -231,44 +212,34 @@ func leave(t *tx, state string) error {
 	return err
 }
 
-// sweepPause leaves time for saves, and for other processes, between two transactions that drop something.
-const sweepPause = 5 * time.Millisecond
+const (
+	// sweepPause leaves time for saves, and for other processes, between two transactions that drop something.
+	sweepPause = 5 * time.Millisecond
+
+	selectDrops = `SELECT printf('DROP %s IF EXISTS "%w"', type, name) FROM generations
+		JOIN sqlite_schema ON name GLOB printf('rm%d_*', number) WHERE state = 'leaving' ORDER BY type` // indexes first
+	deleteDropped = `DELETE FROM generations WHERE state = 'leaving'
+		AND NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name GLOB printf('rm%d_*', number))`
+)
 
 // sweep drops everything of the generations in the state leaving. Each index and each table goes in a transaction of its
 // own, because others wait meanwhile, in proportion to its size: a save at most 70 ms with 200,000 orders.
 func (m *ReadModel) sweep(ctx context.Context) error {
-	var leaving []int
-	err := m.db.query(ctx, `SELECT number FROM generations WHERE state = 'leaving'`, nil, func(rows *sql.Rows) error {
-		var number int
-		err := rows.Scan(&number)
-		leaving = append(leaving, number)
-		return err
+	var drops []string
+	err := m.db.query(ctx, selectDrops, nil, func(rows *sql.Rows) error {
+		drops = append(drops, "")
+		return rows.Scan(&drops[len(drops)-1])
 	})
-	for _, number := range leaving {
-		var drops []string
+	for _, drop := range drops {
 		if err == nil {
-			err = m.db.query(ctx, `SELECT type, name FROM sqlite_schema WHERE name GLOB ? ORDER BY type`, // indexes first
-				[]any{fmt.Sprintf("rm%d_*", number)}, func(rows *sql.Rows) error {
-					var kind, name string
-					err := rows.Scan(&kind, &name)
-					drops = append(drops, `DROP `+kind+` IF EXISTS `+quoted(name))
-					return err
-				})
-		}
-		for _, drop := range drops {
-			if err == nil {
-				err = m.db.writer.do(ctx, 0, func(t *tx) error { return t.define(drop) })
-			}
-			if err == nil {
-				err = pause(ctx, sweepPause)
-			}
+			err = m.db.writer.do(ctx, 0, func(t *tx) error { return t.define(drop) })
 		}
 		if err == nil {
-			err = m.db.writer.do(ctx, 0, func(t *tx) error {
-				_, err := t.exec(`DELETE FROM generations WHERE number = ?`, number)
-				return err
-			})
+			err = pause(ctx, sweepPause)
 		}
+	}
+	if err == nil {
+		err = m.db.writer.do(ctx, 0, func(t *tx) error { _, err := t.exec(deleteDropped); return err })
 	}
 	return err
 }

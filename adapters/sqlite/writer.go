@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -244,10 +245,10 @@ func (t *tx) exec(query string, args ...any) (changed int64, err error) {
 	return changed, nil
 }
 
-// define runs a statement that makes or drops a table, index or SQL view. Error: ports.ErrUnavailable.
-func (t *tx) define(statement string) error {
+// define runs statements that make or drop tables, indexes and SQL views. Error: ports.ErrUnavailable.
+func (t *tx) define(statements ...string) error {
 	t.touched = true
-	if _, err := t.conn.ExecContext(context.Background(), statement); err != nil {
+	if _, err := t.conn.ExecContext(context.Background(), strings.Join(statements, "; ")); err != nil {
 		return unavailable(err)
 	}
 	return nil
