@@ -307,8 +307,11 @@ func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.Config
 
 		// A broker without new records responds after this time; the response shows that a partition is at its end.
 		"fetch.wait.max.ms": 100,
-		// Prefetch a few batches and use no more memory than that. Once the queue has room, librdkafka fetches again
-		// after this pause; its default of a second would starve a fast handler.
+		// Prefetch a few batches and use no more memory than that. Records are small and compress well: with librdkafka's
+		// defaults, 1 MB of each partition and 100,000 messages, it held 100 MiB of them. Once the queue has room, it
+		// fetches again after this pause; its default of a second would starve a fast handler.
+		"fetch.message.max.bytes":    128 << 10, // a larger batch is fetched all the same
+		"queued.min.messages":        10 * ports.MaxBatch,
 		"queued.max.messages.kbytes": 32 << 10,
 		"fetch.queue.backoff.ms":     10,
 

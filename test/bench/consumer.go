@@ -15,6 +15,7 @@ type rawConsumer struct{ client *kafka.Consumer }
 func newRawConsumer(brokers, topic string) (*rawConsumer, error) {
 	client, err := kafka.NewConsumer(&kafka.ConfigMap{
 		"bootstrap.servers": brokers, "group.id": topic, "enable.auto.commit": false, "fetch.wait.max.ms": 100,
+		"fetch.message.max.bytes": 128 << 10, "queued.min.messages": 10_000,
 		"queued.max.messages.kbytes": 32 << 10, "fetch.queue.backoff.ms": 10,
 	})
 	if err != nil {
