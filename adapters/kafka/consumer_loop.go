@@ -3,6 +3,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"hexorders/ports"
@@ -28,12 +30,15 @@ const (
 	pollEvery = time.Second
 	// checkEndsEvery is the longest interval between two looks at the ends of the partitions.
 	checkEndsEvery = 5 * time.Second
-	// stalledAfter is how long a broker may report more records in a partition while none of them comes. librdkafka was
-	// seen to fetch nothing, without an error, after Kafka had been away in the middle of a rebalance.
+	// stalledAfter is how long a broker may report more records in a partition while none of them comes.
 	stalledAfter = 20 * time.Second
+	// askCommitted bounds one request for the group's offsets, and askCommittedFor all of them. While one is waited for
+	// the end of the context goes unnoticed.
+	askCommitted    = 500 * time.Millisecond
+	askCommittedFor = 10 * time.Second
 )
 
-// errStalled means that a partition has more records, its broker answers, and none of the records comes.
+// errStalled means that this consumer gets nothing although a broker answers and has something.
 var errStalled = errors.New("the consumer gets no more records of a partition that has some")
 
 // errTooLong is the reason why a batch is delivered again although the handler may have finished it.
@@ -113,32 +118,76 @@ func (l *consumerLoop) run(ctx context.Context, partitions []int32) error {
 
 // startPartitions adds partitions to the assignment and returns the offset at which each begins.
 func (l *consumerLoop) startPartitions(partitions []int32) []kafka.TopicPartition {
-	resumeAt, err := l.resumeAt(partitions)
-	if err != nil && l.broken == nil {
-		l.broken = fmt.Errorf("load the places in topic %s: %w", l.topic, err)
+	offsets := make(map[int32]kafka.Offset)
+	// A consumer that is closing reads nothing more, and the store behind resume may be closed already.
+	if len(partitions) > 0 && !l.closing && l.ctx.Err() == nil {
+		var err error
+		if offsets, err = l.startOffsets(partitions); err != nil && l.broken == nil {
+			l.broken = err
+		}
 	}
 	list := make([]kafka.TopicPartition, len(partitions))
 	for i, partition := range partitions {
-		offset, known := resumeAt[partition]
-		switch {
-		case known:
-		case l.group == "":
+		offset, known := offsets[partition]
+		if !known {
 			offset = kafka.OffsetBeginning
-		default:
-			offset = kafka.OffsetStored
 		}
 		list[i] = kafka.TopicPartition{Topic: &l.topic, Partition: partition, Offset: offset}
-		next := max(int64(offset), -1) // the offsets that only librdkafka knows are negative
+		next := max(int64(offset), -1) // the beginning is a negative number; only librdkafka knows its offset
 		l.assigned[partition] = &partitionState{shard: shardOf(partition), next: next, handled: next}
 	}
 	return list
 }
 
-// resumeAt returns the offsets to begin at, of the partitions for which that is known.
+// startOffsets returns the offsets to begin at: of resume, and of the group where resume knows none.
+func (l *consumerLoop) startOffsets(partitions []int32) (map[int32]kafka.Offset, error) {
+	offsets, err := l.resumeAt(partitions)
+	if err != nil {
+		return nil, fmt.Errorf("load the places in topic %s: %w", l.topic, err)
+	}
+	unknown := slices.DeleteFunc(slices.Clone(partitions), func(partition int32) bool {
+		_, known := offsets[partition]
+		return known
+	})
+	if l.group == "" || len(unknown) == 0 {
+		return offsets, nil
+	}
+	if err := l.addCommitted(offsets, unknown); err != nil {
+		return nil, l.replaceBecause(fmt.Errorf("load the offsets of group %s: %w", l.group, err))
+	}
+	return offsets, nil
+}
+
+// addCommitted adds the offsets that the group has committed. librdkafka can ask for them itself (OffsetStored), but when
+// the answer is an error, such as that of a broker that shuts down, it never asks again and never reads the partition
+// (librdkafka issue 5586).
+func (l *consumerLoop) addCommitted(offsets map[int32]kafka.Offset, partitions []int32) error {
+	asked := make([]kafka.TopicPartition, len(partitions))
+	for i, partition := range partitions {
+		asked[i] = kafka.TopicPartition{Topic: &l.topic, Partition: partition}
+	}
+	committed, err := backoff.Retry(l.ctx, func() ([]kafka.TopicPartition, error) {
+		committed, err := l.consumer.Committed(asked, int(askCommitted.Milliseconds()))
+		for _, p := range committed {
+			err = cmp.Or(err, p.Error)
+		}
+		return committed, err
+	}, backoff.WithMaxElapsedTime(askCommittedFor))
+	if err != nil {
+		return err
+	}
+	for _, p := range committed {
+		if p.Offset >= 0 { // negative: none was committed
+			offsets[p.Partition] = p.Offset
+		}
+	}
+	return nil
+}
+
+// resumeAt returns the offsets to begin at, of the partitions for which resume or done knows one.
 func (l *consumerLoop) resumeAt(partitions []int32) (map[int32]kafka.Offset, error) {
-	// A consumer that is closing reads nothing more, and the store behind resume may be closed already.
-	if l.resume == nil || len(partitions) == 0 || l.closing || l.ctx.Err() != nil {
-		return l.done, nil
+	if l.resume == nil {
+		return maps.Collect(maps.All(l.done)), nil
 	}
 	shards := make([]string, len(partitions))
 	for i, partition := range partitions {
@@ -417,16 +466,20 @@ func (l *consumerLoop) checkEnds() {
 	} else {
 		_, err = l.admin.describe(l.ctx) // librdkafka does not always report a deleted topic
 	}
-	if judge(err) == stale || errors.Is(err, ErrNoTopic) {
+	switch {
+	case judge(err) == stale, errors.Is(err, ErrNoTopic):
 		l.broken = l.replaceBecause(err)
+		return
+	case l.admin.isCutOff(l.ctx, err):
+		l.broken = l.replaceBecause(fmt.Errorf("%w: %w", errCutOff, err))
 		return
 	}
 	for partition, at := range l.assigned {
 		end, found := ends[partition]
-		known := err == nil && found && at.next >= 0
-		at.end = known && at.next >= end
+		answered := err == nil && found
+		at.end = answered && at.next >= 0 && at.next >= end
 		switch {
-		case !known || at.end:
+		case !answered || at.end:
 			at.behindSince = time.Time{}
 		case at.behindSince.IsZero():
 			at.behindSince = time.Now()

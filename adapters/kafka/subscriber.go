@@ -36,7 +36,7 @@ type Subscriber struct {
 // closeTimeout is how long Subscribe waits for its consumer to leave the group, at its end and before it makes a new
 // consumer. While Kafka is down and the session has expired, leaving can take minutes. Nothing is lost without it: the
 // next consumer asks resume, or gets some messages again.
-const closeTimeout = 1500 * time.Millisecond
+const closeTimeout = 1200 * time.Millisecond
 
 var (
 	_ ports.Subscriber = (*Subscriber)(nil)
@@ -110,7 +110,7 @@ func (s *Subscriber) read(ctx context.Context, group string, resume ports.Resume
 		if group == "" {
 			maps.Copy(done, handled)
 		}
-		if errors.Is(err, errStalled) {
+		if errors.Is(err, errStalled) || errors.Is(err, errCutOff) {
 			s.stalls.Add(1)
 		}
 		s.log.Warn("the Kafka consumer is replaced by a new one", "topic", s.options.Topic, "group", group, "err", err)
@@ -122,7 +122,7 @@ func (s *Subscriber) read(ctx context.Context, group string, resume ports.Resume
 	}
 }
 
-// Stalls is how many consumers were replaced because they got no more records of a partition that had some.
+// Stalls is how many consumers were replaced because they got nothing although a broker answered and had something.
 func (s *Subscriber) Stalls() int64 { return s.stalls.Load() }
 
 // runConsumer runs one consumer until it ends or has to be replaced, and returns how far it has handled each partition.
@@ -176,7 +176,7 @@ func (s *Subscriber) close(consumer *kafka.Consumer, group string, after func())
 	}
 }
 
-// awaitTopic waits until the topic exists and returns its partitions. The error is ctx's.
+// awaitTopic waits until the topic exists and returns its partitions. The error is ctx's, or errReplace.
 func (s *Subscriber) awaitTopic(ctx context.Context, admin *topicAdmin, connection *connectionLog) ([]int32, error) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 50 * time.Millisecond
@@ -184,6 +184,9 @@ func (s *Subscriber) awaitTopic(ctx context.Context, admin *topicAdmin, connecti
 	waiting := false
 	return backoff.Retry(ctx, func() ([]int32, error) {
 		topic, err := admin.describe(ctx)
+		if admin.isCutOff(ctx, err) {
+			return nil, backoff.Permanent(fmt.Errorf("%w: %w: %w", errReplace, errCutOff, err))
+		}
 		if err != nil {
 			return nil, err
 		}

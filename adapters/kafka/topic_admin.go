@@ -30,6 +30,35 @@ type topicAdmin struct {
 	client  *kafka.AdminClient
 	options Options
 	log     *slog.Logger
+
+	silentSince time.Time // since then a broker listens and no request was answered; zero when that is not so
+}
+
+// errCutOff means that a client has lost all its brokers. When a broker that shuts down answers with an empty list of
+// brokers, librdkafka forgets the ones that it knows and never connects again (librdkafka issue 5301).
+var errCutOff = errors.New("the client gets no answer, and a new client gets one")
+
+// isCutOff takes the result of every request, and reports whether this client is cut off: for stalledAfter it got no
+// answer, and a new client gets one.
+func (a *topicAdmin) isCutOff(ctx context.Context, err error) bool {
+	var nobodyListens *net.OpError
+	switch {
+	case err == nil, errors.As(err, &nobodyListens), codeOf(err) >= 0 && !errors.Is(err, context.DeadlineExceeded):
+		a.silentSince = time.Time{} // the codes of brokers are positive, those of librdkafka negative
+		return false
+	case a.silentSince.IsZero():
+		a.silentSince = time.Now()
+	}
+	if time.Since(a.silentSince) < stalledAfter {
+		return false
+	}
+	fresh, err := newAdmin(a.options)
+	if err != nil {
+		return false
+	}
+	defer fresh.client.Close()
+	_, err = fresh.describe(ctx)
+	return err == nil || errors.Is(err, ErrNoTopic)
 }
 
 // newAdmin makes an administrator with its own client. The caller closes that client. It connects only when it is asked
