@@ -30,8 +30,6 @@ const (
 	pollEvery = time.Second
 	// checkEndsEvery is the longest interval between two looks at the ends of the partitions.
 	checkEndsEvery = 5 * time.Second
-	// stalledAfter is how long a broker may report more records in a partition while none of them comes.
-	stalledAfter = 20 * time.Second
 	// askCommitted bounds one request for the group's offsets, and askCommittedFor all of them. While one is waited for
 	// the end of the context goes unnoticed.
 	askCommitted    = 500 * time.Millisecond
@@ -56,7 +54,7 @@ type consumerLoop struct {
 	log        *slog.Logger
 	connection *connectionLog
 	waitFor    time.Duration // how long the handler may take before its partitions are revoked
-	stalled    time.Duration // stalledAfter, less in tests
+	stalled    time.Duration // how long a broker may report more records in a partition while none of them comes
 	// done is where to go on without a group: how far consumers before this one have handled each partition.
 	done map[int32]kafka.Offset
 

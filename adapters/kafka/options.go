@@ -22,7 +22,12 @@ type Options struct {
 	// SessionTimeout is the time after which the other members of a group take over from a member that has died; 0
 	// means 10 s. A broker accepts no less than its group.min.session.timeout.ms, by default 6 s.
 	SessionTimeout time.Duration
+
+	stalled time.Duration // stalledAfter, less in tests
 }
+
+// stalledAfter is how long a client may get nothing although there is something, before a new client replaces it.
+const stalledAfter = 20 * time.Second
 
 // DefaultSource is the ce_source of events unless Options.Source is set.
 const DefaultSource = "/hexorders"
@@ -51,6 +56,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SessionTimeout == 0 {
 		o.SessionTimeout = 10 * time.Second
+	}
+	if o.stalled == 0 {
+		o.stalled = stalledAfter
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

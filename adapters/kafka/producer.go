@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -18,6 +19,7 @@ type producer struct {
 	delivered func(*delivery, error) // called with the outcome, by readReports or by end
 	broken    func(error)            // called when this producer can send nothing more
 	read      chan struct{}          // closed when the last report has been read
+	reports   atomic.Int64           // number of reports that were read
 
 	sending sync.RWMutex // held for reading by every send: librdkafka must not be destroyed under one
 	ended   bool         // guarded by sending
@@ -82,11 +84,19 @@ func (p *producer) remove(d *delivery) bool {
 	return was
 }
 
+// waits reports whether a delivery is pending.
+func (p *producer) waits() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.pending) > 0
+}
+
 func (p *producer) readReports() {
 	defer close(p.read)
 	for event := range p.client.Events() {
 		switch event := event.(type) {
 		case *kafka.Message:
+			p.reports.Add(1)
 			if d := event.Opaque.(*delivery); p.remove(d) {
 				p.delivered(d, event.TopicPartition.Error)
 			}

@@ -31,8 +31,8 @@ type Publisher struct {
 	closing chan struct{}  // closed by Close: waiting calls of Publish return errClosed
 	close   func() error   // once
 
-	asking  sync.Mutex      // one request at a time for the topic's limit
-	control *kafka.Producer // its connection serves requests about the topic
+	asking  sync.Mutex // one request at a time for the topic's limit; guards control, which only run replaces
+	control *producer  // its connection serves requests about the topic
 
 	mu      sync.Mutex
 	current *session      // nil while there is none
@@ -69,20 +69,17 @@ func NewPublisher(options Options) (*Publisher, error) {
 		closing:    make(chan struct{}),
 		changed:    make(chan struct{}),
 	}
-	// The producer for requests about the topic lives as long as the publisher. Making it here finds settings that
-	// librdkafka rejects.
-	control, err := newProducer(p.config, nil, func(error) {})
-	if err != nil {
+	// Making it here finds settings that librdkafka rejects.
+	var err error
+	if p.control, err = newProducer(p.config, nil, func(error) {}); err != nil {
 		return nil, fmt.Errorf("kafka: brokers %q: %w", options.Brokers, err)
 	}
-
-	p.control = control.client
 
 	ctx, stop := context.WithCancel(context.Background())
 	var running, logging sync.WaitGroup
 	var givenUp int
 	logging.Go(func() { readLogs(logs, p.log, p.connection) })
-	running.Go(func() { givenUp = p.run(ctx, control) })
+	running.Go(func() { givenUp = p.run(ctx) })
 	p.close = sync.OnceValue(func() error {
 		p.gate.Lock()
 		p.closed = true
@@ -91,7 +88,7 @@ func NewPublisher(options Options) (*Publisher, error) {
 		p.calls.Wait()
 		stop()
 		running.Wait()
-		control.end(0)
+		p.control.end(0)
 		close(logs)
 		logging.Wait()
 		if givenUp > 0 {
@@ -161,25 +158,45 @@ func (p *Publisher) publish(ctx context.Context, d *delivery) error {
 func (p *Publisher) Close() error { return p.close() }
 
 // run keeps a session open until ctx ends. It returns how many messages the last session gave up.
-func (p *Publisher) run(ctx context.Context, control *producer) (givenUp int) {
+func (p *Publisher) run(ctx context.Context) (givenUp int) {
 	for {
-		s, err := p.openSession(ctx, control)
-		if err != nil {
+		s, err := p.openSession(ctx)
+		switch {
+		case errors.Is(err, errCutOff):
+			p.replaceControl()
+			continue
+		case err != nil:
 			return 0
 		}
 		p.setSession(s)
+		stopWatching := s.watch(ctx)
 		select {
 		case <-ctx.Done():
+			stopWatching()
 			return s.end(p.options.FlushTimeout)
 		case <-s.retired:
+			stopWatching()
 			p.setSession(nil)
 			p.log.Info("the topic accepts larger messages now", "topic", p.options.Topic)
 			s.end(p.options.FlushTimeout)
 		case <-s.broken:
+			stopWatching()
 			p.setSession(nil)
 			p.log.Error("the Kafka producer is replaced by a new one", "messages", s.end(lastReports), "err", s.why)
 		}
 	}
+}
+
+func (p *Publisher) replaceControl() {
+	control, err := newProducer(p.config, nil, func(error) {})
+	if err != nil {
+		p.log.Error("a Kafka client cannot be replaced", "err", err)
+		return
+	}
+	p.asking.Lock()
+	p.control, control = control, p.control
+	p.asking.Unlock()
+	control.end(0)
 }
 
 // limitWasRaised reports whether the topic accepts larger messages than when the session began, so that an operator
@@ -188,7 +205,7 @@ func (p *Publisher) run(ctx context.Context, control *producer) (givenUp int) {
 func (p *Publisher) limitWasRaised(ctx context.Context, s *session) bool {
 	p.asking.Lock()
 	defer p.asking.Unlock()
-	client, err := kafka.NewAdminClientFromProducer(p.control)
+	client, err := kafka.NewAdminClientFromProducer(p.control.client)
 	if err != nil {
 		return false
 	}
@@ -196,9 +213,9 @@ func (p *Publisher) limitWasRaised(ctx context.Context, s *session) bool {
 	return admin.raised(ctx, s.maxBytes)
 }
 
-// openSession makes a session as soon as the topic exists. It retries until ctx ends; the error is ctx's.
-func (p *Publisher) openSession(ctx context.Context, control *producer) (*session, error) {
-	client, err := kafka.NewAdminClientFromProducer(control.client)
+// openSession makes a session as soon as the topic exists. It retries until ctx ends; the error is ctx's, or errCutOff.
+func (p *Publisher) openSession(ctx context.Context) (*session, error) {
+	client, err := kafka.NewAdminClientFromProducer(p.control.client)
 	if err != nil {
 		return nil, err
 	}
@@ -209,11 +226,14 @@ func (p *Publisher) openSession(ctx context.Context, control *producer) (*sessio
 	lastLogged, started := "", time.Now()
 	return backoff.Retry(ctx, func() (*session, error) {
 		maxBytes, err := admin.ensure(ctx)
+		if admin.isCutOff(ctx, err) {
+			return nil, backoff.Permanent(fmt.Errorf("%w: %w", errCutOff, err))
+		}
 		if err != nil {
 			return nil, err
 		}
 		p.connection.reached()
-		return newSession(limitedTo(p.config, maxBytes), maxBytes, p.log, p.connection)
+		return newSession(limitedTo(p.config, maxBytes), maxBytes, p.options, p.connection)
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		switch {
 		case errors.Is(err, errNotReady) && time.Since(started) < 5*time.Second:

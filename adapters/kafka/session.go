@@ -3,6 +3,8 @@
 package kafka
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -18,6 +20,7 @@ import (
 type session struct {
 	config     kafka.ConfigMap
 	maxBytes   int // the topic's limit when the session began
+	options    Options
 	log        *slog.Logger
 	connection *connectionLog
 
@@ -30,9 +33,9 @@ type session struct {
 	retire   func()
 }
 
-func newSession(config kafka.ConfigMap, maxBytes int, log *slog.Logger, connection *connectionLog) (*session, error) {
+func newSession(config kafka.ConfigMap, maxBytes int, options Options, connection *connectionLog) (*session, error) {
 	s := &session{
-		config: config, maxBytes: maxBytes, log: log, connection: connection,
+		config: config, maxBytes: maxBytes, options: options, log: options.Logger, connection: connection,
 		broken: make(chan struct{}), retired: make(chan struct{}),
 	}
 	s.retire = sync.OnceFunc(func() { close(s.retired) })
@@ -49,6 +52,47 @@ func newSession(config kafka.ConfigMap, maxBytes int, log *slog.Logger, connecti
 }
 
 func (s *session) send(d *delivery) error { return s.batching.send(d) }
+
+// watchEvery is the interval between two looks at a session that waits for reports.
+const watchEvery = 2 * time.Second
+
+// watch fails the session when its client is cut off. It asks the broker only while messages wait and none is reported.
+func (s *session) watch(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		client, err := kafka.NewAdminClientFromProducer(s.batching.client)
+		if err != nil {
+			s.log.Warn("a Kafka producer is not watched", "err", err)
+			return
+		}
+		defer client.Close()
+		admin := topicAdmin{client: client, options: s.options, log: s.log}
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for seen := int64(-1); ; {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			var err error
+			if reports := s.batching.reports.Load(); reports != seen || !s.batching.waits() {
+				seen = reports
+			} else {
+				_, err = admin.describe(ctx)
+			}
+			if admin.isCutOff(ctx, err) {
+				s.fail(fmt.Errorf("%w: %w", errCutOff, err))
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		watching.Wait()
+	}
+}
 
 func (s *session) delivered(d *delivery, err error) {
 	if err == nil {

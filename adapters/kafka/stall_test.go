@@ -22,7 +22,7 @@ func TestAConsumerThatGetsNothingThoughThereIsSomethingIsReplaced(t *testing.T) 
 	c := sharedCluster(t)
 	topic := c.newTopic(t)
 	c.createTopic(t, topic, 2, nil)
-	o := Options{Brokers: c.brokers, Topic: topic, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}.withDefaults()
+	o := Options{Brokers: c.brokers, Topic: topic, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), stalled: 2 * time.Second}.withDefaults()
 	publisher := open(t, o)
 
 	logs := make(chan kafka.LogEvent, 100)
@@ -44,7 +44,7 @@ func TestAConsumerThatGetsNothingThoughThereIsSomethingIsReplaced(t *testing.T) 
 			}
 			return nil
 		},
-		log: o.Logger, connection: &connectionLog{log: o.Logger, brokers: o.Brokers}, stalled: 2 * time.Second,
+		log: o.Logger, connection: &connectionLog{log: o.Logger, brokers: o.Brokers}, stalled: o.stalled,
 		assigned: make(map[int32]*partitionState),
 	}
 	ctx, cancel := context.WithCancel(t.Context())

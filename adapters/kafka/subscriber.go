@@ -88,7 +88,7 @@ func (s *Subscriber) read(ctx context.Context, group string, resume ports.Resume
 	done := map[int32]kafka.Offset{}
 	for {
 		l := &consumerLoop{
-			topic: s.options.Topic, group: group, resume: resume, log: s.log, waitFor: s.maxPoll * 3 / 4, stalled: stalledAfter,
+			topic: s.options.Topic, group: group, resume: resume, log: s.log, waitFor: s.maxPoll * 3 / 4, stalled: s.options.stalled,
 			handle: func(ctx context.Context, b ports.Batch) error {
 				err := handle(ctx, b)
 				if err == nil {

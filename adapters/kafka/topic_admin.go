@@ -38,7 +38,7 @@ type topicAdmin struct {
 // brokers, librdkafka forgets the ones that it knows and never connects again (librdkafka issue 5301).
 var errCutOff = errors.New("the client gets no answer, and a new client gets one")
 
-// isCutOff takes the result of every request, and reports whether this client is cut off: for stalledAfter it got no
+// isCutOff takes the result of every request, and reports whether this client is cut off: for Options.stalled it got no
 // answer, and a new client gets one.
 func (a *topicAdmin) isCutOff(ctx context.Context, err error) bool {
 	var nobodyListens *net.OpError
@@ -49,7 +49,7 @@ func (a *topicAdmin) isCutOff(ctx context.Context, err error) bool {
 	case a.silentSince.IsZero():
 		a.silentSince = time.Now()
 	}
-	if time.Since(a.silentSince) < stalledAfter {
+	if time.Since(a.silentSince) < a.options.stalled {
 		return false
 	}
 	fresh, err := newAdmin(a.options)
