@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -181,6 +183,81 @@ func TestKafkaComesAndGoes(t *testing.T) {
 	if lines := log.with("reached"); len(lines) != 4 {
 		t.Errorf("the log tells of two outages in %d lines, want 4:\n%s", len(lines), strings.Join(lines, ""))
 	}
+}
+
+// Kafka shuts down at the worst moment: some partitions have just moved to a new member, which is about to read them. What
+// a broker says while it shuts down has made both members deaf before (see faults_test.go), so the exact moment varies.
+func TestBothMembersReadOnAfterAnOutageInTheMiddleOfARebalance(t *testing.T) {
+	t.Parallel()
+	const orders = 60
+	broker := newPrivateBroker(t)
+	broker.up(t)
+	// The sessions outlive the outage: members that lost theirs would begin anew, which mends everything.
+	options := Options{Brokers: broker.address, Topic: "moves", Partitions: 6, SessionTimeout: time.Minute}
+	p := open(t, options)
+	publish(t, p, manyEvents(orders, 1, 1)...)
+
+	a := newAccount()
+	type member struct {
+		s    *Subscriber
+		news chan struct{}
+	}
+	members := [2]member{}
+	start := func(n int, resume ports.Resume) {
+		members[n] = member{newSubscriber(t, options), make(chan struct{}, 1)}
+		startMember(t, members[n].s, resume, func(_ context.Context, b ports.Batch) error {
+			a.addBatch(b)
+			if len(b.Messages) > 0 {
+				signal(members[n].news)
+			}
+			return nil
+		})
+	}
+	start(0, nil)
+	a.await(t, orders)
+
+	moment := time.Duration(rand.IntN(400)) * time.Millisecond
+	down := make(chan struct{})
+	goDown := sync.OnceFunc(func() {
+		go func() {
+			defer close(down)
+			broker.down(t)
+		}()
+		time.Sleep(moment)
+	})
+	start(1, func(context.Context, []string) ([]ports.Place, error) { // partitions are assigned to it
+		goDown()
+		return nil, nil
+	})
+	<-down
+	broker.up(t)
+	began := time.Now()
+	for n := range members {
+		select {
+		case <-members[n].news:
+		default:
+		}
+	}
+	version := 1
+	for n := range members {
+		for deadline := time.Now().Add(2 * memberPatience); ; {
+			version++
+			publish(t, p, manyEvents(orders, version, version)...)
+			a.await(t, orders*version)
+			select {
+			case <-members[n].news:
+			default:
+				if time.Now().After(deadline) {
+					t.Fatalf("member %d got nothing after the outage", n)
+				}
+				continue
+			}
+			break
+		}
+	}
+	t.Logf("Kafka began to go down %s before the partitions were read; both members read on %s after its return; consumers "+
+		"that were replaced: %d, %d", moment, time.Since(began).Round(time.Millisecond), members[0].s.Stalls(), members[1].s.Stalls())
+	a.wantAll(t, orders, version)
 }
 
 func orders(prefix string) (ids []string) {
