@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -76,6 +77,7 @@ func benchStore(b *testing.B) (*mongo.Database, func(ports.Change)) {
 type cost struct{ wall, server, own time.Duration }
 
 func (c *cost) of(server string, do func()) {
+	runtime.GC() // of what others have left
 	serverWas := cpuTime(server)
 	ownWas, start := cpuTime("self"), time.Now()
 	do()
