@@ -28,6 +28,13 @@ const (
 	pollEvery = time.Second
 	// checkEndsEvery is the longest interval between two looks at the ends of the partitions.
 	checkEndsEvery = 5 * time.Second
+	// lingerFor is how long after a batch the next one is delivered at the earliest while messages keep coming, so that a
+	// batch is worth a transaction and a fetch. For settleFor at its end the loop polls: then librdkafka fetches what has
+	// come meanwhile. A batch of worthIt messages does not wait, nor does one after a batch of fewer than busyFrom.
+	lingerFor = 40 * time.Millisecond
+	settleFor = 6 * time.Millisecond
+	worthIt   = 500
+	busyFrom  = 4
 	// stalledAfter is how long a broker may report more records in a partition while none of them comes. librdkafka was
 	// seen to fetch nothing, without an error, after Kafka had been away in the middle of a rebalance.
 	stalledAfter = 20 * time.Second
@@ -62,6 +69,7 @@ type consumerLoop struct {
 	unrecognised unrecognisedRecords
 	call         *handlerCall // nil while the handler does not run
 	lastCallAt   time.Time    // when the last call ended; zero before the first
+	lastBatch    int          // messages of the last call
 	lastCheckAt  time.Time    // when checkEnds last ran
 	paused       bool
 	closing      bool
@@ -159,6 +167,7 @@ func (l *consumerLoop) resumeAt(partitions []int32) (map[int32]kafka.Offset, err
 // gather polls until there is a batch to deliver: up to a full batch of messages, or none once the consumer is idle or
 // at the end.
 func (l *consumerLoop) gather(first bool) error {
+	deliverAt := l.linger()
 	for {
 		if err := l.ctx.Err(); err != nil {
 			return err
@@ -176,7 +185,7 @@ func (l *consumerLoop) gather(first bool) error {
 		}
 		timeout := pollFor
 		if len(l.gathered) > 0 {
-			timeout = 0
+			timeout = max(0, time.Until(deliverAt))
 		}
 		event := l.consumer.Poll(int(timeout.Milliseconds()))
 		if event != nil {
@@ -184,7 +193,7 @@ func (l *consumerLoop) gather(first bool) error {
 		}
 		switch {
 		case l.broken != nil:
-		case event == nil && len(l.gathered) > 0:
+		case event == nil && len(l.gathered) > 0 && !time.Now().Before(deliverAt):
 			return nil
 		case len(l.gathered) > 0:
 		case first && len(l.assigned) > 0 && l.atEnd():
@@ -199,6 +208,21 @@ func (l *consumerLoop) gather(first bool) error {
 			}
 		}
 	}
+}
+
+// linger waits while messages keep coming, and returns when to deliver the next batch: zero when that is at once.
+func (l *consumerLoop) linger() (deliverAt time.Time) {
+	if l.lastBatch < busyFrom || l.lastBatch >= worthIt {
+		return time.Time{}
+	}
+	deliverAt = time.Now().Add(lingerFor)
+	wait := time.NewTimer(lingerFor - settleFor)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-l.ctx.Done():
+	}
+	return deliverAt
 }
 
 // handleEvent updates the loop after an event of librdkafka.
@@ -260,6 +284,7 @@ func (l *consumerLoop) deliver() error {
 	}
 	l.unrecognised.report(l.log, l.topic)
 	batch := ports.Batch{Messages: l.gathered, CaughtUp: l.caughtUp()}
+	l.lastBatch = len(l.gathered)
 	l.gathered, l.bytes = nil, 0
 	ctx, cancel := context.WithCancel(l.ctx)
 	defer cancel()

@@ -307,10 +307,12 @@ func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.Config
 
 		// A broker without new records responds after this time; the response shows that a partition is at its end.
 		"fetch.wait.max.ms": 100,
-		// Prefetch a few batches and use no more memory than that. Once the queue has room, librdkafka fetches again
-		// after this pause; its default of a second would starve a fast handler.
+		// Fetch again once what was fetched is polled: while a batch lingers or is handled, what is published meanwhile
+		// gathers at the broker and comes in one fetch. This pause is before librdkafka looks again; its default of a
+		// second would starve a fast handler.
+		"queued.min.messages":        1,
 		"queued.max.messages.kbytes": 32 << 10,
-		"fetch.queue.backoff.ms":     10,
+		"fetch.queue.backoff.ms":     2,
 
 		"reconnect.backoff.ms":               100,
 		"reconnect.backoff.max.ms":           2000,
