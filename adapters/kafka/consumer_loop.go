@@ -31,7 +31,7 @@ const (
 	// lingerFor is how long after a batch the next one is delivered at the earliest while messages keep coming, so that a
 	// batch is worth a transaction and a fetch. For settleFor at its end the loop polls: then librdkafka fetches what has
 	// come meanwhile. A batch of worthIt messages does not wait, nor does one after a batch of fewer than busyFrom.
-	lingerFor = 40 * time.Millisecond
+	lingerFor = 50 * time.Millisecond
 	settleFor = 6 * time.Millisecond
 	worthIt   = 500
 	busyFrom  = 4
