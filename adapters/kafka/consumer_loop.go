@@ -34,6 +34,13 @@ const (
 	// the end of the context goes unnoticed.
 	askCommitted    = 500 * time.Millisecond
 	askCommittedFor = 10 * time.Second
+	// lingerFor is how long after a batch the next one is delivered at the earliest while messages keep coming, so that a
+	// batch is worth a transaction and a fetch. For settleFor at its end the loop polls: then librdkafka fetches what has
+	// come meanwhile. A batch of worthIt messages does not wait, nor does one after a batch of fewer than busyFrom.
+	lingerFor = 50 * time.Millisecond
+	settleFor = 6 * time.Millisecond
+	worthIt   = 500
+	busyFrom  = 4
 )
 
 // errStalled means that this consumer gets nothing although a broker answers and has something.
@@ -65,6 +72,7 @@ type consumerLoop struct {
 	unrecognised unrecognisedRecords
 	call         *handlerCall // nil while the handler does not run
 	lastCallAt   time.Time    // when the last call ended; zero before the first
+	lastBatch    int          // messages of the last call
 	lastCheckAt  time.Time    // when checkEnds last ran
 	paused       bool
 	closing      bool
@@ -206,6 +214,7 @@ func (l *consumerLoop) resumeAt(partitions []int32) (map[int32]kafka.Offset, err
 // gather polls until there is a batch to deliver: up to a full batch of messages, or none once the consumer is idle or
 // at the end.
 func (l *consumerLoop) gather(first bool) error {
+	deliverAt := l.linger()
 	for {
 		if err := l.ctx.Err(); err != nil {
 			return err
@@ -223,7 +232,7 @@ func (l *consumerLoop) gather(first bool) error {
 		}
 		timeout := pollFor
 		if len(l.gathered) > 0 {
-			timeout = 0
+			timeout = max(0, time.Until(deliverAt))
 		}
 		event := l.consumer.Poll(int(timeout.Milliseconds()))
 		if event != nil {
@@ -231,7 +240,7 @@ func (l *consumerLoop) gather(first bool) error {
 		}
 		switch {
 		case l.broken != nil:
-		case event == nil && len(l.gathered) > 0:
+		case event == nil && len(l.gathered) > 0 && !time.Now().Before(deliverAt):
 			return nil
 		case len(l.gathered) > 0:
 		case first && len(l.assigned) > 0 && l.atEnd():
@@ -246,6 +255,21 @@ func (l *consumerLoop) gather(first bool) error {
 			}
 		}
 	}
+}
+
+// linger waits while messages keep coming, and returns when to deliver the next batch: zero when that is at once.
+func (l *consumerLoop) linger() (deliverAt time.Time) {
+	if l.lastBatch < busyFrom || l.lastBatch >= worthIt {
+		return time.Time{}
+	}
+	deliverAt = time.Now().Add(lingerFor)
+	wait := time.NewTimer(lingerFor - settleFor)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-l.ctx.Done():
+	}
+	return deliverAt
 }
 
 // handleEvent updates the loop after an event of librdkafka.
@@ -307,6 +331,7 @@ func (l *consumerLoop) deliver() error {
 	}
 	l.unrecognised.report(l.log, l.topic)
 	batch := ports.Batch{Messages: l.gathered, CaughtUp: l.caughtUp()}
+	l.lastBatch = len(l.gathered)
 	l.gathered, l.bytes = nil, 0
 	ctx, cancel := context.WithCancel(l.ctx)
 	defer cancel()

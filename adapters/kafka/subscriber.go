@@ -310,13 +310,15 @@ func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.Config
 
 		// A broker without new records responds after this time; the response shows that a partition is at its end.
 		"fetch.wait.max.ms": 100,
-		// Prefetch a few batches and use no more memory than that. Records are small and compress well: with librdkafka's
-		// defaults, 1 MB of each partition and 100,000 messages, it held 100 MiB of them. Once the queue has room, it
-		// fetches again after this pause; its default of a second would starve a fast handler.
-		"fetch.message.max.bytes":    128 << 10, // a larger batch is fetched all the same
-		"queued.min.messages":        10 * ports.MaxBatch,
+		// Records are small and compress well: with librdkafka's default, 1 MB of each partition, a consumer that is behind
+		// held 100 MiB of them. A larger batch is fetched all the same.
+		"fetch.message.max.bytes": 128 << 10,
+		// Fetch again once what was fetched is polled: while a batch lingers or is handled, what is published meanwhile
+		// gathers at the broker and comes in one fetch. This pause is before librdkafka looks again; its default of a
+		// second would starve a fast handler.
+		"queued.min.messages":        1,
 		"queued.max.messages.kbytes": 32 << 10,
-		"fetch.queue.backoff.ms":     10,
+		"fetch.queue.backoff.ms":     2,
 
 		"reconnect.backoff.ms":               100,
 		"reconnect.backoff.max.ms":           2000,

@@ -229,7 +229,7 @@ func (c *committer) commitBatch(b *batch) {
 // process that saves at the same moment.
 func (c *committer) commitTogether(b *batch) error {
 	saves := b.saves()
-	err := RunTransaction(b.ctx, c.client, 2, func(ctx context.Context) error { return c.insertOrUpdate(ctx, saves) })
+	err := RunTransaction(b.ctx, c.client, nil, 2, func(ctx context.Context) error { return c.insertOrUpdate(ctx, saves) })
 	if err == nil {
 		c.options.Committed(len(saves))
 	}
@@ -241,7 +241,7 @@ func (c *committer) commitAlone(ctx context.Context, save *encodedSave) error {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
 	saves := []*encodedSave{save}
-	err := RunTransaction(ctx, c.client, untilDeadline, func(ctx context.Context) error { return c.insertOrUpdate(ctx, saves) })
+	err := RunTransaction(ctx, c.client, nil, untilDeadline, func(ctx context.Context) error { return c.insertOrUpdate(ctx, saves) })
 	if err == nil {
 		c.options.Committed(1)
 	}

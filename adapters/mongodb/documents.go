@@ -48,11 +48,15 @@ type snapshotDocument struct {
 	Order   orderDocument `bson:"order"`
 }
 
-// resultDocument is a document of the collection receipts. The insert adds the server's time, keptAt.
+// resultDocument is a document of the collection receipts. It has the order as it was then in one of three forms. The
+// insert adds the server's time, keptAt.
 type resultDocument struct {
-	Key         string        `bson:"_id"`
-	Fingerprint string        `bson:"fingerprint"`
-	Order       orderDocument `bson:"order"` // as it stood then
+	Key         string         `bson:"_id"`
+	Fingerprint string         `bson:"fingerprint"`
+	Order       *orderDocument `bson:"order,omitempty"`
+	Packed      []byte         `bson:"packed,omitempty"`  // Store, when it is large: the same, compressed with Zstandard
+	OrderID     string         `bson:"orderId,omitempty"` // EventStore: its events up to Version are the order
+	Version     int            `bson:"version,omitempty"`
 }
 
 func newOrderDocument(o *order.Order) orderDocument {

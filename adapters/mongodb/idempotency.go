@@ -10,6 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"hexorders/core/order"
 	"hexorders/ports"
 )
 
@@ -17,6 +18,7 @@ import (
 type resultStore struct {
 	collection *mongo.Collection
 	timeout    time.Duration
+	at         func(ctx context.Context, id string, version int) (*order.Order, error) // nil: results have the order itself
 }
 
 // Only the server's clock decides whether a stored result is expired. The server deletes expired ones about once a
@@ -48,8 +50,20 @@ func (r *resultStore) find(ctx context.Context, key string) (ports.StoredResult,
 	if err != nil {
 		return ports.StoredResult{}, Fail(ctx, doing, err)
 	}
-	o, err := d.Order.order()
+	o, err := r.order(bounded, d)
 	return ports.StoredResult{Key: ports.IdempotencyKey{Value: d.Key, Fingerprint: d.Fingerprint}, Order: o}, Fail(ctx, doing, err)
+}
+
+func (r *resultStore) order(ctx context.Context, d resultDocument) (*order.Order, error) {
+	switch {
+	case d.Version > 0 && r.at != nil:
+		return r.at(ctx, d.OrderID, d.Version)
+	case d.Packed != nil:
+		return unpack(d.Packed)
+	case d.Order != nil:
+		return d.Order.order()
+	}
+	return nil, fmt.Errorf("stored result %q has no order: %w", d.Key, order.ErrInvalidHistory)
 }
 
 // insert inserts the results of those saves that have a key, inside a transaction. Error: ErrDuplicateRequest when

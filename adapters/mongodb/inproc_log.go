@@ -83,7 +83,7 @@ func (t *Topic) append(ctx context.Context, messages []ports.Message) error {
 	case <-bounded.Done():
 		return bounded.Err()
 	}
-	err := RunTransaction(bounded, t.db.Client(), untilDeadline, func(ctx context.Context) error {
+	err := RunTransaction(bounded, t.db.Client(), nil, untilDeadline, func(ctx context.Context) error {
 		more := bson.D{{Key: "$inc", Value: bson.D{{Key: "end", Value: int64(len(messages))}}}}
 		var before struct{ End int64 }
 		if err := t.end.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: topicID}}, more).Decode(&before); err != nil {

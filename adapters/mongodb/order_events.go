@@ -43,9 +43,9 @@ func NewEventStore(db *mongo.Database, o Options) *EventStore {
 	s := &EventStore{
 		events:    db.Collection(eventsCollection),
 		snapshots: &snapshots{collection: db.Collection(snapshotsCollection), timeout: o.Timeout},
-		results:   &resultStore{db.Collection(resultsCollection), o.Timeout},
 		timeout:   o.Timeout,
 	}
+	s.results = &resultStore{db.Collection(resultsCollection), o.Timeout, s.at}
 	s.committer = newCommitter(db.Client(), eventLayout{s.events}, s.results, o)
 	return s
 }
@@ -143,6 +143,30 @@ func (s *EventStore) Get(ctx context.Context, id string) (*order.Order, error) {
 	return o, nil
 }
 
+// at folds the events up to a version, after the snapshot if that is not a later one.
+func (s *EventStore) at(ctx context.Context, id string, version int) (*order.Order, error) {
+	known, err := s.snapshots.find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, after := known[id], 0
+	switch {
+	case snapshot == nil:
+	case snapshot.Version > version:
+		snapshot = nil
+	default:
+		after = snapshot.Version
+	}
+	events, err := s.find(ctx, bson.D{
+		{Key: "aggregateid", Value: id},
+		{Key: "version", Value: bson.D{{Key: "$gt", Value: after}, {Key: "$lte", Value: version}}},
+	}, byVersion, 0)
+	if err != nil {
+		return nil, err
+	}
+	return fold(snapshot, events)
+}
+
 // newestFirst is byVersion reversed.
 var newestFirst = bson.D{{Key: "aggregateid", Value: -1}, {Key: "version", Value: -1}}
 
@@ -201,6 +225,12 @@ type eventLayout struct{ events *mongo.Collection }
 
 // stateDocument implements documentLayout.
 func (eventLayout) stateDocument(orderDocument, int) any { return nil }
+
+// keep implements documentLayout. Events are never deleted.
+func (eventLayout) keep(state orderDocument, in *resultDocument) error {
+	in.OrderID, in.Version = state.ID, state.Version
+	return nil
+}
 
 // insertOrUpdate implements documentLayout.
 func (l eventLayout) insertOrUpdate(ctx context.Context, saves []*encodedSave) error {

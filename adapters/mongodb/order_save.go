@@ -18,6 +18,8 @@ type documentLayout interface {
 	// stateDocument returns what to encode for the order's state, which was loaded at a version, 0 if it is new. nil means
 	// that this layout stores messages only.
 	stateDocument(state orderDocument, loaded int) any
+	// keep puts into a result what the store needs to return the order as it is now, whatever becomes of it.
+	keep(state orderDocument, in *resultDocument) error
 	// insertOrUpdate inserts or updates orders and messages inside a transaction. Error: ErrConflict when one of the
 	// orders is not at the version that it was loaded with.
 	insertOrUpdate(ctx context.Context, saves []*encodedSave) error
@@ -74,7 +76,11 @@ func encodeSave(ctx context.Context, layout documentLayout, o *order.Order, key 
 		}
 	}
 	if s.key != "" {
-		if s.result, err = s.encode(resultDocument{key.Value, key.Fingerprint, state}); err != nil {
+		result := resultDocument{Key: key.Value, Fingerprint: key.Fingerprint}
+		if err := layout.keep(state, &result); err != nil {
+			return nil, err
+		}
+		if s.result, err = s.encode(result); err != nil {
 			return nil, err
 		}
 	}

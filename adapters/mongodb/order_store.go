@@ -58,7 +58,7 @@ func NewStore(db *mongo.Database, o Options) *Store {
 	s := &Store{
 		orders:   db.Collection(ordersCollection),
 		messages: db.Collection(outboxCollection),
-		results:  &resultStore{db.Collection(resultsCollection), o.Timeout},
+		results:  &resultStore{collection: db.Collection(resultsCollection), timeout: o.Timeout},
 		timeout:  o.Timeout,
 	}
 	s.committer = newCommitter(db.Client(), stateLayout{s.orders, s.messages}, s.results, o)

@@ -1,12 +1,15 @@
 package mongodb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 )
 
 // grace bounds how long a transaction continues after its caller's context has ended, and how long its abort may
@@ -26,8 +29,12 @@ const untilDeadline = 0
 // When ctx ends, the transaction ends between two commands, not inside one. A command that is broken off may still
 // reach the server after the abort and lock the order for a minute; a commit that is broken off has an unknown
 // outcome. So only a command that takes longer than grace is broken off.
-func RunTransaction(ctx context.Context, client *mongo.Client, tries uint, work func(context.Context) error) error {
-	session, err := client.StartSession()
+//
+// concern is how many members have the transaction when it is committed; nil means a majority, on disk.
+func RunTransaction(ctx context.Context, client *mongo.Client, concern *writeconcern.WriteConcern, tries uint,
+	work func(context.Context) error) error {
+	session, err := client.StartSession(options.Session().SetDefaultTransactionOptions(
+		options.Transaction().SetWriteConcern(cmp.Or(concern, writeconcern.Majority()))))
 	if err != nil {
 		return err
 	}

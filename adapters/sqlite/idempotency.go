@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
+	"hexorders/core/order"
 	"hexorders/ports"
 )
 
@@ -13,9 +16,13 @@ import (
 func (s *Store) StoredResult(ctx context.Context, key string) (ports.StoredResult, error) {
 	result := ports.StoredResult{Key: ports.IdempotencyKey{Value: key}}
 	var r row
-	err := s.db.queryRow(ctx, `SELECT fingerprint, id, buyer_id, status, version, items, created_at, updated_at
+	var packed []byte
+	err := s.db.queryRow(ctx, `SELECT fingerprint, packed_items, id, buyer_id, status, version, items, created_at, updated_at
 		FROM receipts WHERE key = ? AND kept_since > ?`, []any{key, oldestResult()},
-		append([]any{&result.Key.Fingerprint}, r.fields()...)...)
+		append([]any{&result.Key.Fingerprint, &packed}, r.fields()...)...)
+	if err == nil && packed != nil {
+		r.items, err = unpacker.DecodeAll(packed, nil)
+	}
 	if err == nil {
 		result.Order, err = r.order()
 	}
@@ -42,10 +49,30 @@ func checkKey(t *tx, key string) error {
 	return err
 }
 
-// storeResult copies the order that has just been written, and deletes up to four expired results: more than one, so
-// that the table shrinks, and not all, so that no save is slow after a busy day.
-func storeResult(t *tx, key ports.IdempotencyKey, orderID string) error {
-	if key.Value == "" {
+// packFrom is how many bytes of items are worth compressing.
+const packFrom = 1 << 10
+
+// Both are safe for use by many goroutines at once, and fail only for wrong options.
+var (
+	packer, _   = zstd.NewWriter(nil)
+	unpacker, _ = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(16<<20))
+)
+
+// resultColumns are the row of an order that is saved under a key. The outbox is trimmed, so that a result needs a copy of
+// the order.
+func resultColumns(key ports.IdempotencyKey, state order.Snapshot, items string) []any {
+	var packed []byte
+	if len(items) >= packFrom {
+		packed, items = packer.EncodeAll([]byte(items), nil), ""
+	}
+	return []any{key.Value, key.Fingerprint, state.ID, state.Buyer, string(state.Status), state.Version, items, packed,
+		formatTime(state.CreatedAt), formatTime(state.UpdatedAt)}
+}
+
+// storeResult inserts a result, and deletes up to four expired ones: more than one, so that the table shrinks, and not
+// all, so that no save is slow after a busy day.
+func storeResult(t *tx, columns []any) error {
+	if columns == nil {
 		return nil
 	}
 	if _, err := t.exec(`DELETE FROM receipts WHERE key IN
@@ -53,9 +80,8 @@ func storeResult(t *tx, key ports.IdempotencyKey, orderID string) error {
 		return err
 	}
 	_, err := t.exec(`REPLACE INTO receipts
-			(key, fingerprint, id, buyer_id, status, version, items, created_at, updated_at, kept_since)
-		SELECT ?, ?, id, buyer_id, status, version, items, created_at, updated_at, ? FROM orders WHERE id = ?`,
-		key.Value, key.Fingerprint, formatTime(time.Now()), orderID)
+			(key, fingerprint, id, buyer_id, status, version, items, packed_items, created_at, updated_at, kept_since)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, append(columns, formatTime(time.Now()))...)
 	return err
 }
 

@@ -53,6 +53,10 @@ func (s *Store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyK
 		rows[i] = messageColumns(m)
 		size += len(m.Payload)
 	}
+	var result []any
+	if key.Value != "" {
+		result = resultColumns(key, state, items)
+	}
 	err = s.db.writer.do(ctx, size, func(t *tx) error {
 		if err := checkKey(t, key.Value); err != nil {
 			return err
@@ -78,7 +82,7 @@ func (s *Store) Save(ctx context.Context, o *order.Order, key ports.IdempotencyK
 			}
 			t.outbox = append(t.outbox, logged{t.inserted, stored(messages[i])})
 		}
-		return storeResult(t, key, state.ID)
+		return storeResult(t, result)
 	})
 	if err != nil {
 		return fmt.Errorf("save order %q: %w", o.ID(), err)

@@ -57,7 +57,7 @@ lists them.`
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w: see `%s --help`", err, cmd.CommandPath())
 	})
-	root.AddCommand(serveCommand(), eventsCommand(), outboxCommand(), viewsCommand(), doctorCommand(),
+	root.AddCommand(serveCommand(), eventsCommand(), outboxCommand(), viewsCommand(), demoCommand(), doctorCommand(),
 		configCommand(), versionCommand())
 	root.AddCommand(oldCommands()...)
 	return root

@@ -61,13 +61,14 @@ Every process with the role api serves lists, no matter which process fills the 
   HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders serve
   HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka HEXORDERS_HTTP_ADDR=127.0.0.1:8081 hexorders serve --roles relay,views`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), roles, cmd.ErrOrStderr()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), roles, cmd.ErrOrStderr(), nil) },
 	}
 	cmd.Flags().StringSliceVar(&roles, "roles", knownRoles, "what this process does, with commas")
 	return cmd
 }
 
-func serve(ctx context.Context, roles []string, logTo io.Writer) error {
+// serve runs the service until ctx ends or a signal comes. demo is nil but in a demo.
+func serve(ctx context.Context, roles []string, logTo io.Writer, demo *demoService) error {
 	roles, renamed, err := parseRoles(roles)
 	if err != nil {
 		return err
@@ -89,6 +90,7 @@ func serve(ctx context.Context, roles []string, logTo io.Writer) error {
 	ctx, ended := untilSignal(ctx, log)
 	defer ended()
 	service := newService(config, roles, log)
+	service.demo = demo
 	if err := service.Open(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // stopped before it had begun
@@ -113,6 +115,7 @@ type Service struct {
 	subscriber ports.Subscriber // nil without the role views, and so is the next
 	views      *readside.Engine
 	feed       *console.Feed // nil without the console
+	demo       *demoService  // nil but in a demo
 	metrics    *prometheus.Metrics
 	draining   atomic.Bool // the process is about to end
 	grace      func()      // waits for graceTime
@@ -128,7 +131,11 @@ func newService(config Config, roles []string, log *slog.Logger) *Service {
 // Open takes the port, connects the store and wires everything. What it opened before an error it closes again.
 func (s *Service) Open(ctx context.Context) (err error) {
 	// The port first: finding it taken is quick, and must not cost a running relay its lease.
-	s.listener, err = listen(ctx, s.config.HTTP.Addr)
+	if s.demo != nil {
+		s.listener = s.demo.listener
+	} else {
+		s.listener, err = listen(ctx, s.config.HTTP.Addr)
+	}
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 var idempotencyStoreChecks = []check[Storage]{
 	{"a stored result has its key and the order as it was saved", resultReadsBack},
 	{"a stored result stays the same when the order changes", resultStays},
+	{"a stored result of the largest order stays the same too", largeResultStays},
 	{"a stored result's order changed without Save changes nothing in the store", resultIsACopy},
 	{"a key is any text of up to 255 characters, and no two are mixed up", keysAreApart},
 	{"a save without a key, and one without changes, store no result", noResult},
@@ -120,6 +121,38 @@ func resultStays(t testing.TB, s Storage) {
 	mustSaveUnder(t, s, keyOf("key-2"), o)
 	wantResult(t, s, keyOf("key-1"), want)
 	wantResult(t, s, keyOf("key-2"), o.Snapshot())
+}
+
+// largeResultStays makes more changes than a store folds at a time, before and after the results.
+func largeResultStays(t testing.TB, s Storage) {
+	items := make([]order.Item, order.MaxItems)
+	for i := range items {
+		items[i] = order.Item{Product: fmt.Sprintf("%s%03d", strings.Repeat("é", order.MaxIDLength-3), i), Amount: i + 1}
+	}
+	o, err := order.New(orderID(1), "buyer-1", items, morning)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]order.Snapshot{}
+	for i := range 4 {
+		key := fmt.Sprintf("key-%d", i)
+		if i > 0 {
+			if err := o.ChangeAmount(items[i].Product, 1000+i, morning.Add(time.Duration(i)*time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustSaveUnder(t, s, keyOf(key), o)
+		want[key] = o.Snapshot()
+		for _, item := range items[:59] {
+			if err := o.ChangeAmount(item.Product, item.Amount+i, morning.Add(time.Duration(i)*time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			save(t, s, o)
+		}
+	}
+	for key, want := range want {
+		wantResult(t, s, keyOf(key), want)
+	}
 }
 
 func resultIsACopy(t testing.TB, s Storage) {

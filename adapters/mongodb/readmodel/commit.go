@@ -11,6 +11,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"hexorders/adapters/mongodb"
 	"hexorders/ports"
@@ -20,6 +21,9 @@ import (
 const commitTries = 20
 
 // Commit implements ports.ReadModelStore.
+//
+// It waits for no majority and no disk: the read model can be made again. What a failover takes back it takes back whole,
+// places and progress too, and then the engine's next Commit is ErrConflict and it reads from the stored places on.
 //
 // It reads nothing but which generations there are. The guards are in the statements: those for places and for the
 // progress of known orders match only what the change began with, and an insert fails where there is something. The server
@@ -35,7 +39,7 @@ func (s *Store) Commit(ctx context.Context, g ports.Generation, c ports.Change) 
 		err = s.prepare(bounded, g.Number)
 	}
 	if err == nil {
-		err = mongodb.RunTransaction(bounded, s.db.Client(), commitTries, func(ctx context.Context) error {
+		err = mongodb.RunTransaction(bounded, s.db.Client(), writeconcern.W1(), commitTries, func(ctx context.Context) error {
 			return s.write(ctx, g.Number, list)
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
 	"hexorders/adapters/mongodb"
 	"hexorders/ports"
@@ -42,6 +43,8 @@ var _ ports.ReadModelStore = (*Store)(nil)
 // New needs a database that mongodb.Connect has opened, and the tables of all views of the program. It does not talk to
 // the server; what it needs there it makes when it is first used.
 func New(db *mongo.Database, tables []ports.Table, o Options) *Store {
+	// Commit waits for no majority, so a question does not either: it reads what is there.
+	db = db.Client().Database(db.Name(), options.Database().SetReadConcern(readconcern.Local()))
 	s := &Store{
 		db: db, generations: db.Collection(generationsCollection), tables: make(map[string]ports.Table),
 		timeout: cmp.Or(max(o.Timeout, 0), 5*time.Second), log: cmp.Or(o.Logger, slog.Default()),
