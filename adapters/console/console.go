@@ -2,8 +2,8 @@
 // services and alerts. It only reads.
 //
 // Read feed.go (what happened lately), decorators.go (how the feed gets to know), console.go (the page and its stream),
-// state.go (what stands where, and how it is), story.go (one order), spans.go (the map), alerts.go. The page itself is in
-// static: hexagon.js first.
+// state.go (what stands where, and how it is), story.go (one order), spans.go (the map), alerts.go, demo.go (the page Break
+// it). The page itself is in static: hexagon.js first.
 package console
 
 import (
@@ -39,6 +39,8 @@ type Options struct {
 	Relay  func() ports.RelayStatus
 	Views  func() ports.ViewsStatus
 	Unread func(context.Context) (messages int, oldest time.Time, err error)
+
+	Demo *Demo // nil: there is no page Break it
 }
 
 // Adapters are what stands behind the ports now, without decorators. Publisher and Subscriber are nil in a process
@@ -100,6 +102,9 @@ func (c *console) handler() http.Handler {
 		_, _ = w.Write(docs.Operate) // fails when the client is gone
 	})
 	mux.HandleFunc("POST /console/alerts", c.takeAlerts)
+	if c.Demo != nil {
+		c.serveDemo(mux)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")

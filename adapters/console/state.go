@@ -41,6 +41,7 @@ type snapshot struct {
 	Store  string              `json:"store"`
 	Broker string              `json:"broker"`
 	Boxes  map[string]standing `json:"boxes"`
+	Demo   bool                `json:"demo,omitempty"`
 
 	Relay     *relayState    `json:"relay,omitempty"` // only where it holds the lease
 	ReadModel readModelState `json:"readModel"`
@@ -102,7 +103,7 @@ func (c *console) snapshot(ctx context.Context) snapshot {
 func (c *console) look(ctx context.Context) snapshot {
 	s := snapshot{
 		At: time.Now(), Roles: c.Roles, Store: c.Store, Broker: c.Broker, Boxes: c.Ports.standing(),
-		Parked: []parkedState{}, Problems: []string{},
+		Parked: []parkedState{}, Problems: []string{}, Demo: c.Demo != nil,
 	}
 	failed := func(what string, err error) bool {
 		if err != nil {

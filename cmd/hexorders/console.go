@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 
 	"hexorders/adapters/console"
@@ -27,6 +28,12 @@ func (s *Service) console() http.Handler {
 			ReadModelStore: s.storage.views, Publisher: s.publisher, Subscriber: s.subscriber,
 		},
 		Unread: s.storage.unread,
+	}
+	if s.demo != nil {
+		o.Ports.OrderStore, o.Ports.Outbox = s.demo.orders, s.demo.outbox
+		o.Demo = &console.Demo{
+			State: func(ctx context.Context) (any, error) { return s.demo.state(ctx) }, Press: s.demo.press,
+		}
 	}
 	if s.relay != nil {
 		o.Relay = s.relay.Status

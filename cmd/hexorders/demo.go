@@ -69,11 +69,6 @@ const (
 	restartAfter = time.Second / 2 // so that it can be seen that the service is away
 )
 
-// demoService is what the service of a demo has besides.
-type demoService struct {
-	listener net.Listener // of the supervisor
-}
-
 func serveUntilInputEnds(ctx context.Context, input io.Reader, logTo io.Writer) error {
 	listener, err := net.FileListener(os.NewFile(inherited, "listener"))
 	if err != nil {
@@ -197,6 +192,7 @@ func (d *demo) say(text string) { _, _ = fmt.Fprintln(d.out, text) }
 
 func (d *demo) print(where string) {
 	d.say(strings.NewReplacer("URL", d.url, "FOLDER", where).Replace(`The console:  URL/console/
+Break it:     URL/console/demo/break.html
 
 Try, in another terminal:
   curl URL/orders -H 'content-type: application/json' -d '{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}'

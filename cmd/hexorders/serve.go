@@ -150,13 +150,19 @@ func (s *Service) Open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if s.demo != nil {
+		if err := s.demo.open(connecting, &s.config, s.storage); err != nil {
+			s.closeStorage()
+			return err
+		}
+	}
 	if s.has(roleRelay) {
 		s.publisher, err = s.config.Broker.publisher(&s.config, s.storage, s.log)
 		if err != nil {
 			s.closeStorage()
 			return err
 		}
-		s.relay = newRelay(&s.config, s.storage, s.publisher, s.feed, s.log)
+		s.relay = newRelay(&s.config, s.storage, s.demo.publisher(s.publisher), s.feed, s.log)
 		s.metrics.Watch(prometheus.Relay{Status: s.relay.Status, Unread: s.storage.unread})
 	}
 	if s.has(roleViews) {
@@ -182,7 +188,7 @@ func (s *Service) openViews() error {
 	if watched, ok := subscriber.(interface{ Stalls() int64 }); ok {
 		s.metrics.WatchStalls(watched.Stalls)
 	}
-	options := engineOptions(&s.config, s.storage, console.Subscriber(subscriber, s.feed), s.log)
+	options := engineOptions(&s.config, s.storage, console.Subscriber(s.demo.subscriber(subscriber), s.feed), s.log)
 	options.Store = console.ReadModelStore(options.Store, s.feed)
 	s.views = readside.New(options)
 	s.metrics.WatchViews(s.views.Status)
@@ -263,6 +269,11 @@ func (s *Service) close() {
 	if s.publisher != nil {
 		if err := s.publisher.Close(); err != nil {
 			s.log.Warn("the broker did not take everything; the rest will be sent at the next start", "err", err)
+		}
+	}
+	if s.demo != nil {
+		if err := s.demo.close(); err != nil {
+			s.log.Warn("the demo could not be closed in order", "err", err)
 		}
 	}
 	s.closeStorage()

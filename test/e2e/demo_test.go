@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -147,4 +148,144 @@ func TestTheServiceOfADemoThatIsKilledStops(t *testing.T) {
 	service := p.service()
 	p.kill()
 	eventually(t, patience, "the service has stopped", func() bool { return service.Signal(syscall.Signal(0)) != nil })
+}
+
+type demoState struct {
+	Token string
+	State struct {
+		Stopped   map[string]bool
+		Committed int
+		Outbox    struct{ Published, Waiting, Parked, Lost, Duplicates int }
+		Dual      struct {
+			Published, Lost int
+			Orders          []string
+		}
+	}
+}
+
+// state is what the page Break it shows.
+func (p *process) state() (s demoState) {
+	p.t.Helper()
+	eventually(p.t, patience, "the demo says how it is", func() bool {
+		response, err := http.Get("http://" + p.addr + "/console/demo/state")
+		if err != nil {
+			return false // it was killed
+		}
+		defer func() { _ = response.Body.Close() }()
+		s = demoState{}
+		return response.StatusCode == http.StatusOK && json.NewDecoder(response.Body).Decode(&s) == nil
+	})
+	return s
+}
+
+// press presses a button of the page Break it and returns the status of the answer.
+func (p *process) press(button, token string) int {
+	p.t.Helper()
+	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, "http://"+p.addr+"/console/demo/press/"+button, http.NoBody)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	request.Header.Set("X-Demo-Token", token)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+func TestBreakItLosesNothingOfTheOutboxAndEventsOfTheDualWrite(t *testing.T) {
+	t.Parallel()
+	d := newEmbedded(t)
+	p := demo(t, environment{}, "--folder", filepath.Dir(d.file))
+	press := func(button string) {
+		t.Helper()
+		if status := p.press(button, p.state().Token); status != http.StatusNoContent {
+			t.Fatalf("press %s: %d, want 204", button, status)
+		}
+	}
+	const orders, stages = 500, 6
+	total := orders * commands
+	begin := make(chan struct{}, total)
+	l := &load{orders: orders, clients: 8, client: newClient(p.addr), begin: begin}
+	l.start(t.Context())
+	released := 0
+	stage := func() {
+		t.Helper()
+		for range total / stages {
+			begin <- struct{}{}
+			released++
+		}
+		eventually(t, patience, "the commands of the stage are carried out", func() bool {
+			return l.answered.Load()+l.lost.Load() >= int64(released-l.clients)
+		})
+	}
+	for _, button := range []string{"relay", "broker", "views"} {
+		press(button)
+		if !p.state().State.Stopped[button] {
+			t.Errorf("%s is not stopped", button)
+		}
+		stage()
+		press(button)
+	}
+	press("poison")
+	stage()
+	before := p.service().Pid
+	press("kill")
+	stage()
+	eventually(t, patience, "another process is there", func() bool { return p.service().Pid != before })
+	for ; released < total; released++ {
+		begin <- struct{}{}
+	}
+	close(begin)
+	eventually(t, patience, "all that can be published is", func() bool {
+		s := p.state().State
+		return s.Outbox.Waiting == 0 && s.Outbox.Parked > 0
+	})
+	press("repair")
+	eventually(t, patience, "what was parked is published", func() bool { return p.state().State.Outbox.Parked == 0 })
+	if err := l.wait(); err != nil {
+		t.Fatal(err)
+	}
+	d.complete()
+	var s demoState
+	eventually(t, patience, "the events of the dual write are in its topic or lost", func() bool {
+		s = p.state()
+		return s.State.Dual.Published+s.State.Dual.Lost == s.State.Committed
+	})
+	t.Logf("%+v; %s", s.State, l)
+	if s.State.Outbox.Lost != 0 || s.State.Outbox.Published != s.State.Committed {
+		t.Errorf("the outbox lost %d of %d events and published %d", s.State.Outbox.Lost, s.State.Committed, s.State.Outbox.Published)
+	}
+	if s.State.Dual.Lost == 0 || len(s.State.Dual.Orders) == 0 {
+		t.Errorf("the dual write lost %d events, of %v: want some", s.State.Dual.Lost, s.State.Dual.Orders)
+	}
+	p.signal(syscall.SIGINT)
+	if code := p.wait(10 * time.Second); code != 0 {
+		t.Errorf("exit code after SIGINT: %d, want 0", code)
+	}
+	if report := d.judge(s.State.Outbox.Duplicates, l.told()); report.Committed != s.State.Committed {
+		t.Errorf("the page counted %d events, the file has %d", s.State.Committed, report.Committed)
+	}
+	viewsOf(t, d.serve("serve"), d.topic())
+}
+
+func TestOnlyThePageOfADemoCanBreakIt(t *testing.T) {
+	t.Parallel()
+	p := demo(t, environment{"TMPDIR": t.TempDir()})
+	if status := p.press("relay", "guessed"); status != http.StatusForbidden || p.state().State.Stopped["relay"] {
+		t.Errorf("with a wrong token: %d, want 403 and nothing stopped", status)
+	}
+	d := newEmbedded(t)
+	other := d.serve("serve")
+	for _, path := range []string{"break.html", "state"} {
+		response, err := http.Get("http://" + other.addr + "/console/demo/" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusNotFound {
+			t.Errorf("%s in a service that is no demo: %d, want 404", path, response.StatusCode)
+		}
+	}
 }

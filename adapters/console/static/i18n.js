@@ -5,7 +5,7 @@ export const languages = [['en', 'English'], ['th', 'ไทย']];
 
 const words = {
   en: {
-    pages: 'Pages', hexagon: 'Hexagon', orders: 'Orders', map: 'Services', api: 'API', language: 'Language',
+    pages: 'Pages', hexagon: 'Hexagon', orders: 'Orders', map: 'Services', break: 'Break it', api: 'API', language: 'Language',
     connecting: 'connecting', live: 'live', away: 'the service does not answer; trying again',
     scope: 'This process has the roles {roles}. Steps of {missing} happen in other processes and are not seen here: open their console.',
     elsewhere: 'not in this process',
@@ -55,7 +55,7 @@ const words = {
     'about.Views': 'Driving port: what a client can ask the read model. It is lit when somebody asks for this order.',
   },
   th: {
-    pages: 'หน้า', hexagon: 'Hexagon', orders: 'Orders', map: 'Services', api: 'API', language: 'ภาษา',
+    pages: 'หน้า', hexagon: 'Hexagon', orders: 'Orders', map: 'Services', break: 'ลองทำให้พัง', api: 'API', language: 'ภาษา',
     connecting: 'กำลังเชื่อมต่อ', live: 'เชื่อมต่อแล้ว', away: 'service ไม่ตอบ กำลังลองใหม่',
     scope: 'process นี้มี role {roles} ส่วน step ของ {missing} อยู่ใน process อื่นและมองไม่เห็นจากที่นี่ ให้เปิด console ของ process นั้น',
     elsewhere: 'ไม่ได้อยู่ใน process นี้',

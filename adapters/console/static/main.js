@@ -58,6 +58,7 @@ function showScope() {
   const missing = ['api', 'relay', 'views'].filter((role) => !state.roles.includes(role));
   $('scope').hidden = missing.length === 0;
   $('scope').textContent = t('scope', { roles: state.roles.join(', '), missing: missing.join(', ') });
+  for (const e of document.querySelectorAll('[data-demo]')) e.hidden = !state.demo;
   for (const e of document.querySelectorAll('[data-role]')) e.hidden = !state.roles.includes(e.dataset.role);
 }
 

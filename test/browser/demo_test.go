@@ -1,0 +1,128 @@
+//go:build chromium
+
+package browser
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+var consoleIsAt = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)/console/`)
+
+// demo starts `hexorders demo`. It is told to stop, because its service is a process of its own.
+func demo(t testing.TB) *service {
+	t.Helper()
+	folder := t.TempDir()
+	said, err := os.Create(filepath.Join(folder, "said"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{t: t, cmd: exec.Command(program, "demo", "--folder", folder)}
+	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr, s.cmd.SysProcAttr = folder, said, said, dieWithUs()
+	s.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "OTEL_") })
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Signal(syscall.SIGINT) // fails only when it has ended
+		_ = s.cmd.Wait()
+		if text, _ := os.ReadFile(said.Name()); t.Failed() {
+			t.Logf("what the demo said:\n%s", text[:min(len(text), 4000)])
+		}
+	})
+	eventually(t, "the demo says where it is", func() bool {
+		text, _ := os.ReadFile(said.Name())
+		if found := consoleIsAt.FindSubmatch(text); found != nil {
+			s.url = string(found[1])
+		}
+		return s.url != ""
+	})
+	return s
+}
+
+// number is the JavaScript for a number that a list of the page Break it shows, counted from the top.
+func number(list string, row int) string {
+	return fmt.Sprintf("Number(document.querySelectorAll('#%s dd')[%d].textContent.replace(/\\D/g, ''))", list, row)
+}
+
+func (p *page) click(selector string) {
+	p.t.Helper()
+	p.evaluate("click "+selector, fmt.Sprintf("document.querySelector(%q).click()", selector))
+}
+
+func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
+	s := demo(t)
+	p := show(open(t), s, "/console/demo/break.html", look{})
+	place := func(then string) {
+		t.Helper()
+		before := value[int](p, number("outbox", 0))
+		p.click("#place")
+		p.waits("the orders are placed", fmt.Sprintf("%s >= %d && !document.getElementById('place').disabled", number("outbox", 0), before+20))
+		p.waits(then, then)
+	}
+	toggle := func(button, pressed string) {
+		t.Helper()
+		p.click("#" + button)
+		p.waits(button+" is pressed", fmt.Sprintf("document.getElementById(%q).getAttribute('aria-pressed') === %q", button, pressed))
+	}
+	const committed, inTopic, lost, waiting, parked = 0, 1, 2, 3, 4
+	same := number("outbox", committed) + " === " + number("outbox", inTopic)
+	place(same)
+
+	toggle("relay", "true")
+	place(number("outbox", waiting) + " === 20")
+	if n := value[int](p, number("dual", inTopic)); n != 40 {
+		t.Errorf("while the relay is paused the dual write has published %d events, want 40", n)
+	}
+	toggle("relay", "false")
+	p.waits("the relay has caught up", same)
+
+	toggle("broker", "true")
+	place(number("dual", lost) + " === 20")
+	toggle("broker", "false")
+	p.waits("the relay has caught up", same)
+
+	toggle("poison", "true")
+	place(number("outbox", parked) + " === 1 && " + number("dual", lost) + " === 21")
+	p.click("#repair")
+	p.waits("the parked event is sent", same)
+	if got := value[[]int](p, "["+number("outbox", lost)+", "+number("dual", lost)+", "+number("dual", inTopic)+"]"); !slices.Equal(got, []int{0, 21, 59}) {
+		t.Errorf("lost with the outbox, lost by the dual write, published by it: %v, want [0 21 59]", got)
+	}
+
+	toggle("kill", "true")
+	p.click("#place")
+	p.waits("the process is another one", "document.getElementById('kill').getAttribute('aria-pressed') === 'false'")
+	p.waits("the event of the order that was committed is lost too", number("dual", lost)+" > 21 && "+same)
+	p.expects("net::ERR_") // the requests that the process took with it
+	if n := value[int](p, number("outbox", lost)); n != 0 {
+		t.Errorf("the outbox lost %d events", n)
+	}
+	if unnamed := value[[]string](p, "[...document.querySelectorAll('button')].filter((b) => !b.innerText).map((b) => b.id)"); len(unnamed) > 0 {
+		t.Errorf("buttons without a name: %q", unnamed)
+	}
+	p.evaluate("speak Thai", "{ const l = document.getElementById('language'); l.value = 'th'; l.dispatchEvent(new Event('change')); }")
+	if text := p.text("#place"); text != "สั่ง 20 order" {
+		t.Errorf("in Thai the button says %q", text)
+	}
+}
+
+func TestTheConsoleLeadsToBreakItInADemoOnly(t *testing.T) {
+	chromium := open(t)
+	for _, c := range []struct {
+		service *service
+		hidden  bool
+	}{{demo(t), false}, {serve(t, nil), true}} {
+		p := show(chromium, c.service, "/console/", look{})
+		if got := value[bool](p, "document.querySelector('[data-demo]').hidden"); got != c.hidden {
+			t.Errorf("the link is hidden: %v, want %v", got, c.hidden)
+		}
+	}
+}
