@@ -99,6 +99,18 @@ type RowPage struct {
 	Next string // the cursor of the following page, "" after the last
 }
 
+// MaxPageBytes ends a page of rows before its limit: with the row that brings its bodies to this many bytes.
+const MaxPageBytes = 1 << 20
+
+// Full tells whether the page is complete: it has as many rows as the query asks for, or as many bytes.
+func (p RowPage) Full(q Query) bool {
+	bytes := 0
+	for _, row := range p.Rows {
+		bytes += len(row.Body)
+	}
+	return len(p.Rows) >= q.Page.Size() || bytes >= MaxPageBytes
+}
+
 // RowPlace is where a page ended: at a value of the sorted field, nil in a list by key, and at a key.
 type RowPlace struct {
 	Value any

@@ -57,11 +57,18 @@ const (
 // readBody decodes a request's body into the struct that into points to. Without a body the struct stays as it is. Many
 // generated clients send null for an optional body that they were not given.
 func (a *api) readBody(c *gin.Context, into any, p presence) error {
+	tooLarge := &inputError{is: errBodyTooLarge, detail: fmt.Sprintf("A body may have at most %d bytes.", a.MaxBody)}
+	if c.Request.ContentLength > a.MaxBody {
+		return tooLarge
+	}
+	if announced(c.Request) && !declaredJSON(c.Request.Header) {
+		return notJSON(c)
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, a.MaxBody))
-	var tooLarge *http.MaxBytesError
+	var limit *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
-		return &inputError{is: errBodyTooLarge, detail: fmt.Sprintf("A body may have at most %d bytes.", a.MaxBody)}
+	case errors.As(err, &limit):
+		return tooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errBodyTimeout
 	case err != nil:
@@ -71,11 +78,22 @@ func (a *api) readBody(c *gin.Context, into any, p presence) error {
 	case len(body) == 0:
 		return &inputError{is: errMalformedJSON, detail: "The body is empty; a JSON object is needed."}
 	case !declaredJSON(c.Request.Header):
-		return errNotJSON
+		return notJSON(c)
 	case p == optional && string(bytes.Trim(body, " \t\r\n")) == "null":
 		return nil
 	}
 	return decode(body, into)
+}
+
+// announced tells whether a body is to come. A client may wait for 100 (Continue), which the server sends when the body is
+// read: what can be refused before is not asked for.
+func announced(r *http.Request) bool { return r.ContentLength > 0 || r.Header.Get("Expect") != "" }
+
+// notJSON also says in headers what is taken (RFC 9110, 15.5.16).
+func notJSON(c *gin.Context) error {
+	c.Header("Accept", mediaJSON)
+	c.Header("Accept-Encoding", "identity")
+	return errNotJSON
 }
 
 // declaredJSON tells whether the body is declared as JSON without compression. Parameters of the media type mean nothing

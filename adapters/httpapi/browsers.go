@@ -26,10 +26,11 @@ var (
 // Cookies play no part in it.
 func (a *api) crossOriginHeaders() gin.HandlerFunc {
 	allow := cors.New(cors.Config{
-		AllowOrigins:  a.CORSOrigins,
-		AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowHeaders:  []string{"Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", headerRequestID, "Traceparent"},
-		ExposeHeaders: []string{"Age", "ETag", "Link", "Location", "Retry-After", headerRequestID, headerViewVersion},
+		AllowOrigins: a.CORSOrigins,
+		AllowMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
+		AllowHeaders: []string{"Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", headerRequestID, "Traceparent",
+			"Tracestate"},
+		ExposeHeaders: []string{"Content-Location", "ETag", "Link", "Location", "Retry-After", headerRequestID, headerViewAge, headerViewVersion},
 		MaxAge:        time.Hour,
 	})
 	return func(c *gin.Context) {

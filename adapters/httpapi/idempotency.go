@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"reflect"
 	"regexp"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	jsonv2 "github.com/go-json-experiment/json"
@@ -30,7 +32,7 @@ func idempotencyKey(c *gin.Context, body, defaults any) (ports.IdempotencyKey, e
 	if err != nil {
 		return ports.IdempotencyKey{}, err
 	}
-	fingerprint, err := fingerprint(c.Request.Method, c.Request.URL.EscapedPath(), body, defaults)
+	fingerprint, err := fingerprint(c.Request.Method, canonicalPath(c.Request.URL.EscapedPath()), body, defaults)
 	if err != nil {
 		return ports.IdempotencyKey{}, fmt.Errorf("fingerprint of the request: %w", err)
 	}
@@ -52,7 +54,7 @@ func parseKey(header []string) (string, error) {
 }
 
 // fingerprint hashes what a request asks for, not how it is written: the order of fields, white space, the spelling of a
-// number, a default that is written out, and {} instead of no body make no difference. If-Match makes none either: a
+// number, a default that is written out, how the path is escaped, and {} instead of no body make no difference. If-Match makes none either: a
 // client that got no response may have read the order since.
 //
 // Stores keep fingerprints for a day, so a change of the form makes retries fail that come right after an upgrade.
@@ -72,6 +74,17 @@ func fingerprint(method, path string, body, defaults any) (string, error) {
 	}
 	sum := sha256.Sum256(canonical)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// canonicalPath escapes each part of a path in the one way of url.PathEscape: proxies escape more, or less.
+func canonicalPath(escaped string) string {
+	parts := strings.Split(escaped, "/")
+	for i, part := range parts {
+		if plain, err := url.PathUnescape(part); err == nil {
+			parts[i] = url.PathEscape(plain)
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // fieldsOf returns a body's fields by their JSON names. A nil list is an empty one.

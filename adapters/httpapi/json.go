@@ -76,7 +76,7 @@ func writeJSON(c *gin.Context, status int, mediaType string, body any) error {
 	if err := encoder.Encode(body); err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
-	write(c, status, mediaType, buffer.Bytes())
+	write(c, status, mediaType, compressed(c, buffer.Bytes()))
 	return nil
 }
 

@@ -196,10 +196,12 @@ func (a *api) input(c *gin.Context, into any, p presence) (ports.IdempotencyKey,
 	return idempotencyKey(c, body.Interface(), defaults)
 }
 
+// writeChanged answers a command on an order with that order, whatever part of it the path names (RFC 9110, 8.7).
 func writeChanged(c *gin.Context, o *order.Order, err error) error {
 	if err != nil {
 		return err
 	}
+	c.Header("Content-Location", "/orders/"+url.PathEscape(o.ID()))
 	return writeOrder(c, http.StatusOK, o)
 }
 

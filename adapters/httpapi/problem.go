@@ -43,7 +43,7 @@ var problems = []problemKind{
 
 	{is: ports.ErrNotFound, status: 404, code: "order-not-found", title: "Order not found",
 		detail: "There is no order with this id."},
-	{is: ports.ErrConflict, status: 409, code: "version-conflict", title: "Order changed meanwhile",
+	{is: ports.ErrConflict, status: 409, code: "version-conflict", title: "Order changed meanwhile", retryAfter: 1,
 		detail: "Others kept changing the order at the same moment. Nothing was changed by this request: send it " +
 			"again."},
 	{is: ports.ErrVersionMismatch, status: 412, code: "version-mismatch", title: "Order is at another version",
@@ -158,24 +158,29 @@ func kindOf(err error) problemKind {
 
 // problem answers with what went wrong; the access log gets the error itself.
 func (a *api) problem(c *gin.Context, err error) {
+	limits := order.InputErrors(err)
 	kind := kindOf(err)
+	if len(limits) > 1 {
+		kind = kindOf(limits[0])
+	}
 	note(c, kind.code, err)
 	body := problemJSON{
 		Type: typePrefix + kind.code, Title: kind.title, Status: kind.status, Detail: kind.detail, Code: kind.code,
 		RequestID: requestID(c),
 	}
 	var input *inputError
-	var limit *order.InputError
 	switch {
 	case errors.As(err, &input):
 		body.Errors = input.errors
 		if input.detail != "" {
 			body.Detail = input.detail
 		}
-	case errors.As(err, &limit):
-		body.Detail = sentence(limit.Err.Error())
-		if pointer, ok := pointerTo(limit); ok {
-			body.Errors = []fieldError{atPointer(pointer, limit.Err.Error())}
+	case len(limits) > 0:
+		body.Detail = sentence(limits[0].Err.Error())
+		for _, limit := range limits {
+			if pointer, ok := pointerTo(limit); ok {
+				body.Errors = append(body.Errors, atPointer(pointer, limit.Err.Error()))
+			}
 		}
 	}
 	if body.Detail == "" {

@@ -119,7 +119,7 @@ func TestEverySentinelIsAnsweredWithItsRow(t *testing.T) {
 			if strings.Contains(answer.Body.String(), "hunter2") {
 				t.Errorf("the inside leaks out: %s", answer.Body)
 			}
-			if retry := answer.Header().Get("Retry-After"); (retry != "") != (want.status == 503 || want.code == "request-in-flight") {
+			if retry := answer.Header().Get("Retry-After"); (retry != "") != (want.status == 503 || want.code == "request-in-flight" || want.code == "version-conflict") {
 				t.Errorf("Retry-After %q with status %d", retry, want.status)
 			}
 		})
@@ -270,6 +270,7 @@ func (f *fakeOrders) Events(ctx context.Context, id string, _ ports.Page) (ports
 type problemBody struct {
 	Type, Title, Detail, Code, RequestID string
 	Status                               int
+	Errors                               []struct{ Pointer string }
 }
 
 func readProblem(t *testing.T, answer *httptest.ResponseRecorder) problemBody {

@@ -53,7 +53,7 @@ func parsePage(query url.Values) (ports.Page, error) {
 	}
 	if query.Has("limit") {
 		limit, err := strconv.Atoi(query.Get("limit"))
-		if err != nil || limit < 1 || limit > ports.MaxPageLimit {
+		if err != nil || limit < 1 || limit > ports.MaxPageLimit || strconv.Itoa(limit) != query.Get("limit") {
 			return page, invalidParameter("limit", fmt.Sprintf("must be a whole number from 1 to %d", ports.MaxPageLimit))
 		}
 		page.Limit = limit

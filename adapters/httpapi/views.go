@@ -41,15 +41,18 @@ func bodies(rows []ports.Row) []json.RawMessage {
 	return list
 }
 
-// The read model may be behind, and the response says by how much: Age is the number of seconds since it was up to date
-// (RFC 9111, 5.1), View-Version the version of the order that it has reached (without X-: RFC 6648).
-const headerViewVersion = "View-Version"
+// The read model may be behind, and the response says by how much: View-Age is the number of seconds since it was up to
+// date, View-Version the version of the order that it has reached (without X-: RFC 6648). Age is for caches (RFC 9111, 5.1).
+const (
+	headerViewAge     = "View-Age"
+	headerViewVersion = "View-Version"
+)
 
 // freshnessHeaders says how old the answer is. The age is unknown until the first event was applied.
 func freshnessHeaders(c *gin.Context, f ports.Freshness, orderID string) {
 	if !f.AsOf.IsZero() {
 		// Below 0 if the clock of the process that fills the views runs ahead.
-		c.Header("Age", strconv.Itoa(max(0, int(time.Since(f.AsOf).Seconds()))))
+		c.Header(headerViewAge, strconv.Itoa(max(0, int(time.Since(f.AsOf).Seconds()))))
 	}
 	if orderID != "" {
 		c.Header(headerViewVersion, strconv.Itoa(f.Version))

@@ -113,12 +113,12 @@ func TestEveryViewSaysHowFreshItsAnswerIs(t *testing.T) {
 			for _, path := range viewPaths(t) {
 				views := &fakeViews{freshness: x.freshness}
 				sent := askWithRequired(overViews(views), path, "1", 8).Header()
-				age := sent.Get("Age")
+				age := sent.Get("View-Age")
 				if age == "61" || age == "62" { // this took its time
 					age = "60"
 				}
 				if got, want := sent.Get("View-Version"), fmt.Sprint(x.freshness.Version); age != x.age || got != want {
-					t.Errorf("%s: Age %q and View-Version %q, want %q and %q", path, sent.Get("Age"), got, x.age, want)
+					t.Errorf("%s: View-Age %q and View-Version %q, want %q and %q", path, sent.Get("View-Age"), got, x.age, want)
 				}
 				if want := (ports.EventRef{OrderID: "1", Version: 8}); views.required != want {
 					t.Errorf("%s: required %v, want %v", path, views.required, want)

@@ -71,21 +71,22 @@ func counter(row *ports.Row, name string) *int64 {
 func (v rows) list(q ports.Query, after *ports.RowPlace) (page ports.RowPage) {
 	place := func(row ports.Row) ports.RowPlace { return ports.RowPlace{Value: row.Field(q.Sort), Key: row.Key} }
 	from, _ := v.find(q.Prefix)
+	var found []ports.Row
 	for _, row := range v[from:] {
 		if !strings.HasPrefix(row.Key, q.Prefix) {
 			break
 		}
 		if has(*row, q.Equal) && has(*row, q.Filter) && (after == nil || compare(q, place(*row), *after) > 0) {
-			page.Rows = append(page.Rows, *row)
+			found = append(found, *row)
 		}
 	}
-	slices.SortFunc(page.Rows, func(a, b ports.Row) int { return compare(q, place(a), place(b)) })
-	if size := q.Page.Size(); len(page.Rows) > size {
-		page.Rows = page.Rows[:size]
-		page.Next = q.Next(page.Rows[size-1])
-	}
-	for i, row := range page.Rows {
-		page.Rows[i] = copyOf(row)
+	slices.SortFunc(found, func(a, b ports.Row) int { return compare(q, place(a), place(b)) })
+	for _, row := range found {
+		if page.Full(q) {
+			page.Next = q.Next(page.Rows[len(page.Rows)-1])
+			break
+		}
+		page.Rows = append(page.Rows, copyOf(row))
 	}
 	return page
 }

@@ -95,20 +95,23 @@ func (m *ReadModel) List(ctx context.Context, q ports.Query) (page ports.RowPage
 	query, args, err := t.list(q)
 	if err == nil {
 		err = m.readLive(ctx, query, args, func(rows *sql.Rows) error {
+			if page.Full(q) {
+				page.Next = q.Next(page.Rows[len(page.Rows)-1])
+				return errPageEnds
+			}
 			row, err := t.scan(rows)
 			page.Rows = append(page.Rows, row)
 			return err
 		})
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errPageEnds) {
 		return ports.RowPage{}, fmt.Errorf("list %s: %w", q.View, err)
-	}
-	if size := q.Page.Size(); len(page.Rows) > size {
-		page.Rows = page.Rows[:size]
-		page.Next = q.Next(page.Rows[size-1])
 	}
 	return page, nil
 }
+
+// errPageEnds ends a statement whose rows are more than a page.
+var errPageEnds = errors.New("the page ends")
 
 // list makes the statement of a query. It reads one row more than asked for, which tells whether there is a next page.
 func (t table) list(q ports.Query) (query string, args []any, err error) {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
 )
 
@@ -24,7 +25,10 @@ const (
 	exitUsage  = 2 // a command or a setting is wrong: trying again will not help
 )
 
-func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	limitMemory(memlimit.FromCgroup)
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, out, errOut io.Writer) (exitCode int) {

@@ -6,6 +6,7 @@
 package order
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,20 +32,20 @@ type Item struct {
 }
 
 // New starts a pending order. Lines of the same product become one line. The errors are those of AddItem, and
-// ErrInvalidID for the order's or the buyer's id.
+// ErrInvalidID for the order's or the buyer's id: all that is wrong at once, as InputErrors tells.
 func New(id, buyer string, items []Item, at time.Time) (*Order, error) {
-	if err := checkID("id", id); err != nil {
-		return nil, err
-	}
-	if err := checkID("buyer", buyer); err != nil {
-		return nil, err
-	}
+	refusals := []error{checkID("id", id), checkID("buyer", buyer)}
 	var lines []Item
 	for i, item := range items {
-		if err := checkJoin(lines, item); err != nil {
-			return nil, atLine(i, err)
+		err := checkJoin(lines, item)
+		refusals = append(refusals, atLine(i, err))
+		if errors.Is(err, ErrTooManyItems) {
+			break
 		}
 		lines = join(lines, item)
+	}
+	if err := all(refusals...); err != nil {
+		return nil, err
 	}
 	o := &Order{}
 	o.record(Created{ID: id, Buyer: buyer, Items: lines, At: at})
@@ -120,10 +121,7 @@ func (o *Order) Cancel(by CancelledBy, reason string, at time.Time) error {
 	if err := o.allow(cancel); err != nil {
 		return err
 	}
-	if err := checkCancelledBy(by); err != nil {
-		return err
-	}
-	if err := checkReason(reason); err != nil {
+	if err := all(checkCancelledBy(by), checkReason(reason)); err != nil {
 		return err
 	}
 	o.record(Cancelled{By: by, Reason: reason, At: at})

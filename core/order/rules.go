@@ -3,6 +3,7 @@ package order
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -91,11 +92,34 @@ func (e *InputError) Unwrap() error { return e.Err }
 func invalid(field string, err error) error { return &InputError{Field: field, Line: -1, Err: err} }
 
 func atLine(line int, err error) error {
-	var input *InputError
-	if errors.As(err, &input) {
+	for _, input := range InputErrors(err) {
 		input.Line = line
 	}
 	return err
+}
+
+// InputErrors are all the values that a command was refused for.
+func InputErrors(err error) (inputs []*InputError) {
+	switch err := err.(type) {
+	case *InputError:
+		return []*InputError{err}
+	case interface{ Unwrap() []error }:
+		for _, err := range err.Unwrap() {
+			inputs = append(inputs, InputErrors(err)...)
+		}
+	case interface{ Unwrap() error }:
+		return InputErrors(err.Unwrap())
+	}
+	return inputs
+}
+
+// all joins the refusals among these errors; a single one stays what it is.
+func all(refusals ...error) error {
+	refusals = slices.DeleteFunc(refusals, func(err error) bool { return err == nil })
+	if len(refusals) == 1 {
+		return refusals[0]
+	}
+	return errors.Join(refusals...)
 }
 
 func checkAmount(amount int) error {
@@ -121,10 +145,7 @@ func checkReason(reason string) error {
 
 // checkJoin tells whether an item may join the lines.
 func checkJoin(lines []Item, item Item) error {
-	if err := checkID("product", item.Product); err != nil {
-		return err
-	}
-	if err := checkAmount(item.Amount); err != nil {
+	if err := all(checkID("product", item.Product), checkAmount(item.Amount)); err != nil {
 		return err
 	}
 	if i := find(lines, item.Product); i >= 0 {

@@ -423,6 +423,26 @@ func rowPageSizes(t testing.TB, f ReadModelStorage) {
 	}
 }
 
+// largePageEnds has rows of a third of the largest page.
+func largePageEnds(t testing.TB, f ReadModelStorage) {
+	body := []byte(`"` + strings.Repeat("x", ports.MaxPageBytes/3) + `"`)
+	var rows []ports.Row
+	for i := range 8 {
+		rows = append(rows, ports.Row{Key: orderID(i), Body: body})
+	}
+	put(t, f.Store, shopNotes, rows...)
+	q := ports.Query{View: shopNotes.Name, Page: ports.Page{Limit: ports.MaxPageLimit}}
+	for _, want := range []int{3, 3, 2} {
+		page := pageOf(t, f.Store, q)
+		if len(page.Rows) != want || (page.Next != "") != (want == 3) {
+			t.Errorf("List of rows of %d bytes: got %d, next page %q, want %d", len(body), len(page.Rows), page.Next, want)
+		}
+		q.Page.Cursor = page.Next
+	}
+	q.Page.Cursor = ""
+	wantKeys(t, "List of large rows", listOf(t, f.Store, q), keysOf(rows)...)
+}
+
 func rowPagesInStep(t testing.TB, f ReadModelStorage) {
 	buyer, status := ports.Field{Name: "buyer", Value: "buyer-1"}, ports.Field{Name: "status", Value: "pending"}
 	for _, q := range []ports.Query{

@@ -13,7 +13,9 @@ import (
 
 var idempotencyFlaws = []flaw[porttest.Storage]{
 	storageFlaw("forgets the fingerprint", "a stored result has its key and the order as it was saved"),
-	storageFlaw("stores the order's id and reads the order as it is now", "a stored result stays the same when the order changes"),
+	storageFlaw("stores the order's id and reads the order as it is now",
+		"a stored result stays the same when the order changes",
+		"a stored result of the largest order stays the same too"),
 	storageFlaw("hands out the stored result's live order", "a stored result's order changed without Save changes nothing in the store"),
 	storageFlaw("folds the case of keys", "a key is any text of up to 255 characters, and no two are mixed up"),
 	storageFlaw("cuts keys off", "a key is any text of up to 255 characters, and no two are mixed up"),

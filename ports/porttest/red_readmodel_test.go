@@ -69,6 +69,7 @@ var readModelFlaws = []flaw[porttest.ReadModelStorage]{
 	readModelFlaw("gives a cursor for a page that is not there", "a list comes in pages, each row once"),
 	readModelFlaw("knows no largest page", "a page of rows has a default size and a maximum"),
 	readModelFlaw("has a default page of its own", "a page of rows has a default size and a maximum"),
+	readModelFlaw("fills every page", "a page ends with the row that makes it large"),
 	readModelFlaw("counts pages by offset", "pages stay in step while rows come, move and go"),
 	readModelFlaw("lists without an index", "a query that no index serves is an error"),
 	readModelFlaw("calls a missing index not built", "a query that no index serves is an error"),
@@ -331,6 +332,10 @@ func (r *readModel) List(ctx context.Context, q ports.Query) (ports.RowPage, err
 	case "knows no largest page":
 		if q.Page.Limit > ports.MaxPageLimit {
 			return ports.RowPage{Rows: r.all(ctx, q)}, nil
+		}
+	case "fills every page":
+		if rows := r.all(ctx, q); len(rows) > 0 && len(rows) <= q.Page.Size() {
+			return ports.RowPage{Rows: rows}, nil
 		}
 	case "binds a cursor to its limit":
 		if limit, known := r.given[q.Page.Cursor]; known && limit != q.Page.Limit {

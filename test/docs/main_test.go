@@ -224,7 +224,7 @@ func (w *world) ready() bool {
 // filled: somebody keeps the views up to date. With Kafka that takes some seconds at the start.
 func (w *world) filled() bool {
 	for _, path := range []string{"/orders?buyerId=nobody", "/buyers/nobody/activity", "/orders/none/timeline"} {
-		if _, header := w.get(path); header.Get("Age") == "" {
+		if _, header := w.get(path); header.Get("View-Age") == "" {
 			return false
 		}
 	}

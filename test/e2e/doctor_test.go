@@ -35,7 +35,7 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 		for _, path := range []string{"/orders?buyerId=nobody", "/buyers/nobody/activity", "/orders/none/timeline"} {
 			eventually(t, patience, "the view of "+path+" is filled", func() bool {
 				a, err := client.do(t.Context(), "GET", path, "")
-				return err == nil && a.header.Get("Age") != ""
+				return err == nil && a.header.Get("View-Age") != ""
 			})
 		}
 		doctor(t, program, d.env, 0, "ok settings", "ok address|a service is running at "+d.addr, "ok store",

@@ -160,8 +160,8 @@ func (f *flow) readsInView(path, want string) {
 		a = f.send("GET", path, "")
 		return a.header.Get("View-Version") == "6"
 	})
-	if age := a.header.Get("Age"); a.status != http.StatusOK || age == "" {
-		f.t.Errorf("GET %s: answer %s with Age %q, want 200 and an age", path, a, age)
+	if age := a.header.Get("View-Age"); a.status != http.StatusOK || age == "" {
+		f.t.Errorf("GET %s: answer %s with View-Age %q, want 200 and an age", path, a, age)
 	}
 	f.same("GET "+path, string(a.body), want)
 }

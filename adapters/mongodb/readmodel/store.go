@@ -82,25 +82,42 @@ func (s *Store) List(ctx context.Context, q ports.Query) (page ports.RowPage, er
 	if err != nil {
 		return page, fmt.Errorf("%s: %w", doing, err)
 	}
-	// One more than asked for tells whether there is a next page.
-	size := q.Page.Size()
-	find := options.Find().SetHint(keys(index)).SetSort(order(q)).SetLimit(int64(size) + 1).SetBatchSize(int32(size) + 1)
+	// One more than asked for tells whether there is a next page. The server sends a page of the default size at once and a
+	// larger one in several batches, so that one of large rows can end early.
+	size := q.Page.Size() + 1
+	find := options.Find().SetHint(keys(index)).SetSort(order(q)).SetLimit(int64(size)).
+		SetBatchSize(int32(min(size, ports.DefaultPageLimit+1)))
 	err = s.ask(ctx, q.View, func(ctx context.Context, number int) (found bool, err error) {
-		page = ports.RowPage{}
-		documents, err := findAll[rowDocument](ctx, s.collection(number, q.View), filter(q, after), find)
-		for _, document := range documents[:min(size, len(documents))] {
-			// A row that is replaced while its place in the index is read may come twice, the newer one second.
-			if last := len(page.Rows) - 1; last >= 0 && page.Rows[last].Key == document.Key {
-				page.Rows = page.Rows[:last]
-			}
-			page.Rows = append(page.Rows, document.row())
-		}
-		if len(documents) > size {
-			page.Next = q.Next(page.Rows[len(page.Rows)-1])
-		}
-		return len(documents) > 0, err
+		page, err = readPage(ctx, s.collection(number, q.View), q, filter(q, after), find)
+		return len(page.Rows) > 0, err
 	})
 	return page, mongodb.Fail(ctx, doing, err)
+}
+
+func readPage(
+	ctx context.Context, c *mongo.Collection, q ports.Query, filter bson.D, find *options.FindOptionsBuilder,
+) (page ports.RowPage, err error) {
+	cursor, err := c.Find(ctx, filter, find)
+	if err != nil {
+		return page, err
+	}
+	defer func() { _ = cursor.Close(ctx) }()
+	for read := 0; cursor.Next(ctx); read++ {
+		if read == q.Page.Size() || page.Full(q) {
+			page.Next = q.Next(page.Rows[len(page.Rows)-1])
+			return page, nil
+		}
+		var document rowDocument
+		if err := cursor.Decode(&document); err != nil {
+			return page, err
+		}
+		// A row that is replaced while its place in the index is read may come twice, the newer one second.
+		if last := len(page.Rows) - 1; last >= 0 && page.Rows[last].Key == document.Key {
+			page.Rows = page.Rows[:last]
+		}
+		page.Rows = append(page.Rows, document.row())
+	}
+	return page, cursor.Err()
 }
 
 // order is that of a list: of its index, in one direction or the other.
