@@ -193,6 +193,7 @@ func (d *demo) say(text string) { _, _ = fmt.Fprintln(d.out, text) }
 func (d *demo) print(where string) {
 	d.say(strings.NewReplacer("URL", d.url, "FOLDER", where).Replace(`The console:  URL/console/
 Break it:     URL/console/demo/break.html
+A shop:       URL/console/demo/shop.html
 
 Try, in another terminal:
   curl URL/orders -H 'content-type: application/json' -d '{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}'

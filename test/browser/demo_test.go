@@ -114,6 +114,48 @@ func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
 	}
 }
 
+func TestTheShopShowsAStatusWhenTheViewHasIt(t *testing.T) {
+	s := demo(t)
+	chromium := open(t)
+	breakIt := show(chromium, s, "/console/demo/break.html", look{})
+	p := show(chromium, s, "/console/demo/shop.html", look{})
+	says := func(answered, listed string) {
+		t.Helper()
+		p.waits("the API answered "+answered+", the list says "+listed, fmt.Sprintf(`(() => {
+			const cells = document.querySelectorAll('#list tbody tr:first-child td');
+			return cells[1]?.innerText === %q && cells[2]?.innerText === %q; })()`, answered, listed))
+	}
+	if !value[bool](p, "document.getElementById('order').disabled") {
+		t.Error("an empty basket can be ordered")
+	}
+	p.click("[data-product='1111']")
+	p.click("[data-product='1111']")
+	p.click("[data-product='3333']")
+	p.click("#order")
+	says("pending (1)", "pending (1)")
+
+	breakIt.click("#views")
+	breakIt.waits("the views are stopped", "document.getElementById('views').getAttribute('aria-pressed') === 'true'")
+	p.click("[data-command=submit]")
+	says("submitted (2)", "pending (1)")
+	p.click("[data-command=pay]")
+	says("paid (3)", "pending (1)")
+	breakIt.click("#views")
+	says("paid (3)", "paid (3)")
+
+	id := value[string](p, "document.querySelector('#list a').title")
+	type order struct {
+		Status string
+		Items  []struct {
+			ProductID string `json:"productId"`
+			Amount    int
+		}
+	}
+	if o := call[order](s, "GET", "/orders/"+id, ""); o.Status != "paid" || len(o.Items) != 2 || o.Items[0].Amount != 2 {
+		t.Errorf("the order is %+v, want tea twice and a mango, paid", o)
+	}
+}
+
 func TestTheConsoleLeadsToBreakItInADemoOnly(t *testing.T) {
 	chromium := open(t)
 	for _, c := range []struct {

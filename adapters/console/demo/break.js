@@ -1,8 +1,9 @@
 // Break it: buttons that break the service, and two counts of the same events: those that the relay published from the
 // outbox, and those of a dual write.
 
-import { $, el, get, definitions, orderLink } from '../dom.js';
-import { t, translate, chooseLanguage, languages, language, onLanguage, addWords } from '../i18n.js';
+import { $, el, get, definitions } from '../dom.js';
+import { t, language, addWords } from '../i18n.js';
+import { frame, live, storyLink } from './frame.js';
 
 addWords({
   en: {
@@ -82,11 +83,6 @@ async function look() {
   }
 }
 
-function live(now) {
-  $('live').className = now;
-  $('live').textContent = t(now);
-}
-
 function show() {
   if (!state) return;
   for (const id of BUTTONS) {
@@ -107,22 +103,10 @@ function show() {
   ]);
 }
 
-function storyLink(id) {
-  const link = orderLink(id);
-  link.setAttribute('href', `../${link.getAttribute('href')}`);
-  return link;
-}
-
 function words() {
   definitions($('buttons'), BUTTONS.map((id) => [buttons[id], t(`${id}Why`)]));
-  $('language').value = language();
   show();
 }
 
-$('language').replaceChildren(...languages.map(([id, name]) => el('option', { value: id, lang: id }, name)));
-$('language').addEventListener('change', () => chooseLanguage($('language').value));
 $('place').addEventListener('click', place);
-onLanguage(words);
-translate();
-setInterval(() => document.hidden || look(), LOOK);
-await look();
+frame(words, look, LOOK);
