@@ -134,6 +134,12 @@ func (p *page) waits(what, expression string) {
 	eventually(p.t, what, func() bool { return value[bool](p, "Boolean("+expression+")") })
 }
 
+// goTo goes to another part of the console.
+func (p *page) goTo(hash string) {
+	p.t.Helper()
+	p.evaluate("go to "+hash, fmt.Sprintf("location.hash = %q", hash))
+}
+
 // evaluate runs a script in the page.
 func (p *page) evaluate(what, script string) {
 	p.t.Helper()

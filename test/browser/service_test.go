@@ -4,6 +4,7 @@ package browser
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"maps"
@@ -15,13 +16,21 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // service is the program, running. Tests share one unless they stop it or need other settings.
 type service struct {
-	t   testing.TB
-	url string
-	cmd *exec.Cmd
+	t    testing.TB
+	url  string
+	cmd  *exec.Cmd
+	kill func() // and wait for the end; the end of the test does it too
 }
 
 var listens = regexp.MustCompile(`hexorders listens on (http://127\.0\.0\.1:\d+)`)
@@ -53,9 +62,12 @@ func serve(t testing.TB, settings map[string]string, args ...string) *service {
 		defer close(ended)
 		_ = s.cmd.Wait() // it is killed
 	}()
-	t.Cleanup(func() {
+	s.kill = func() {
 		_ = s.cmd.Process.Kill() // fails only when it has ended
 		<-ended
+	}
+	t.Cleanup(func() {
+		s.kill()
 		if said, _ := os.ReadFile(logName); t.Failed() {
 			t.Logf("what the service said:\n%s", said[:min(len(said), 4000)])
 		}
@@ -117,6 +129,51 @@ func (s *service) create(buyer string) orderJSON {
 func (s *service) pay(id string) orderJSON {
 	s.t.Helper()
 	return call[orderJSON](s, "POST", "/orders/"+id+"/pay", "")
+}
+
+// mongoAndKafka are the settings of a service over a database and a topic of its own. The broker takes messages up to a size.
+func mongoAndKafka(t testing.TB, maxMessageBytes string) map[string]string {
+	t.Helper()
+	uri := setting("HEXORDERS_TEST_MONGODB_URI", "mongodb://127.0.0.1:27017/?replicaSet=rs0")
+	brokers := setting("HEXORDERS_TEST_KAFKA_BROKERS", "127.0.0.1:9092")
+	name := "browser-" + uuid.NewString()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	database, err := mongo.Connect(options.Client().ApplyURI(uri))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kafka, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	topics := kadm.NewClient(kafka)
+	if _, err := topics.CreateTopic(ctx, 3, 1, map[string]*string{"max.message.bytes": &maxMessageBytes}, name); err != nil {
+		t.Fatalf("run scripts/services up: Kafka: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := database.Database(name).Drop(ctx); err != nil {
+			t.Errorf("drop database: %v", err)
+		}
+		if _, err := topics.DeleteTopics(ctx, name); err != nil {
+			t.Errorf("delete topic: %v", err)
+		}
+		kafka.Close()
+		_ = database.Disconnect(ctx) // all that was to be done is done
+	})
+	return map[string]string{
+		"HEXORDERS_STORE": "mongodb", "HEXORDERS_MONGODB_URI": uri, "HEXORDERS_MONGODB_DATABASE": name,
+		"HEXORDERS_BROKER": "kafka", "HEXORDERS_KAFKA_BROKERS": brokers, "HEXORDERS_KAFKA_TOPIC": name,
+	}
+}
+
+func setting(name, otherwise string) string {
+	if value := os.Getenv(name); value != "" {
+		return value
+	}
+	return otherwise
 }
 
 // inViews waits until the views have a version of an order.

@@ -66,7 +66,7 @@ export function update(now) {
     [t('relayLag'), waiting],
     [t('age'), readModel.asOf ? t('ago', { s: seconds(readModel.asOf) }) : t('unknown')],
     [t('views'), `${(readModel.views ?? []).join(', ')} (${t('generation')} ${readModel.generation})`],
-    [t('streams'), now.problems.length ? now.problems.join('; ') : null],
+    [t('unreadable'), now.problems.length ? now.problems.join('; ') : null],
   ]);
   if ($('parked').dataset.shown === JSON.stringify([now.parked, t('copy')])) return; // or a button loses the focus
   $('parked').dataset.shown = JSON.stringify([now.parked, t('copy')]);

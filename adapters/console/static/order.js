@@ -92,7 +92,7 @@ function events(history, story) {
   return [
     history.value.complete ? '' : el('p', { class: 'note' }, t('incomplete')),
     el('div', { class: 'scroll', role: 'region', tabindex: 0, 'aria-label': t('events') },
-      table(el('table'), [t('version'), t('event1'), t('created'), t('stands'), t('message')], rows)),
+      table(el('table'), [t('version'), t('type'), t('created'), t('stands'), t('message')], rows)),
   ];
 }
 
