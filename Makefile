@@ -8,8 +8,11 @@ TOOL      := go tool -modfile=tools/go.mod
 # SQLite itself is left out of the race detector: it is C that was translated to Go and works in memory that is not Go's,
 # which the detector does not know, so that it would find nothing at a third of the speed. What calls it is watched.
 RACE      := -race -gcflags=modernc.org/sqlite/lib=-race=false
+# test/browser needs Chromium, and is left out where there is none.
+CHROMIUM  ?= $(shell command -v chromium chromium-browser google-chrome | head -n 1)
+TAGS      := $(if $(CHROMIUM),-tags chromium)
 # Without vet, which is part of make lint.
-GOTEST    := $(RACE) -vet=off -count=1 -p 3 -timeout 20m
+GOTEST    := $(TAGS) $(RACE) -vet=off -count=1 -p 3 -timeout 20m
 TESTFLAGS ?=
 PACKAGES  ?= ./...
 # What takes longest begins first, or it would be all that still runs at the end.
@@ -40,10 +43,11 @@ quick: ## run the tests that need no server (less than a minute once compiled; n
 	$(NOSERVER) go test -vet=off -count=1 -timeout 5m -skip '/^mongodb' $(TESTFLAGS) $(filter-out $(SERVERS),$(shell go list ./...))
 
 test: ## run all tests, on a MongoDB and a Kafka of their own that are stopped afterwards
+	@$(if $(CHROMIUM),,echo 'There is no Chromium here: test/browser is left out (Debian: apt-get install chromium).')
 	@# Everything is compiled before the first test begins: the compiler takes all that there is of processors, for minutes
 	@# when nothing is in its cache, and a broker that has to start meanwhile takes as long.
 	go list -export -deps $(PACKAGES) >/dev/null
-	go list -export -deps -test $(RACE) $(PACKAGES) >/dev/null
+	go list -export -deps -test $(TAGS) $(RACE) $(PACKAGES) >/dev/null
 	$(FASTJAVA) SERVICES_IN_MEMORY=1 scripts/with-services $(TOOL) gotestsum --format pkgname-and-test-fails -- $(GOTEST) $(TESTFLAGS) $(FIRST) $(PACKAGES)
 
 check: lint vet test fuzz ## everything that must be green before a commit

@@ -64,8 +64,8 @@ func (a *alerts) take(n notification, now time.Time) {
 			continue
 		}
 		a.firing[alert.Fingerprint] = firing{Alert{
-			Name: short(alert.Labels["alertname"]), Severity: short(alert.Labels["severity"]),
-			Summary: short(alert.Annotations["summary"]), Runbook: short(alert.Annotations["runbook"]), Since: alert.StartsAt,
+			Name: short(alert.Labels["alertname"]), Severity: short(alert.Labels["severity"]), Since: alert.StartsAt,
+			Summary: short(alert.Annotations["summary"]), Runbook: short(alert.Annotations["runbook"]),
 		}, now}
 	}
 }

@@ -403,7 +403,9 @@ func (d *views) List(
 	return page, freshness, err
 }
 
-func (d *views) report(method string, required ports.EventRef, f ports.Freshness, body []byte, start time.Time, err error) {
+func (d *views) report(
+	method string, required ports.EventRef, f ports.Freshness, body []byte, start time.Time, err error,
+) {
 	if required.OrderID != "" && d.feed.shows(atViews, required.OrderID, start) {
 		s := Step{Method: method, Order: required.OrderID, Version: f.Version, Message: wire(body)}
 		d.feed.step(atViews, s, start, err)

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,13 +58,12 @@ func (h *house) work() {
 	h.engine = readside.New(readside.Options{Subscriber: Subscriber(h.ports.Subscriber, h.feed),
 		Store: ReadModelStore(h.ports.ReadModelStore, h.feed), Decode: eventjson.Event})
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- h.relay.Run(ctx) }()
-	go func() { ended <- h.engine.Run(ctx) }()
+	var running sync.WaitGroup
+	running.Go(func() { _ = h.relay.Run(ctx) }) // returns nil
+	running.Go(func() { _ = h.engine.Run(ctx) })
 	h.t.Cleanup(func() {
 		cancel()
-		<-ended
-		<-ended
+		running.Wait()
 	})
 }
 
@@ -230,7 +230,8 @@ func TestOffADecoratorIsThePortItself(t *testing.T) {
 		"Requests": Requests(api, nil) == http.Handler(api), "Orders": Orders(h.orders, nil) == h.orders,
 		"OrderStore": OrderStore(h.ports.OrderStore, nil) == h.ports.OrderStore,
 		"Outbox":     Outbox(h.ports.Outbox, nil) == h.ports.Outbox, "Publisher": Publisher(h.ports.Publisher, nil) == h.ports.Publisher,
-		"Parking": Parking(h.ports.Parking, nil) == h.ports.Parking, "Subscriber": Subscriber(h.ports.Subscriber, nil) == h.ports.Subscriber,
+		"Parking":        Parking(h.ports.Parking, nil) == h.ports.Parking,
+		"Subscriber":     Subscriber(h.ports.Subscriber, nil) == h.ports.Subscriber,
 		"ReadModelStore": ReadModelStore(h.ports.ReadModelStore, nil) == h.ports.ReadModelStore, "Views": Views(h.views, nil) == h.views,
 	} {
 		if !same {

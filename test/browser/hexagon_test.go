@@ -62,7 +62,8 @@ func TestABoxNamesItsAdapterItsFileAndItsContract(t *testing.T) {
 		if !strings.Contains(panel, at.Adapter) || !strings.Contains(panel, at.File) || at.File == "" {
 			t.Errorf("the panel of %s says\n%s\nwant %+v", box, panel, at)
 		}
-		if contract := value[string](p, `document.querySelector('#box details pre').textContent`); !strings.Contains(contract, of.contract) {
+		contract := value[string](p, `document.querySelector('#box details pre').textContent`)
+		if !strings.Contains(contract, of.contract) {
 			t.Errorf("the contract of %s is\n%s", box, contract)
 		}
 	}

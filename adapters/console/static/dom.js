@@ -40,14 +40,17 @@ export const date = (date) => new Date(date).toLocaleString(language(), { dateSt
 
 export const pretty = (json) => (typeof json === 'string' ? json : JSON.stringify(json, null, 2));
 
-// shown is a JSON document that unfolds.
-export function shown(json, title) {
-  return json == null ? '' : el('details', {}, el('summary', {}, title ?? t('message')), el('pre', { tabindex: 0 }, pretty(json)));
+// unfolding is a text behind a title.
+export function unfolding(title, text, properties = { class: 'text' }) {
+  return el('details', {}, el('summary', {}, title), el('pre', { tabindex: 0, ...properties }, text));
 }
+
+// shown is a JSON document, behind the word message.
+export const shown = (json) => (json == null ? '' : unfolding(t('message'), pretty(json), {}));
 
 export const short = (id) => (id.length > 20 ? `${id.slice(0, 8)}…${id.slice(-6)}` : id);
 
-export const orderLink = (id, text = short(id)) => el('a', { href: `#/order/${encodeURIComponent(id)}`, title: id }, text);
+export const orderLink = (id) => el('a', { href: `#/order/${encodeURIComponent(id)}`, title: id }, short(id));
 
 // table fills a table with a head and rows; a row is a list of cells.
 export function table(element, head, rows) {

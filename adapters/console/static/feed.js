@@ -11,8 +11,8 @@ let pause = 500;
 let source = null;
 let waiting = 0;
 
-// connect opens the stream, and closes it while nobody sees the page: a browser has six connections to a service, and the
-// service twenty streams.
+// connect opens the stream, and closes it while nobody sees the page: a browser has six connections to a service, and
+// the service twenty streams.
 export function connect() {
   document.addEventListener('visibilitychange', () => (document.hidden ? disconnect() : source ?? open()));
   if (!document.hidden) open();

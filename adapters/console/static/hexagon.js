@@ -1,6 +1,6 @@
 // The hexagon: which box stands where, and one command on its way through them.
 
-import { $, el, svg, took, time, short, shown, orderLink, table, pretty } from './dom.js';
+import { $, el, svg, took, time, short, shown, unfolding, orderLink, table, pretty } from './dom.js';
 import { t, language, onLanguage } from './i18n.js';
 import { on } from './feed.js';
 
@@ -8,34 +8,49 @@ import { on } from './feed.js';
 // its file where that is the same for every adapter, and its name in the picture.
 const BOXES = {
   client: { kind: 'outside', wide: [70, 80], narrow: [0, 0], roles: ['api'], name: 'client' },
-  http: { kind: 'adapter', wide: [70, 330], narrow: [0, 1.2], roles: ['api'], name: 'HTTP', adapter: 'httpapi', file: 'adapters/httpapi/orders.go' },
+  http: {
+    kind: 'adapter', wide: [70, 330], narrow: [0, 1.2], roles: ['api'], name: 'HTTP',
+    adapter: 'httpapi', file: 'adapters/httpapi/orders.go',
+  },
   Orders: { kind: 'port', wide: [220, 195], narrow: [0, 2.4], roles: ['api'] },
   app: { kind: 'inside', wide: [400, 190], narrow: [0, 3.6], roles: ['api'], name: 'app', adapter: 'app/orders' },
   core: { kind: 'core', wide: [400, 330], narrow: [0, 4.8], roles: ['api'], name: 'core', adapter: 'core/order' },
   OrderStore: { kind: 'port', wide: [370, 600], narrow: [0, 6], roles: ['api'] },
-  store: { kind: 'adapter', wide: [440, 680], narrow: [0, 7.2], roles: ['api', 'relay', 'views'], name: 'store', contract: 'OrderStore', size: 264 },
-  Outbox: { kind: 'port', wide: [510, 600], narrow: [1, 8], roles: ['relay'], stands: 'outbox' },
+  store: {
+    kind: 'adapter', wide: [440, 680], narrow: [0, 7.2], roles: ['api', 'relay', 'views'], name: 'store',
+    contract: 'OrderStore', stands: ['store'], size: 264,
+  },
+  Outbox: { kind: 'port', wide: [510, 600], narrow: [1, 8], roles: ['relay'], stands: ['outbox'] },
   relay: { kind: 'inside', wide: [610, 200], narrow: [1, 7], roles: ['relay'], name: 'relay', adapter: 'app/relay' },
   Publisher: { kind: 'port', wide: [780, 195], narrow: [1, 6], roles: ['relay'] },
-  broker: { kind: 'adapter', wide: [930, 330], narrow: [1, 5], roles: ['relay', 'views'], name: 'broker', contract: 'Publisher' },
-  Parking: { kind: 'port', wide: [600, 60], narrow: [0, 8.3], roles: ['relay'], stands: 'parking' },
+  broker: {
+    kind: 'adapter', wide: [930, 330], narrow: [1, 5], roles: ['relay', 'views'], name: 'broker',
+    contract: 'Publisher', stands: ['publisher', 'subscriber'],
+  },
+  Parking: { kind: 'port', wide: [600, 60], narrow: [0, 8.3], roles: ['relay'], stands: ['parking'] },
   Subscriber: { kind: 'port', wide: [780, 465], narrow: [1, 4], roles: ['views'] },
-  engine: { kind: 'inside', wide: [630, 420], narrow: [1, 3], roles: ['views'], name: 'views', adapter: 'app/readside' },
+  engine: {
+    kind: 'inside', wide: [630, 420], narrow: [1, 3], roles: ['views'], name: 'views', adapter: 'app/readside',
+  },
   ReadModelStore: { kind: 'port', wide: [650, 600], narrow: [1, 2], roles: ['views'] },
-  readmodel: { kind: 'adapter', wide: [650, 680], narrow: [1, 1], roles: ['api', 'views'], name: 'read model', contract: 'ReadModelStore' },
+  readmodel: {
+    kind: 'adapter', wide: [650, 680], narrow: [1, 1], roles: ['api', 'views'], name: 'read model',
+    contract: 'ReadModelStore', stands: ['readmodel'],
+  },
   Views: { kind: 'port', wide: [220, 465], narrow: [1, 0], roles: ['api'] },
 };
 
 const LINES = [
-  ['client', 'http'], ['http', 'Orders'], ['Orders', 'app'], ['app', 'core'], ['core', 'OrderStore'], ['OrderStore', 'store'],
-  ['store', 'Outbox'], ['Outbox', 'relay'], ['relay', 'Publisher'], ['relay', 'Parking'], ['Publisher', 'broker'],
-  ['broker', 'Subscriber'], ['Subscriber', 'engine'], ['engine', 'ReadModelStore'], ['ReadModelStore', 'readmodel'],
-  ['ReadModelStore', 'Views'], ['Views', 'http'],
+  ['client', 'http'], ['http', 'Orders'], ['Orders', 'app'], ['app', 'core'], ['core', 'OrderStore'],
+  ['OrderStore', 'store'], ['store', 'Outbox'], ['Outbox', 'relay'], ['relay', 'Publisher'], ['relay', 'Parking'],
+  ['Publisher', 'broker'], ['broker', 'Subscriber'], ['Subscriber', 'engine'], ['engine', 'ReadModelStore'],
+  ['ReadModelStore', 'readmodel'], ['ReadModelStore', 'Views'], ['Views', 'http'],
 ];
 
 // What a step lights: the port, and what works behind or before it in the same call.
 const LIT = {
-  HTTP: ['client', 'http'], Orders: ['Orders', 'app', 'core'], OrderStore: ['OrderStore', 'store'], Outbox: ['Outbox', 'relay'],
+  HTTP: ['client', 'http'], Orders: ['Orders', 'app', 'core'], OrderStore: ['OrderStore', 'store'],
+  Outbox: ['Outbox', 'relay'],
   Publisher: ['Publisher', 'broker'], Parking: ['Parking'], Subscriber: ['Subscriber', 'engine'],
   ReadModelStore: ['ReadModelStore', 'readmodel'], Views: ['Views'],
 };
@@ -89,10 +104,10 @@ const here = (box) => BOXES[box].roles.some((role) => state.roles.includes(role)
 // standing is the adapter in a box and its file.
 function standing(id) {
   const box = BOXES[id];
-  const contract = contracts[id];
-  const key = { store: 'store', readmodel: 'readmodel', broker: state.boxes.publisher ? 'publisher' : 'subscriber' }[id] ?? box.stands;
-  const at = state.boxes[key];
-  return { adapter: box.adapter ?? at?.adapter, file: box.file ?? (box.kind === 'port' ? contract?.file : at?.file ?? contract?.file) };
+  const at = box.stands?.map((key) => state.boxes[key]).find(Boolean);
+  const written = contracts[id]?.file;
+  const file = box.kind === 'port' ? written : box.file ?? at?.file ?? written;
+  return { adapter: box.adapter ?? at?.adapter, file };
 }
 
 function center(id) {
@@ -116,8 +131,10 @@ function draw() {
     const { adapter } = standing(id);
     const label = [t(kind), name, adapter, here(id) ? '' : t('elsewhere')].filter(Boolean).join(', ');
     boxes[id] = svg('g', {
-      class: `box ${kind}${here(id) ? '' : ' elsewhere'}`, 'data-box': id, role: 'button', tabindex: 0, 'aria-label': label,
-      onclick: () => select(id), onkeydown: (e) => ['Enter', ' '].includes(e.key) && (e.preventDefault(), select(id)),
+      class: `box ${kind}${here(id) ? '' : ' elsewhere'}`, 'data-box': id,
+      role: 'button', tabindex: 0, 'aria-label': label,
+      onclick: () => select(id),
+      onkeydown: (e) => ['Enter', ' '].includes(e.key) && (e.preventDefault(), select(id)),
     },
     svg('rect', { x: x - half(id), y: y - 24, width: half(id) * 2, height: 48, rx: kind === 'port' ? 24 : 6 }),
     svg('text', { x, y: adapter && kind !== 'port' ? y - 3 : y + 5, class: 'name' }, name),
@@ -125,8 +142,8 @@ function draw() {
     svg('text', { x, y: y + 38, class: 'time' }));
   }
   dot = svg('circle', { r: 7, id: 'dot' });
-  const outline = narrow.matches ? null : svg('polygon', { points: '300,60 700,60 860,330 700,600 300,600 140,330' });
-  picture.replaceChildren(...[outline, ...lines, ...Object.values(boxes), dot].filter(Boolean));
+  const outline = svg('polygon', { points: narrow.matches ? '' : '300,60 700,60 860,330 700,600 300,600 140,330' });
+  picture.replaceChildren(outline, ...lines, ...Object.values(boxes), dot);
   repaint();
   showCounts();
   showRuns();
@@ -139,14 +156,15 @@ function take(step) {
   if (step.method === 'Get' || !step.order) return;
   const end = step.start + step.took;
   if (step.port === 'ReadModelStore') { // one commit may bring several versions
-    const done = runs.filter((r) => r.order === step.order && r.version && r.version <= step.version && !r.steps.ReadModelStore);
-    done.filter((r) => r.version < step.version).forEach((r) => add(r, step));
+    runs.filter((r) => r.order === step.order && r.version > 0 && r.version < step.version && !r.steps.ReadModelStore)
+      .forEach((r) => add(r, step));
   }
   let run = runs.find((r) => r.order === step.order && r.version === step.version
     && (step.version > 0 || (r.start <= end && step.start <= r.end)));
   if (!run) {
     if (step.port === 'Views') return; // nobody asks for a command that is not known here
-    run = { order: step.order, version: step.version, steps: {}, start: step.start, end, seen: Date.now(), lit: new Set() };
+    const { order, version, start } = step;
+    run = { order, version, steps: {}, start, end, seen: Date.now(), lit: new Set() };
     runs.unshift(run);
   }
   add(run, step);
@@ -198,7 +216,7 @@ function repaint(now) {
     box.classList.toggle('lit', Boolean(step));
     box.classList.toggle('failed', Boolean(step?.error));
     box.classList.toggle('now', id === now);
-    box.querySelector('.time').textContent = step && id !== 'client' ? `+${took(Math.max(0, step.start - current.start))}` : '';
+    box.querySelector('.time').textContent = step && id !== 'client' ? since(step) : '';
   }
   if (now) {
     const [x, y] = center(now);
@@ -209,6 +227,8 @@ function repaint(now) {
   if (now === selected || !now) showBox();
 }
 
+const since = (step) => `+${took(Math.max(0, step.start - current.start))}`;
+
 function select(id) {
   selected = id;
   showBox();
@@ -216,9 +236,8 @@ function select(id) {
 
 function showCounts() {
   const sum = (port) => counts.ports[port]?.[0] ?? 0;
-  const parts = [t('countsText', { commands: sum('Orders'), published: sum('Publisher'), applied: sum('ReadModelStore') })];
-  if (counts.oneIn > 1) parts.push(t('sampled', { n: counts.oneIn }));
-  $('counts').textContent = parts.join(' ');
+  const all = { commands: sum('Orders'), published: sum('Publisher'), applied: sum('ReadModelStore') };
+  $('counts').textContent = `${t('countsText', all)} ${counts.oneIn > 1 ? t('sampled', { n: counts.oneIn }) : ''}`;
 }
 
 function showRuns() {
@@ -226,12 +245,12 @@ function showRuns() {
   const list = runs.slice(0, 8);
   if (pinned && !list.includes(current)) list.push(current);
   $('runs').replaceChildren(...list.map((run) => el('li', {}, el('button', {
-    'data-run': `${run.order}/${run.version}`, 'aria-pressed': String(pinned && run === current), onclick: () => pin(run),
-    class: run === current ? 'current' : '',
+    'data-run': `${run.order}/${run.version}`, class: run === current ? 'current' : '',
+    'aria-pressed': String(pinned && run === current), onclick: () => pin(run),
   }, el('strong', {}, title(run)), ` ${short(run.order)} `, run.version ? `v${run.version}` : t('refused'), ' ',
   el('span', { class: 'note' }, took(run.end - run.start))))));
   if (list.length === 0) $('runs').append(el('li', { class: 'note' }, t('noRuns')));
-  else if (focused) [...$('runs').querySelectorAll('button')].find((b) => b.dataset.run === focused)?.focus();
+  if (focused) [...$('runs').querySelectorAll('button')].find((b) => b.dataset.run === focused)?.focus();
 }
 
 // pin keeps a run in the picture; the second time it lets go.
@@ -243,10 +262,11 @@ function pin(run) {
 // behind is the adapter that did a step.
 function behind(port) {
   const own = { HTTP: 'httpapi', Orders: 'app/orders', Views: 'app/readside' }[port];
-  return own ?? state.boxes[{ OrderStore: 'store', ReadModelStore: 'readmodel' }[port] ?? port.toLowerCase()]?.adapter ?? '';
+  const box = { OrderStore: 'store', ReadModelStore: 'readmodel' }[port] ?? port.toLowerCase();
+  return own ?? state.boxes[box]?.adapter ?? '';
 }
 
-// same says that an element shows this already: what is shown again loses the focus, and a screen reader reads it again.
+// same says that an element shows this already: shown again, it would lose the focus and be read out again.
 function same(id, what) {
   const text = JSON.stringify([what, language()]);
   const is = $(id).dataset.shown === text;
@@ -256,14 +276,15 @@ function same(id, what) {
 
 // showRun is the picture in words: a row a step.
 function showRun() {
-  if (same('run', [current && [current.order, current.version, current.steps], state.boxes])) return;
+  if (same('run', [current?.order, current?.version, current?.steps, state.boxes])) return;
   $('run-title').replaceChildren(...(current
     ? [title(current), ' · ', orderLink(current.order), ' · ', time(current.start / 1000)] : [t('noRun')]));
-  const steps = current ? PORTS.map((port) => current.steps[port]).filter(Boolean).sort((a, b) => a.start - b.start) : [];
+  const steps = Object.values(current?.steps ?? {}).sort((a, b) => a.start - b.start);
   const open = new Set([...$('run').querySelectorAll('details[open]')].map((d) => d.dataset.port));
-  table($('run'), steps.length ? [t('port'), t('adapter'), t('call'), t('after'), t('lasted'), t('crossed')] : [], steps.map((s) => [
+  const head = steps.length ? ['port', 'adapter', 'call', 'after', 'lasted', 'crossed'].map((key) => t(key)) : [];
+  table($('run'), head, steps.map((s) => [
     s.port, behind(s.port), (s.type ?? s.method) + (s.batch > 1 ? ` (${t('batch', { n: s.batch })})` : ''),
-    `+${took(Math.max(0, s.start - current.start))}`, took(s.took),
+    since(s), took(s.took),
     el('div', {}, s.error ? el('p', { class: 'bad' }, s.error) : null, s.message ? shown(s.message) : null),
   ]));
   $('run').querySelectorAll('details').forEach((d) => {
@@ -286,6 +307,6 @@ function showBox() {
     here(selected) ? null : el('p', { class: 'note' }, t('elsewhere')),
     step ? el('p', {}, `${step.method}: ${took(step.took)}${step.error ? ` · ${step.error}` : ''}`) : null,
     step?.message ? el('pre', { class: 'message', tabindex: 0 }, pretty(step.message)) : null,
-    contracts[contract] ? el('details', {}, el('summary', {}, t('contract')), el('pre', { class: 'text', tabindex: 0 }, contracts[contract].text)) : null,
+    contracts[contract] ? unfolding(t('contract'), contracts[contract].text) : null,
   ].filter(Boolean));
 }

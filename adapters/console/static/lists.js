@@ -50,9 +50,10 @@ async function load(cursor = '') {
     $('orders-note').textContent = e.status === 404 ? t('noAPI') : e.message;
   }
   $('more').hidden = !next;
-  table($('list'), rows.length ? [t('order'), t('buyer'), t('status'), t('total'), t('version'), t('updated')] : [], rows.map((o) => [
-    orderLink(o.id), o.buyerId, el('span', { class: `chip ${o.status}` }, o.status), String(o.totalAmount), String(o.version),
-    date(o.updatedAt),
+  const head = rows.length ? ['order', 'buyer', 'status', 'total', 'version', 'updated'].map((key) => t(key)) : [];
+  table($('list'), head, rows.map((o) => [
+    orderLink(o.id), o.buyerId, el('span', { class: `chip ${o.status}` }, o.status), String(o.totalAmount),
+    String(o.version), date(o.updatedAt),
   ]));
 }
 

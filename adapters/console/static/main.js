@@ -40,7 +40,7 @@ function route() {
 async function openRunbook(anchor) {
   const text = await (await fetch('runbook.md')).text();
   const parts = text.split(/\n(?=#+ )/);
-  const named = (part) => part.split('\n')[0].toLowerCase().replace(/^#+ /, '').replace(/[^a-z0-9 -]/g, '').trim().replaceAll(' ', '-');
+  const named = (part) => part.split('\n')[0].toLowerCase().replace(/[^a-z0-9 -]/g, '').trim().replaceAll(' ', '-');
   $('runbook-text').textContent = parts.find((part) => named(part) === anchor) ?? text;
 }
 

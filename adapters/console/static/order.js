@@ -42,8 +42,8 @@ async function show() {
 function whole(state, history, story, order) {
   return [
     el('div', { class: 'cards' }, card('state', ofAPI(state, (o) => [
-      [t('status'), el('span', { class: `chip ${o.status}` }, o.status)], [t('version'), String(o.version)], [t('buyer'), o.buyerId],
-      [t('items'), o.items.map((i) => `${i.amount} × ${i.productId}`).join(', ') || t('none')],
+      [t('status'), el('span', { class: `chip ${o.status}` }, o.status)], [t('version'), String(o.version)],
+      [t('buyer'), o.buyerId], [t('items'), o.items.map((i) => `${i.amount} × ${i.productId}`).join(', ') || t('none')],
       [t('created'), date(o.createdAt)], [t('updated'), date(o.updatedAt)],
     ])), card('outbox', outbox(story.outbox)), card('readModel', readModel(story.readModel))),
     el('h3', {}, t('events')),
@@ -84,10 +84,12 @@ function readModel(r) {
 function events(history, story) {
   if (history.status === 'rejected') return [ofAPI(history)];
   const { outbox: o, readModel: r } = story;
-  const place = (v) => (v <= r.applied ? 'applied' : o.parked && v >= o.parked ? 'parked' : r.buffered.includes(v) ? 'parked'
-    : v <= o.published ? 'published' : 'committed');
+  const parked = (v) => (o.parked && v >= o.parked) || r.buffered.includes(v);
+  const sent = (v) => (v <= o.published ? 'published' : 'committed');
+  const place = (v) => (v <= r.applied ? 'applied' : parked(v) ? 'parked' : sent(v));
+  const chip = (where) => el('span', { class: `chip ${where}` }, t(where));
   const rows = history.value.events.map((e) => [
-    String(e.version), e.type, time(e.occurredAt), el('span', { class: `chip ${place(e.version)}` }, t(place(e.version))), shown(e.data),
+    String(e.version), e.type, time(e.occurredAt), chip(place(e.version)), shown(e.data),
   ]);
   return [
     history.value.complete ? '' : el('p', { class: 'note' }, t('incomplete')),
@@ -99,15 +101,17 @@ function events(history, story) {
 // steps draws the steps of each command: those that led to one version of the order.
 function steps(list, order) {
   if (list.length === 0) return [el('p', { class: 'note' }, t('noSteps'))];
-  return [...Map.groupBy(list, (s) => s.version)].flatMap(([version, of]) => bars(version ? `${t('version')} ${version}` : t('refused'),
-    of.map((s) => ({ name: `${s.port} ${s.method.replace(order, short(order))}`, note: s.type, start: s.start, took: s.took, failed: s.error }))));
+  const method = (s) => s.method.replace(order, short(order));
+  const bar = (s) => ({ ...s, name: `${s.port} ${method(s)}`, note: s.type, failed: s.error });
+  return [...Map.groupBy(list, (s) => s.version)]
+    .flatMap(([version, of]) => bars(version ? `${t('version')} ${version}` : t('refused'), of.map(bar)));
 }
 
 function traces(spans) {
   if (spans.length === 0) return [el('p', { class: 'note' }, t('noSpans'))];
-  return [...Map.groupBy(spans, (s) => s.trace)].flatMap(([trace, of]) => bars(trace, of.map((s) => ({
-    name: s.name, note: s.service, start: Date.parse(s.start) * 1000, took: (Date.parse(s.end) - Date.parse(s.start)) * 1000, failed: s.failed,
-  }))));
+  const us = (at) => Date.parse(at) * 1000;
+  const bar = (s) => ({ ...s, note: s.service, start: us(s.start), took: us(s.end) - us(s.start) });
+  return [...Map.groupBy(spans, (s) => s.trace)].flatMap(([trace, of]) => bars(trace, of.map(bar)));
 }
 
 // bars draws what happened on one line of time.
