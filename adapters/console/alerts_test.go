@@ -77,7 +77,7 @@ func TestOnlyAlertmanagerCanPost(t *testing.T) {
 		"a form of another page": {"text/plain", "{}", http.StatusUnsupportedMediaType},
 		"no type":                {"", "{}", http.StatusUnsupportedMediaType},
 		"no JSON":                {"application/json", "{", http.StatusBadRequest},
-		"too long":               {"application/json", `{"alerts":"` + strings.Repeat("x", longestAlert) + `"}`, http.StatusBadRequest},
+		"too long":               {"application/json", `{"more":"` + strings.Repeat("x", longestAlert) + `"}`, http.StatusBadRequest},
 		"with a charset":         {"application/json; charset=utf-8", "{}", http.StatusNoContent},
 	} {
 		if status, _, text := ask(t, "POST", server.URL+"/console/alerts", x.contentType, x.body); status != x.want {

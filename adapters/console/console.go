@@ -137,7 +137,6 @@ func (c *console) feed(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep the events back
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{}) // the request was read; a deadline would end the stream
 	send := func(text []byte) error {
 		_ = control.SetWriteDeadline(time.Now().Add(writeWithin))
 		if _, err := w.Write(text); err != nil {

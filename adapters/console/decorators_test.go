@@ -184,9 +184,18 @@ func TestParkedMessagesAreReported(t *testing.T) {
 	if err := parking.Unpark(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	h.want("o", "Parking Park 1", "Parking Unpark 1")
-	if s := h.feed.all(t)[0]; s.Error != "too large" {
-		t.Errorf("the step says %q, want why it is parked", s.Error)
+	change := ports.Change{Progress: []ports.ProgressChange{{Progress: ports.Progress{OrderID: "o", Parked: "unknown"}}}}
+	store := ReadModelStore(h.ports.ReadModelStore, h.feed)
+	live, err := store.Live(t.Context())
+	if err == nil {
+		err = store.Commit(t.Context(), live, change)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.want("o", "Parking Park 1", "Parking Unpark 1", "ReadModelStore Commit 0")
+	if steps := h.feed.all(t); steps[0].Error != "too large" || steps[2].Error != "unknown" {
+		t.Errorf("the steps say %q and %q, want why it is parked", steps[0].Error, steps[2].Error)
 	}
 }
 

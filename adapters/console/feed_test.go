@@ -108,12 +108,15 @@ func TestAboveTheBudgetWholeOrdersAreLeftOut(t *testing.T) {
 		if sampled[false] > 0 {
 			t.Errorf("%d of 100 orders are shown at one port and not at the other", sampled[false])
 		}
+		load(f, 1000*budget)
 		time.Sleep(3 * windowIs)
 		if one := f.oneIn(); one != 1 {
 			t.Errorf("after a pause 1 in %d orders is shown, want all", one)
 		}
-		if shown := load(f, 1); shown != 1 {
-			t.Error("after a pause the only order is not shown")
+		for i := range budget {
+			if !f.shows(atOutbox, fmt.Sprint("order-", i), time.Now()) {
+				t.Fatalf("after a pause order %d is not shown", i)
+			}
 		}
 	})
 }

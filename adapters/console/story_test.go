@@ -31,6 +31,10 @@ func TestAStoryFollowsAnOrder(t *testing.T) {
 		after.ReadModel.AsOf.IsZero() || after.Outbox.Parked != 0 || after.Outbox.Repair != "" || after.ReadModel.Repair != "" {
 		t.Errorf("afterwards: %+v", after)
 	}
+	forgetful := h.serve(func(c *console) { c.Feed = NewFeed() })
+	if later := h.story(forgetful.URL, o.ID()); later.Outbox.Published != 1 || len(later.Steps) != 0 {
+		t.Errorf("when the feed has nothing of it: %+v", later)
+	}
 	if status, _, _ := ask(t, "GET", server.URL+"/console/orders/nobody", "", ""); status != http.StatusNotFound {
 		t.Errorf("an order that is not there: %d", status)
 	}
