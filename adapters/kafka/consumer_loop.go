@@ -232,7 +232,7 @@ func (l *consumerLoop) gather(first bool) error {
 		}
 		timeout := pollFor
 		if len(l.gathered) > 0 {
-			timeout = max(0, time.Until(deliverAt))
+			timeout = max(0, time.Until(deliverAt)+time.Millisecond-1) // rounded up, or the last millisecond would be a busy loop
 		}
 		event := l.consumer.Poll(int(timeout.Milliseconds()))
 		if event != nil {

@@ -79,6 +79,46 @@ func TestAheadCountsFromTheFirstRecordThatIsThere(t *testing.T) {
 	}
 }
 
+func TestABatchLingersWhileMessagesKeepComing(t *testing.T) {
+	t.Parallel()
+	f := feed(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var messages, batches int
+	var first, last time.Time
+	all := manyEvents(20, 1, 100)
+	total := len(all)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- f.Subscriber.(*Subscriber).Replay(ctx, nil, func(_ context.Context, b ports.Batch) error {
+			if len(b.Messages) == 0 {
+				return nil
+			}
+			if messages == 0 {
+				first = time.Now()
+			}
+			last, batches, messages = time.Now(), batches+1, messages+len(b.Messages)
+			if messages == total {
+				cancel()
+			}
+			return nil
+		})
+	}()
+	for load := time.NewTicker(10 * time.Millisecond); len(all) > 0; all = all[20:] {
+		<-load.C
+		f.Append(t, all[:20]...)
+	}
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		cancel()
+		t.Fatalf("%v; %d of %d messages came", <-ended, messages, total)
+	}
+	// Those at the beginning and at the end may be small, and then the next one does not linger.
+	if most := 10 + int(last.Sub(first)/lingerFor); batches > most {
+		t.Errorf("%d messages in %s came in %d batches, want %d at most", messages, last.Sub(first), batches, most)
+	}
+}
+
 func TestOnlyPlacesOfKafkaAreTaken(t *testing.T) {
 	for _, place := range []ports.Place{
 		{Shard: "", Next: "12"}, {Shard: "orders", Next: "1"}, {Shard: "-1", Next: "1"}, {Shard: "0", Next: "x"},
