@@ -158,6 +158,7 @@ func TestABatchLingersWhileMessagesKeepComingAndNeverWhenIdle(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		messages := 0
 		for _, c := range calls {
 			messages += c.messages

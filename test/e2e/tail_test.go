@@ -65,7 +65,7 @@ func testEventsTail(t *testing.T, env environment, serve func(), early ...*proce
 	shows(t, fromStart, first, 3)
 	lines := tailed(fromStart)
 	want := []string{"  1  OrderCreated        buyer 9999  3 × 1111", "  2  OrderItemAdded      + 8 × 2222",
-		"  3  OrderCancelled      changed  my mind"}
+		"  3  OrderCancelled      changed<U+000A><U+0009>my mind"}
 	clock := regexp.MustCompile(`^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  ` + first + `  `)
 	if len(lines) != len(want) {
 		t.Fatalf("%d lines, want %d:\n%s", len(lines), len(want), strings.Join(lines, "\n"))
