@@ -77,8 +77,9 @@ type Batch struct {
 type ReadModel interface {
 	// Row returns the row under a key, and an empty one but for its key when there is none.
 	Row(ctx context.Context, view, key string) (Row, error)
-	// List returns a page of rows, which ends at the query's limit or at MaxPageBytes. Every row that is there from the first page to the last, and does not move in the
-	// list, is in exactly one page. Errors also: ErrBadCursor; another one when no index of the view serves the query.
+	// List returns a page of rows, which ends at the query's limit or at MaxPageBytes. Every row that is there from the
+	// first page to the last, and does not move in the list, is in exactly one page. Errors also: ErrBadCursor; another
+	// one when no index of the view serves the query.
 	List(ctx context.Context, q Query) (RowPage, error)
 	// Freshness says how far the read model is, and how far it is with an order, "" for none.
 	Freshness(ctx context.Context, orderID string) (Freshness, error)

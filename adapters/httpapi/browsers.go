@@ -30,8 +30,9 @@ func (a *api) crossOriginHeaders() gin.HandlerFunc {
 		AllowMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
 		AllowHeaders: []string{"Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", headerRequestID, "Traceparent",
 			"Tracestate"},
-		ExposeHeaders: []string{"Content-Location", "ETag", "Link", "Location", "Retry-After", headerRequestID, headerViewAge, headerViewVersion},
-		MaxAge:        time.Hour,
+		ExposeHeaders: []string{"Content-Location", "ETag", "Link", "Location", "Retry-After", headerRequestID,
+			headerViewAge, headerViewVersion},
+		MaxAge: time.Hour,
 	})
 	return func(c *gin.Context) {
 		if slices.Contains(a.CORSOrigins, "*") || slices.Contains(a.CORSOrigins, c.GetHeader("Origin")) {

@@ -47,7 +47,8 @@ func TestLargeAnswersAreCompressed(t *testing.T) {
 			}
 		}
 	}
-	if small := ask(overViews(few), "GET", "/orders", http.Header{"Accept-Encoding": {"gzip"}}); small.Header().Get("Content-Encoding") != "" {
+	small := ask(overViews(few), "GET", "/orders", http.Header{"Accept-Encoding": {"gzip"}})
+	if small.Header().Get("Content-Encoding") != "" {
 		t.Error("a small answer is compressed")
 	}
 }

@@ -54,8 +54,8 @@ func parseKey(header []string) (string, error) {
 }
 
 // fingerprint hashes what a request asks for, not how it is written: the order of fields, white space, the spelling of a
-// number, a default that is written out, how the path is escaped, and {} instead of no body make no difference. If-Match makes none either: a
-// client that got no response may have read the order since.
+// number, a default that is written out, how the path is escaped, and {} instead of no body make no difference. If-Match
+// makes none either: a client that got no response may have read the order since.
 //
 // Stores keep fingerprints for a day, so a change of the form makes retries fail that come right after an upgrade.
 func fingerprint(method, path string, body, defaults any) (string, error) {

@@ -108,7 +108,8 @@ func TestABatchLingersWhileMessagesKeepComing(t *testing.T) {
 		f.Append(t, all[:20]...)
 	}
 	select {
-	case <-ended:
+	case err := <-ended:
+		t.Logf("the subscription ended: %v", err)
 	case <-time.After(patience):
 		cancel()
 		t.Fatalf("%v; %d of %d messages came", <-ended, messages, total)

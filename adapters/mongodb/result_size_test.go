@@ -21,8 +21,12 @@ func TestAStoredResultIsSmall(t *testing.T) {
 		open  func(testing.TB, *mongo.Database, mongodb.Options) ports.OrderStore
 		bytes int64 // a result, at most
 	}{
-		"events": {func(t testing.TB, db *mongo.Database, o mongodb.Options) ports.OrderStore { return newEventStore(t, db, o) }, 200},
-		"state":  {func(_ testing.TB, db *mongo.Database, o mongodb.Options) ports.OrderStore { return mongodb.NewStore(db, o) }, 16 << 10},
+		"events": {func(t testing.TB, db *mongo.Database, o mongodb.Options) ports.OrderStore {
+			return newEventStore(t, db, o)
+		}, 200},
+		"state": {func(_ testing.TB, db *mongo.Database, o mongodb.Options) ports.OrderStore {
+			return mongodb.NewStore(db, o)
+		}, 16 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := mongotest.DB(t)

@@ -185,9 +185,9 @@ func (w dualWrite) Save(ctx context.Context, o *order.Order, key ports.Idempoten
 		killThisProcess()
 	}
 	for _, m := range messages {
-		done := make(chan error, 1)
-		w.publisher.Publish(ctx, m, func(err error) { done <- err })
-		<-done // an error comes too late: the order is saved
+		done := make(chan struct{})
+		w.publisher.Publish(ctx, m, func(error) { close(done) }) // an error comes too late: the order is saved
+		<-done
 	}
 	return nil
 }

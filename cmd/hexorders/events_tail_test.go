@@ -27,7 +27,8 @@ func TestAnEventIsALineInColumns(t *testing.T) {
 		{"OrderCancelled", `"schema":2,"by":"buyer","reason":"changed my mind"`, "OrderCancelled      changed my mind"},
 		{"OrderCancelled", `"schema":2,"by":"system","reason":"not paid in time"`, "OrderCancelled      by the system  not paid in time"},
 		{"OrderCancelled", `"schema":2,"by":"system","reason":""`, "OrderCancelled      by the system"},
-		{"OrderCancelled", `"reason":"one\r\ntwo\n\u001b[2K\u202e?"`, "OrderCancelled      one<U+000D><U+000A>two<U+000A><U+001B>[2K<U+202E>?"},
+		{"OrderCancelled", `"reason":"one\r\ntwo\n\u001b[2K\u202e?"`,
+			"OrderCancelled      one<U+000D><U+000A>two<U+000A><U+001B>[2K<U+202E>?"},
 	} {
 		var out bytes.Buffer
 		if err := printLine(&out, message(x.typeName, x.fields)); err != nil {

@@ -95,7 +95,8 @@ func TestEveryLogIsVisible(t *testing.T) {
 			}
 			if format == "json" {
 				var entry struct{ Msg string }
-				if err := json.Unmarshal([]byte(strings.Split(said, "\n")[0]), &entry); err != nil || entry.Msg != strings.ToValidUTF8(text, "\ufffd") {
+				err := json.Unmarshal([]byte(strings.Split(said, "\n")[0]), &entry)
+				if err != nil || entry.Msg != strings.ToValidUTF8(text, "\ufffd") {
 					t.Errorf("%v: %q is logged as %q", err, text, entry.Msg)
 				}
 			}

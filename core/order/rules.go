@@ -100,15 +100,16 @@ func atLine(line int, err error) error {
 
 // InputErrors are all the values that a command was refused for.
 func InputErrors(err error) (inputs []*InputError) {
-	switch err := err.(type) {
-	case *InputError:
-		return []*InputError{err}
-	case interface{ Unwrap() []error }:
-		for _, err := range err.Unwrap() {
+	var all interface{ Unwrap() []error }
+	if errors.As(err, &all) {
+		for _, err := range all.Unwrap() {
 			inputs = append(inputs, InputErrors(err)...)
 		}
-	case interface{ Unwrap() error }:
-		return InputErrors(err.Unwrap())
+		return inputs
+	}
+	var input *InputError
+	if errors.As(err, &input) {
+		inputs = append(inputs, input)
 	}
 	return inputs
 }

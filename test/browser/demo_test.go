@@ -64,7 +64,8 @@ func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
 		t.Helper()
 		before := value[int](p, number("outbox", 0))
 		p.click("#place")
-		p.waits("the orders are placed", fmt.Sprintf("%s >= %d && !document.getElementById('place').disabled", number("outbox", 0), before+20))
+		p.waits("the orders are placed", fmt.Sprintf("%s >= %d && !document.getElementById('place').disabled",
+			number("outbox", 0), before+20))
 		p.waits(then, then)
 	}
 	toggle := func(button, pressed string) {
@@ -93,7 +94,8 @@ func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
 	place(number("outbox", parked) + " === 1 && " + number("dual", lost) + " === 21")
 	p.click("#repair")
 	p.waits("the parked event is sent", same)
-	if got := value[[]int](p, "["+number("outbox", lost)+", "+number("dual", lost)+", "+number("dual", inTopic)+"]"); !slices.Equal(got, []int{0, 21, 59}) {
+	got := value[[]int](p, "["+number("outbox", lost)+", "+number("dual", lost)+", "+number("dual", inTopic)+"]")
+	if !slices.Equal(got, []int{0, 21, 59}) {
 		t.Errorf("lost with the outbox, lost by the dual write, published by it: %v, want [0 21 59]", got)
 	}
 

@@ -16,9 +16,7 @@ import (
 func TestTheViewsAreReadAsAClientReadsThem(t *testing.T) {
 	topic := healthy(t).Topic
 	want := healthyViews(t)
-	var broken string // what the service does wrong
-	service := httptest.NewServer(serving(want, &broken))
-	defer service.Close()
+	service := httptest.NewServer(serving(want, ""))
 	got, err := ReadViews(t.Context(), service.URL, topic)
 	if err != nil {
 		t.Fatal(err)
@@ -29,13 +27,17 @@ func TestTheViewsAreReadAsAClientReadsThem(t *testing.T) {
 	if err := AwaitViews(t.Context(), service.URL, topic); err != nil {
 		t.Error(err)
 	}
-	for _, broken = range []string{"is there twice", "is another's", "comes after", "503"} {
+	service.Close()
+	for _, broken := range []string{"is there twice", "is another's", "comes after", "503"} {
+		service := httptest.NewServer(serving(want, broken))
 		if _, err := ReadViews(t.Context(), service.URL, topic); err == nil || !strings.Contains(err.Error(), broken) {
 			t.Errorf("error %v, want one that says %q", err, broken)
 		}
+		service.Close() // which waits for the requests under way
 	}
-	broken = ""
 	delete(want.Summaries, "order-1")
+	service = httptest.NewServer(serving(want, ""))
+	defer service.Close()
 	brief, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	if err := AwaitViews(brief, service.URL, topic); err == nil || !strings.Contains(err.Error(), "order-1") {
@@ -43,8 +45,8 @@ func TestTheViewsAreReadAsAClientReadsThem(t *testing.T) {
 	}
 }
 
-// serving answers from views, with one order or entry a page.
-func serving(v Views, broken *string) http.Handler {
+// serving answers from views, with one order or entry a page. broken is what it does wrong.
+func serving(v Views, broken string) http.Handler {
 	at := func(ms int64) string {
 		if ms == 0 {
 			return "0001-01-01T00:00:00Z"
@@ -69,7 +71,7 @@ func serving(v Views, broken *string) http.Handler {
 			if buyer != "" && buyer != s.Buyer {
 				continue
 			}
-			if buyer != "" && *broken == "is another's" {
+			if buyer != "" && broken == "is another's" {
 				s.Buyer += "0"
 			}
 			var items []object
@@ -82,13 +84,13 @@ func serving(v Views, broken *string) http.Handler {
 				"paidAt": at(s.PaidAt), "cancelledAt": at(s.CancelledAt)})
 		}
 		slices.SortFunc(all, func(a, b object) int { return strings.Compare(a["id"].(string), b["id"].(string)) })
-		if *broken == "is there twice" {
+		if broken == "is there twice" {
 			all = append(all, all[0])
 		}
 		page(w, r, "orders", all)
 	})
 	mux.HandleFunc("GET /buyers/{id}/activity", func(w http.ResponseWriter, r *http.Request) {
-		if *broken == "503" {
+		if broken == "503" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 		a := v.Activity[r.PathValue("id")]
@@ -108,7 +110,7 @@ func serving(v Views, broken *string) http.Handler {
 			}
 			all = append(all, object{"version": version, "type": e.Type, "occurredAt": at(e.At), "text": e.Text})
 		}
-		if *broken == "comes after" {
+		if broken == "comes after" {
 			slices.Reverse(all)
 		}
 		page(w, r, "entries", all)

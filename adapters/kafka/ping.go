@@ -1,0 +1,94 @@
+//go:build cgo
+
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+// Ping checks that messages can be published: a broker answers, the topic exists, and the leaders of its partitions
+// can be reached from here. An error says what to do. Ping takes at most 5 s and ends with ctx.
+func Ping(ctx context.Context, options Options) error {
+	options = options.withDefaults()
+	if err := options.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	admin, err := newAdmin(options)
+	if err != nil {
+		return fmt.Errorf("the Kafka brokers %q cannot be used: %w", options.Brokers, err)
+	}
+	defer admin.client.Close()
+
+	topic, err := admin.describe(ctx)
+	switch {
+	case errors.Is(err, ErrNoTopic):
+		return fmt.Errorf("a Kafka broker answers at %s, but %w: %s (`hexorders serve` creates it at start)",
+			options.Brokers, ErrNoTopic, options.Topic)
+	case err != nil:
+		// A plain connection gives a better reason: librdkafka only reports a timeout.
+		if reason := connectAny(ctx, options.brokers()); reason != nil {
+			return fmt.Errorf("no Kafka broker answers at %s (%w): start one with scripts/services up, or name "+
+				"another in HEXORDERS_KAFKA_BROKERS", options.Brokers, reason)
+		}
+		return fmt.Errorf("something answers at %s, but not as a Kafka broker should: %w", options.Brokers, err)
+	}
+
+	return reachable(ctx, options, topic.Partitions)
+}
+
+// reachable checks that the leaders of the partitions can be reached. Clients write to the leaders at the addresses
+// that the brokers advertise, not at the address in the settings.
+func reachable(ctx context.Context, options Options, partitions []kafka.TopicPartitionInfo) error {
+	checked := map[int]bool{}
+	for _, partition := range partitions {
+		leader := partition.Leader
+		if leader == nil || leader.ID < 0 {
+			return fmt.Errorf("partition %d of topic %s has no leader: look at the brokers' logs, one of them is down",
+				partition.Partition, options.Topic)
+		}
+		if checked[leader.ID] {
+			continue
+		}
+		checked[leader.ID] = true
+		address := net.JoinHostPort(leader.Host, strconv.Itoa(leader.Port))
+		if reason := dial(ctx, address, requestTimeout); reason != nil {
+			return fmt.Errorf("the Kafka broker at %s sends its clients on to broker %d at %s, which cannot be reached from here "+
+				"(%w): set that broker's advertised.listeners to an address that this machine knows", options.Brokers,
+				leader.ID, address, reason)
+		}
+	}
+	return nil
+}
+
+// connectAny returns nil when one of the addresses accepts a connection, otherwise the error of the first. The
+// addresses share the time until the deadline of ctx.
+func connectAny(ctx context.Context, addresses []string) (first error) {
+	deadline, _ := ctx.Deadline()
+	for i, address := range addresses {
+		err := dial(ctx, address, time.Until(deadline)/time.Duration(len(addresses)-i))
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func dial(ctx context.Context, address string, timeout time.Duration) error {
+	connection, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return connection.Close()
+}
