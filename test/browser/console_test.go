@@ -28,12 +28,14 @@ func TestThePageComesBackWithTheService(t *testing.T) {
 	p := show(open(t), s, "/console/", look{})
 	s.create("ada")
 	p.waits("a command is seen", `document.querySelectorAll('#runs button').length === 1`)
-	s.kill()
-	p.waits("the page says that the service is away", `document.getElementById('live').className === 'away'`)
-	s = serve(t, settings)
-	p.waits("the page is back", `document.getElementById('live').className === 'live'`)
-	s.create("grace")
-	p.waits("the next command is seen", `document.querySelectorAll('#runs button').length === 2`)
+	for i, end := range []func(*service){(*service).stop, func(s *service) { s.kill() }} {
+		end(s)
+		p.waits("the page says that the service is away", `document.getElementById('live').className === 'away'`)
+		s = serve(t, settings)
+		p.waits("the page is back", `document.getElementById('live').className === 'live'`)
+		s.create("grace")
+		p.waits("the next command is seen", fmt.Sprintf(`document.querySelectorAll('#runs button').length === %d`, i+2))
+	}
 	p.expects("net::ERR_")
 }
 
@@ -54,7 +56,7 @@ func TestTheAccessibilityTreeHasNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := map[string]int{}
+		found, boxes := map[string]int{}, 0
 		for _, node := range tree.Nodes {
 			role := text(node.Role)
 			if node.Ignored || !slices.Contains([]string{"button", "link", "textbox", "combobox", "heading", "region", "navigation",
@@ -62,12 +64,18 @@ func TestTheAccessibilityTreeHasNames(t *testing.T) {
 				continue
 			}
 			found[role]++
+			if name := text(node.Name); name == "adapter, store, sqlite" || name == "port, OrderStore" {
+				boxes++
+			}
 			if text(node.Name) == "" && role != "group" && role != "Details" { // the details element is a group without a name
 				t.Errorf("%s: a %s has no name", path, role)
 			}
 		}
 		if found["button"] == 0 && strings.Contains(path, "lang") || found["link"] < 4 || found["heading"] < 2 || found["combobox"] < 1 {
 			t.Errorf("%s: in the tree are %v: the check watches over too little", path, found)
+		}
+		if path == "/console/" && boxes != 2 {
+			t.Errorf("%d of two boxes say what they are", boxes)
 		}
 		p.close()
 	}

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type service struct {
 	url  string
 	cmd  *exec.Cmd
 	kill func() // and wait for the end; the end of the test does it too
+
+	ended chan struct{}
 }
 
 var listens = regexp.MustCompile(`hexorders listens on (http://127\.0\.0\.1:\d+)`)
@@ -58,6 +61,7 @@ func serve(t testing.TB, settings map[string]string, args ...string) *service {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{})
+	s.ended = ended
 	go func() {
 		defer close(ended)
 		_ = s.cmd.Wait() // it is killed
@@ -85,6 +89,20 @@ func serve(t testing.TB, settings map[string]string, args ...string) *service {
 		return s.url != ""
 	})
 	return s
+}
+
+// stop asks the process to end, as an operator does, and waits for it.
+func (s *service) stop() {
+	s.t.Helper()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails only when it has ended
+	eventually(s.t, "the service stops", func() bool {
+		select {
+		case <-s.ended:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // call asks the service and decodes what it answers.
