@@ -3,6 +3,8 @@ package ports
 import (
 	"context"
 	"time"
+
+	"hexorders/core/order"
 )
 
 // These ports are optional: a store may leave them out, and the service works without.
@@ -29,4 +31,23 @@ type Trimmer interface {
 	// not block saves. It may leave the newest of them to a later call. It returns how many it has deleted, also with an
 	// error. Errors: ErrUnavailable.
 	Trim(ctx context.Context, before time.Time) (deleted int, err error)
+}
+
+// OrderScanner reads a whole store order by order, for those who compare it with what was made of it. A page may end
+// before its limit, once it has MaxPageBytes; only an empty page says that there is no more. Both scans sort ids by their
+// bytes. What was committed before the first page and stays is in exactly one page.
+type OrderScanner interface {
+	// ScanOrders returns the orders with ids greater than after, at most limit, which is 1 or more. Error: ErrUnavailable.
+	ScanOrders(ctx context.Context, after string, limit int) ([]ScannedOrder, error)
+	// ScanMessages returns the messages of all orders that follow a message, sorted by order and version, at most limit,
+	// which is 1 or more. Nothing needs to be stored under after. What a Trimmer has deleted is left out. Error:
+	// ErrUnavailable.
+	ScanMessages(ctx context.Context, after EventRef, limit int) ([]Message, error)
+}
+
+// ScannedOrder is what Get returns for the order with this id: one of the two.
+type ScannedOrder struct {
+	ID    string
+	Order *order.Order
+	Err   error // that stored data is not an order
 }

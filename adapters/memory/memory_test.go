@@ -23,6 +23,8 @@ func TestOutbox(t *testing.T) { porttest.Outbox(t, open) }
 
 func TestHistory(t *testing.T) { porttest.History(t, open) }
 
+func TestOrderScanner(t *testing.T) { porttest.OrderScanner(t, open) }
+
 func TestIdempotencyStore(t *testing.T) { porttest.IdempotencyStore(t, open) }
 
 func TestBacklog(t *testing.T) { porttest.Backlog(t, open) }
@@ -46,7 +48,7 @@ func open(testing.TB) porttest.Storage {
 	}
 	outbox := NewOutbox(s)
 	return porttest.Storage{
-		Orders: s, Outbox: outbox, Trimmer: outbox, Idempotency: s, History: s,
+		Orders: s, Outbox: outbox, Trimmer: outbox, Idempotency: s, History: s, Scanner: s,
 		FailCommits: func(testing.TB) func() {
 			setFailure(errors.New("the disk is full"))
 			return func() { setFailure(nil) }

@@ -31,6 +31,8 @@ func TestIdempotencyStoreContractOneByOne(t *testing.T) {
 
 func TestHistoryContract(t *testing.T) { porttest.History(t, openStorage) }
 
+func TestOrderScannerContract(t *testing.T) { porttest.OrderScanner(t, openStorage) }
+
 func TestTrimmerContract(t *testing.T) { porttest.Trimmer(t, openStorage) }
 
 func TestParkingContract(t *testing.T) {
@@ -57,6 +59,8 @@ func TestEventIdempotencyStoreContract(t *testing.T) { porttest.IdempotencyStore
 
 func TestEventHistoryContract(t *testing.T) { porttest.History(t, openEvents) }
 
+func TestEventOrderScannerContract(t *testing.T) { porttest.OrderScanner(t, openEvents) }
+
 func openEvents(t testing.TB) porttest.Storage {
 	db := mongotest.DB(t)
 	store := newEventStore(t, db, mongodb.Options{})
@@ -65,6 +69,7 @@ func openEvents(t testing.TB) porttest.Storage {
 		Outbox:      mongodb.NewEventLog(db, mongodb.OutboxOptions{}),
 		Idempotency: store,
 		History:     store,
+		Scanner:     store,
 		Age:         func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
 		FailCommits: func(t testing.TB) func() { return mongotest.RefuseCommits(t, db) },
 	}
@@ -95,6 +100,7 @@ func openStorageWith(t testing.TB, o mongodb.Options) porttest.Storage {
 		Trimmer:     outbox,
 		Idempotency: store,
 		History:     store,
+		Scanner:     store,
 		Age:         func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
 		FailCommits: func(t testing.TB) func() {
 			return mongotest.RefuseCommits(t, db)

@@ -31,6 +31,8 @@ func TestOrderStoreOneByOne(t *testing.T) { porttest.OrderStore(t, openStorage(o
 
 func TestHistory(t *testing.T) { porttest.History(t, openStorage(options{})) }
 
+func TestOrderScanner(t *testing.T) { porttest.OrderScanner(t, openStorage(options{})) }
+
 func TestIdempotencyStore(t *testing.T) { porttest.IdempotencyStore(t, openStorage(options{})) }
 
 func TestParking(t *testing.T) {
@@ -50,7 +52,7 @@ func openStorage(o options) func(testing.TB) porttest.Storage {
 		db := openWith(t, filepath.Join(t.TempDir(), "orders.db"), o)
 		store := NewStore(db)
 		return porttest.Storage{
-			Orders: store, Outbox: NewOutbox(db), Trimmer: NewOutbox(db), Idempotency: store, History: store,
+			Orders: store, Outbox: NewOutbox(db), Trimmer: NewOutbox(db), Idempotency: store, History: store, Scanner: store,
 			FailCommits: func(t testing.TB) func() { return failCommits(t, db) },
 			Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
 		}

@@ -8,6 +8,7 @@ import (
 func OrderStoreChecks() []red.Check[Storage]       { return export(orderStoreChecks) }
 func OutboxChecks() []red.Check[Storage]           { return export(outboxChecks) }
 func HistoryChecks() []red.Check[Storage]          { return export(historyChecks) }
+func OrderScannerChecks() []red.Check[Storage]     { return export(orderScannerChecks) }
 func IdempotencyStoreChecks() []red.Check[Storage] { return export(idempotencyStoreChecks) }
 func TrimmerChecks() []red.Check[Storage]          { return export(trimmerChecks) }
 func ParkingChecks() []red.Check[ports.Parking]    { return export(parkingChecks) }

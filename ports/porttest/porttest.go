@@ -16,8 +16,8 @@ import (
 	"hexorders/ports"
 )
 
-// Storage is what the OrderStore, Outbox, Trimmer, IdempotencyStore and History suites run against: a fresh, empty store with what it
-// leaves behind. Whatever has to be closed afterwards belongs into t.Cleanup of open.
+// Storage is what the OrderStore, Outbox, Trimmer, IdempotencyStore, History and OrderScanner suites run against: a
+// fresh, empty store with what it leaves behind. Whatever has to be closed afterwards belongs into t.Cleanup of open.
 type Storage struct {
 	Orders ports.OrderStore
 	Outbox ports.Outbox
@@ -29,8 +29,9 @@ type Storage struct {
 	// For the IdempotencyStore suite alone. Age makes all stored results older.
 	Idempotency ports.IdempotencyStore
 	Age         func(t testing.TB, by time.Duration)
-	// For the History suite alone.
+	// For the suites of these names alone.
 	History ports.History
+	Scanner ports.OrderScanner
 }
 
 // OrderStore checks the promises of ports.OrderStore. open is called once per check.
@@ -46,6 +47,9 @@ func IdempotencyStore(t *testing.T, open func(t testing.TB) Storage) {
 
 // History checks the promises of ports.History, with what the store's Save has left behind.
 func History(t *testing.T, open func(t testing.TB) Storage) { run(t, historyChecks, open) }
+
+// OrderScanner checks the promises of ports.OrderScanner, with what the store's Save has left behind.
+func OrderScanner(t *testing.T, open func(t testing.TB) Storage) { run(t, orderScannerChecks, open) }
 
 // Trimmer checks the promises of ports.Trimmer, with messages that the store's Save has left behind.
 func Trimmer(t *testing.T, open func(t testing.TB) Storage) { run(t, trimmerChecks, open) }

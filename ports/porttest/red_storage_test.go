@@ -140,7 +140,7 @@ func openStorage(flaw string) porttest.Storage {
 		defer s.mu.Unlock()
 		s.failing = failing
 	}
-	return porttest.Storage{Orders: s, Outbox: s, Trimmer: s, Idempotency: s, History: s, Age: s.age, FailCommits: func(testing.TB) func() {
+	return porttest.Storage{Orders: s, Outbox: s, Trimmer: s, Idempotency: s, History: s, Scanner: s, Age: s.age, FailCommits: func(testing.TB) func() {
 		setFailing(true)
 		return func() { setFailing(false) }
 	}}

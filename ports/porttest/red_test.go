@@ -32,6 +32,10 @@ func TestHistorySuiteGoesRed(t *testing.T) {
 	goesRed(t, porttest.HistoryChecks(), historyFlaws, func() porttest.Storage { return openStorage("") })
 }
 
+func TestOrderScannerSuiteGoesRed(t *testing.T) {
+	goesRed(t, porttest.OrderScannerChecks(), scannerFlaws, func() porttest.Storage { return openStorage("") })
+}
+
 func TestIdempotencyStoreSuiteGoesRed(t *testing.T) {
 	goesRed(t, porttest.IdempotencyStoreChecks(), idempotencyFlaws, func() porttest.Storage { return openStorage("") })
 }
