@@ -91,7 +91,8 @@ func (s *store) ScanMessages(ctx context.Context, after ports.EventRef, limit in
 			continue
 		}
 		full := len(page) >= limit && (!whole || m.OrderID != page[len(page)-1].OrderID)
-		if full || bounded && bytes >= ports.MaxPageBytes || after != (ports.EventRef{}) && s.has("stops at MaxPageBytes") && len(m.Payload) > 1000 {
+		second := after != (ports.EventRef{}) && len(m.Payload) > 1000
+		if full || bounded && bytes >= ports.MaxPageBytes || second && s.has("stops at MaxPageBytes") {
 			break
 		}
 		bytes += len(m.Payload)

@@ -140,10 +140,11 @@ func openStorage(flaw string) porttest.Storage {
 		defer s.mu.Unlock()
 		s.failing = failing
 	}
-	return porttest.Storage{Orders: s, Outbox: s, Trimmer: s, Idempotency: s, History: s, Scanner: s, Age: s.age, FailCommits: func(testing.TB) func() {
+	failCommits := func(testing.TB) func() {
 		setFailing(true)
 		return func() { setFailing(false) }
-	}}
+	}
+	return porttest.Storage{Orders: s, Outbox: s, Trimmer: s, Idempotency: s, History: s, Scanner: s, Age: s.age, FailCommits: failCommits}
 }
 
 // store is a store with its outbox, as simple as adapters/memory, with a switch for each mistake.
