@@ -80,7 +80,7 @@ func (c conditions) excludes(version int) bool {
 }
 
 // entityTags is the value of If-Match or If-None-Match: "*", or the versions that a list of tags names. A tag that etag
-// does not write names no version.
+// does not write names no version, nor does an empty list, which RFC 9110 allows.
 type entityTags struct {
 	any          bool
 	strong, weak []int
@@ -126,12 +126,11 @@ func parseTags(value string) (tags entityTags, ok bool) {
 				tags.strong = append(tags.strong, version)
 			}
 		}
-		ok = true
 		if rest = strings.TrimLeft(opaque[end+1:], space); rest != "" && rest[0] != ',' {
 			return entityTags{}, false
 		}
 	}
-	return tags, ok
+	return tags, true
 }
 
 func notInTag(r rune) bool { return r <= ' ' || r == 0x7f }
