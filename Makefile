@@ -28,7 +28,7 @@ BENCHFLAGS ?=
 FUZZTIME  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build quick test check fuzz lint vet bench bench-peers test-peers microbench docs-in-chromium screenshots test-chromium test-clients fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lint vet bench bench-peers test-peers microbench screenshots test-chromium test-clients fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,11 +86,8 @@ fuzz-api: ## hold the service against its description with more than 2,000 reque
 test-clients: ## make clients of the description with six tools, compile them and run them against the service
 	go test ./test/docs -run TestGeneratedClients -v -count=1 -timeout 30m $(TESTFLAGS) -args -all-clients
 
-test-chromium: ## let a browser use the console, and open pages of strangers beside the service (needs Chromium)
+test-chromium: ## let a browser use the console and /docs, and open pages of strangers beside the service (needs Chromium)
 	scripts/with-services go test -tags chromium ./test/browser -count=1 -timeout 20m $(TESTFLAGS)
-
-docs-in-chromium: ## watch a browser show /docs and ask nobody but the service (needs Chromium)
-	scripts/docs-in-chromium
 
 screenshots: ## take the pictures of docs/console (needs Chromium)
 	go test -tags chromium ./test/browser -run TestScreenshots -count=1 -args -screenshots

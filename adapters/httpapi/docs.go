@@ -3,12 +3,15 @@ package httpapi
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"embed"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/gin-gonic/gin"
 	"github.com/swaggest/swgui/v5/static"
@@ -16,8 +19,8 @@ import (
 	description "hexorders/docs/api"
 )
 
-// The description of the API, and Swagger UI to read it and to try it out. The page and its parts come from the program,
-// and the browser is told to load nothing from elsewhere.
+// The start page, the description of the API, and Swagger UI to read it and to try it out. The pages and their parts come
+// from the program, and the browser is told to load nothing from elsewhere.
 
 //go:embed swagger
 var swagger embed.FS
@@ -27,52 +30,104 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'uns
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // docsFiles are what the page loads. Those of the library are stored compressed.
-var docsFiles = map[string]struct {
-	in        fs.FS
-	stored    string
-	mediaType string
-}{
-	"start.js":             {swagger, "swagger/start.js", "text/javascript; charset=utf-8"},
-	"swagger-ui-bundle.js": {static.FS, "swagger-ui-bundle.js.gz", "text/javascript; charset=utf-8"},
-	"swagger-ui.css":       {static.FS, "swagger-ui.css.gz", "text/css; charset=utf-8"},
-	"favicon-32x32.png":    {static.FS, "favicon-32x32.png", "image/png"},
+var docsFiles = map[string]func() (*file, error){
+	"start.js":             readFile(swagger, "swagger/start.js", "text/javascript; charset=utf-8"),
+	"swagger-ui-bundle.js": readFile(static.FS, "swagger-ui-bundle.js.gz", "text/javascript; charset=utf-8"),
+	"swagger-ui.css":       readFile(static.FS, "swagger-ui.css.gz", "text/css; charset=utf-8"),
+	"favicon-32x32.png":    readFile(static.FS, "favicon-32x32.png", "image/png"),
 }
 
-func (a *api) describe(c *gin.Context) error {
-	writeFile(c, "application/yaml", description.OpenAPI) // RFC 9512
-	return nil
+var (
+	docsPage        = readFile(swagger, "swagger/index.html", "text/html; charset=utf-8")
+	descriptionFile = sync.OnceValues(func() (*file, error) { return newFile("application/yaml", description.OpenAPI) }) // RFC 9512
+)
+
+// showStart answers a browser that was given the address of the service and no path.
+func (a *api) showStart(c *gin.Context) error {
+	c.Header("Content-Security-Policy", docsPolicy)
+	return serveFile(c, a.startPage)
 }
+
+// startPage links to what is served. Its links are relative: a proxy may serve it below a path.
+func (a *api) startPage() (*file, error) {
+	var links strings.Builder
+	link := func(served bool, href, text string) {
+		if served {
+			fmt.Fprintf(&links, "  <li><a href=\"%s\">%s</a></li>\n", href, text)
+		}
+	}
+	link(a.Orders != nil, "docs", "The API, to read and to try out")
+	link(a.Orders != nil, "openapi.yaml", "Its description, for tools (OpenAPI)")
+	link(a.Console != nil, "console/", "The console: the service at work")
+	link(true, "livez", "Is the process there?")
+	link(true, "readyz", "Can it serve?")
+	link(a.Metrics != nil, "metrics", "What it does, in numbers")
+	page, err := fs.ReadFile(swagger, "swagger/start.html")
+	if err != nil {
+		return nil, err
+	}
+	return newFile("text/html; charset=utf-8", bytes.Replace(page, []byte("LINKS\n"), []byte(links.String()), 1))
+}
+
+func (a *api) describe(c *gin.Context) error { return serveFile(c, descriptionFile) }
 
 func (a *api) showDescription(c *gin.Context) error {
-	page, err := fs.ReadFile(swagger, "swagger/index.html")
-	if err != nil {
-		return fmt.Errorf("read the page: %w", err)
-	}
 	c.Header("Content-Security-Policy", docsPolicy)
-	writeFile(c, "text/html; charset=utf-8", page)
+	return serveFile(c, docsPage)
+}
+
+// redirectToDescription sends a browser from /docs/ to /docs, where what the page refers to is found.
+func (a *api) redirectToDescription(c *gin.Context) error {
+	c.Header("Location", "../docs")
+	c.Status(http.StatusPermanentRedirect)
 	return nil
 }
 
 func (a *api) showDescriptionPart(c *gin.Context) error {
-	file, ok := docsFiles[c.Param("file")]
+	read, ok := docsFiles[c.Param("file")]
 	if !ok {
 		return errNoSuchPath
 	}
-	content, err := fs.ReadFile(file.in, file.stored)
-	if err != nil {
-		return fmt.Errorf("read a part of the page: %w", err)
+	return serveFile(c, read)
+}
+
+// file is served as it is, or compressed where that is shorter. Each form has an entity tag of its own.
+type file struct {
+	mediaType      string
+	plain, gzipped []byte // gzipped is nil where it is not shorter
+	tag            string
+}
+
+func newFile(mediaType string, plain []byte) (*file, error) {
+	f := &file{mediaType: mediaType, plain: plain, tag: fmt.Sprintf("%x", sha256.Sum256(plain))[:16]}
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write(plain); err != nil {
+		return nil, err
 	}
-	if strings.HasSuffix(file.stored, ".gz") {
-		c.Header("Vary", "Accept-Encoding")
-		if strings.Contains(c.GetHeader("Accept-Encoding"), "gzip") {
-			c.Header("Content-Encoding", "gzip")
-		} else if content, err = decompress(content); err != nil {
-			return fmt.Errorf("decompress a part of the page: %w", err)
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	if b.Len() < len(plain) {
+		f.gzipped = b.Bytes()
+	}
+	return f, nil
+}
+
+// readFile reads a file when it is first asked for.
+func readFile(in fs.FS, name, mediaType string) func() (*file, error) {
+	return sync.OnceValues(func() (*file, error) {
+		content, err := fs.ReadFile(in, name)
+		if err != nil {
+			return nil, err
 		}
-	}
-	c.Header("Cache-Control", "max-age=3600") // it changes with the program only, and is large
-	writeFile(c, file.mediaType, content)
-	return nil
+		if strings.HasSuffix(name, ".gz") {
+			if content, err = decompress(content); err != nil {
+				return nil, err
+			}
+		}
+		return newFile(mediaType, content)
+	})
 }
 
 func decompress(content []byte) ([]byte, error) {
@@ -83,7 +138,61 @@ func decompress(content []byte) ([]byte, error) {
 	return io.ReadAll(reader)
 }
 
-func writeFile(c *gin.Context, mediaType string, content []byte) {
-	c.Header("X-Content-Type-Options", "nosniff")
-	write(c, http.StatusOK, mediaType, content)
+// serveFile answers with a file, or with 304 when the client has it. Files change with the program only: a browser keeps
+// them, and asks each time whether they are still the same.
+func serveFile(c *gin.Context, read func() (*file, error)) error {
+	f, err := read()
+	if err != nil {
+		return fmt.Errorf("read a file of the program: %w", err)
+	}
+	content, tag := f.plain, `"`+f.tag+`"`
+	if f.gzipped != nil {
+		c.Header("Vary", "Accept-Encoding")
+		if acceptsGzip(c.Request.Header) {
+			c.Header("Content-Encoding", "gzip")
+			content, tag = f.gzipped, `"`+f.tag+`-gzip"`
+		}
+	}
+	c.Header("ETag", tag)
+	c.Header("Cache-Control", "no-cache")
+	for _, known := range listed(c.Request.Header, "If-None-Match") {
+		if known == "*" || strings.TrimPrefix(known, "W/") == tag {
+			c.Writer.Header().Del("Content-Encoding")
+			c.Status(http.StatusNotModified)
+			return nil
+		}
+	}
+	write(c, http.StatusOK, f.mediaType, content)
+	return nil
+}
+
+// acceptsGzip tells whether a client takes an answer that is compressed (RFC 9110, 12.5.3). The weight 0 means that it does
+// not; * stands for the encodings that are not named.
+func acceptsGzip(h http.Header) bool {
+	others := false
+	for _, element := range listed(h, "Accept-Encoding") {
+		coding, weight, _ := strings.Cut(element, ";")
+		_, q, weighted := strings.Cut(strings.ReplaceAll(weight, " ", ""), "=")
+		wanted := true
+		if weighted {
+			number, err := strconv.ParseFloat(q, 64)
+			wanted = err == nil && number > 0
+		}
+		switch strings.ToLower(strings.TrimSpace(coding)) {
+		case "gzip":
+			return wanted
+		case "*":
+			others = wanted
+		}
+	}
+	return others
+}
+
+// listed is the elements of a header that is a list without commas in its elements.
+func listed(h http.Header, name string) []string {
+	elements := strings.Split(strings.Join(h.Values(name), ","), ",")
+	for i := range elements {
+		elements[i] = strings.TrimSpace(elements[i])
+	}
+	return elements
 }

@@ -95,6 +95,7 @@ func New(o Options) http.Handler {
 	router.NoMethod(a.respond(otherMethod))
 
 	read := []string{http.MethodGet, http.MethodHead}
+	router.Match(read, "/", a.answer(a.showStart))
 	router.Match(read, "/livez", a.answer(a.live))
 	router.Match(read, "/readyz", a.answer(a.ready))
 	if o.Metrics != nil {
@@ -105,6 +106,7 @@ func New(o Options) http.Handler {
 	}
 	router.Match(read, "/openapi.yaml", a.answer(a.describe))
 	router.Match(read, "/docs", a.answer(a.showDescription))
+	router.Match(read, "/docs/", a.answer(a.redirectToDescription))
 	router.Match(read, "/docs/:file", a.answer(a.showDescriptionPart))
 	router.POST("/orders", a.answer(a.create))
 	router.Match(read, "/orders/:id", a.query(a.get, "version"))

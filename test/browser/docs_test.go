@@ -3,20 +3,31 @@
 package browser
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	description "hexorders/docs/api"
 )
 
 // Somebody tries the API out on its page, from an order's creation to the list of what was paid. They type only the id of
 // the order, where nothing stands yet; every field that is filled in stays as it is.
 func TestTheApiCanBeTriedOut(t *testing.T) {
-	address := start(t)
+	s := serve(t, map[string]string{"HEXORDERS_STORE": "memory"})
 	ctx := open(t)
-	visit(ctx, t, "http://"+address+"/docs")
+	visit(ctx, t, s.url+"/docs")
 
 	created := tryOut(ctx, t, "createOrder", nil, 201)
 	id := created.ID
@@ -95,4 +106,68 @@ func tryOut(ctx context.Context, t *testing.T, operation string, fields map[stri
 func click(ctx context.Context, t *testing.T, selector string) {
 	t.Helper()
 	evaluate(ctx, t, `document.querySelector('`+selector+`').click()`)
+}
+
+// watch begins to note what the policy of a page refuses; asked is that, and what the page has asked the network for.
+const (
+	watch = `(window.refused = [], new ReportingObserver(reports => refused.push(...reports.map(r => "refused: " + r.body.blockedURL)),
+		{ types: ["csp-violation"], buffered: true }).observe())`
+	asked = `performance.getEntriesByType("resource").map(e => e.name).concat(refused).join("\n")`
+)
+
+// The page shows all of the description, and the browser asks nobody but the service.
+func TestTheDocsPageShowsEverythingAndAsksNobody(t *testing.T) {
+	s := serve(t, map[string]string{"HEXORDERS_STORE": "memory"})
+	ctx := open(t)
+	visit(ctx, t, s.url+"/docs/")
+	operations := regexp.MustCompile(`      operationId: (\w+)\n      tags: `).FindAllSubmatch(description.OpenAPI, -1)
+	waitFor(ctx, t, fmt.Sprintf(`document.querySelectorAll(".opblock").length == %d`, len(operations)))
+	evaluate(ctx, t, watch)
+	shoot(ctx, t, "page")
+	for _, operation := range operations {
+		block := `document.querySelector('[id^="operations-"][id$="-` + string(operation[1]) + `"]`
+		evaluate(ctx, t, block+` .opblock-summary-control').click()`)
+		waitFor(ctx, t, block+` .responses-wrapper')`)
+		evaluate(ctx, t, block+`').scrollIntoView()`)
+		shoot(ctx, t, string(operation[1]))
+		evaluate(ctx, t, block+` .opblock-summary-control').click()`)
+	}
+	got := evaluate(ctx, t, asked)
+	for address := range strings.SplitSeq(got, "\n") {
+		if !strings.HasPrefix(address, s.url+"/") {
+			t.Errorf("the page asks for %s", address)
+		}
+	}
+	for _, part := range []string{"/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/start.js", "/openapi.yaml"} {
+		if !strings.Contains(got, s.url+part) {
+			t.Errorf("the page asks for %s, not for %s", got, part)
+		}
+	}
+}
+
+// The same page, as a careless hand could leave it: with a picture from elsewhere. Without its policy the browser asks for
+// it, and with it the refusal is seen, or the test above has proved nothing.
+func TestAPageThatAsksStrangersIsFound(t *testing.T) {
+	s := serve(t, map[string]string{"HEXORDERS_STORE": "memory"})
+	ctx := open(t)
+	for policy, want := range map[string]string{"": "", "default-src 'self'": "refused: "} {
+		page := httptest.NewServer(&httputil.ReverseProxy{
+			Rewrite: func(r *httputil.ProxyRequest) {
+				r.SetURL(&url.URL{Scheme: "http", Host: strings.TrimPrefix(s.url, "http://")})
+				r.Out.Header.Del("Accept-Encoding")
+			},
+			ModifyResponse: func(r *http.Response) error {
+				body, err := io.ReadAll(r.Body)
+				body = bytes.Replace(body, []byte("<noscript>"), []byte(`<img src="http://strangers.invalid/pixel.png"><noscript>`), 1)
+				r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+				r.Header.Set("Content-Length", strconv.Itoa(len(body)))
+				r.Header.Set("Content-Security-Policy", policy)
+				return err
+			},
+		})
+		visit(ctx, t, page.URL+"/docs")
+		evaluate(ctx, t, watch)
+		waitFor(ctx, t, asked+`.includes("`+want+`http://strangers.invalid/pixel.png")`)
+		page.Close()
+	}
 }
