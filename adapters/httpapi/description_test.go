@@ -82,7 +82,7 @@ func TestTheDescriptionHasEveryRoute(t *testing.T) {
 	}
 	parameter := regexp.MustCompile(`:(\w+)`)
 	for _, route := range New(Options{Orders: noOrders{}, Views: noViews{}, Metrics: http.NotFoundHandler()}).(*gin.Engine).Routes() {
-		if route.Method != http.MethodHead {
+		if route.Method != http.MethodHead && route.Path != "/docs/" { // linters refuse a path that ends with a slash
 			got = append(got, route.Method+" "+parameter.ReplaceAllString(route.Path, "{$1}"))
 		}
 	}

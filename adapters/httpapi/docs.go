@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -164,35 +163,4 @@ func serveFile(c *gin.Context, read func() (*file, error)) error {
 	}
 	write(c, http.StatusOK, f.mediaType, content)
 	return nil
-}
-
-// acceptsGzip tells whether a client takes an answer that is compressed (RFC 9110, 12.5.3). The weight 0 means that it does
-// not; * stands for the encodings that are not named.
-func acceptsGzip(h http.Header) bool {
-	others := false
-	for _, element := range listed(h, "Accept-Encoding") {
-		coding, weight, _ := strings.Cut(element, ";")
-		_, q, weighted := strings.Cut(strings.ReplaceAll(weight, " ", ""), "=")
-		wanted := true
-		if weighted {
-			number, err := strconv.ParseFloat(q, 64)
-			wanted = err == nil && number > 0
-		}
-		switch strings.ToLower(strings.TrimSpace(coding)) {
-		case "gzip":
-			return wanted
-		case "*":
-			others = wanted
-		}
-	}
-	return others
-}
-
-// listed is the elements of a header that is a list without commas in its elements.
-func listed(h http.Header, name string) []string {
-	elements := strings.Split(strings.Join(h.Values(name), ","), ",")
-	for i := range elements {
-		elements[i] = strings.TrimSpace(elements[i])
-	}
-	return elements
 }

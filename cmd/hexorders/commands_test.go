@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
+	"regexp"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +31,12 @@ func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
 		{"outbox retry", "`hexorders outbox retry` takes the id of one order, got 0 arguments"},
 		{"outbox retry a b", "`hexorders outbox retry` takes the id of one order, got 2 arguments"},
 		{"outbox status now", "`hexorders outbox status` takes no arguments, got \"now\": see `hexorders outbox status --help`"},
-		{"config --json", "unknown flag: --json: see `hexorders config --help`"},
+		{"config --colour", "unknown flag: --colour: see `hexorders config --help`"},
+		{"config --jsn", "unknown flag: --jsn: did you mean --json?"},
+		{"events tail --form start", "unknown flag: --form: did you mean --from?"},
+		{"help bogus", "unknown command \"bogus\" for \"hexorders\": see `hexorders --help`"},
+		{"help outbox statsu", "unknown command \"statsu\" for \"hexorders outbox\": did you mean status?"},
+		{"completion tcsh", "unknown command \"tcsh\" for \"hexorders completion\": did you mean bash or zsh or fish?"},
 		{"serve --roles api,view", "unknown role \"view\": known are api, relay, views"},
 		{"serve --roles=", "no role: give --roles one or more of api, relay, views"},
 		{"--roles nonsense", "unknown role \"nonsense\": known are api, relay, views"},
@@ -71,7 +79,8 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 	for _, args := range []string{"--help", "serve --help", "outbox", "outbox --help", "outbox status --help",
 		"outbox parked --help", "outbox retry --help", "views", "views status --help",
 		"views parked --help", "views retry --help", "views rebuild --help", "events", "events tail --help",
-		"doctor --help", "config --help", "version --help", "completion bash"} {
+		"doctor --help", "config --help", "version --help",
+		"completion", "completion bash", "help", "help outbox", "help outbox status"} {
 		out, errOut, code := runCommand(t, strings.Fields(args)...)
 		if code != exitOK || errOut != "" || !strings.Contains(out, "hexorders") {
 			t.Errorf("hexorders %s: exit code %d\n%s%s", args, code, out, errOut)
@@ -81,26 +90,81 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 
 func TestVersionSaysWhatTheBuildRecorded(t *testing.T) {
 	for want, info := range map[string]debug.BuildInfo{
-		"hexorders v1.2.3 abc with changes, go1.26.0 linux/amd64\n": {
+		"hexorders v1.2.3 abc with changes, go1.26.0 linux/amd64": {
 			GoVersion: "go1.26.0", Main: debug.Module{Version: "v1.2.3"},
 			Settings: []debug.BuildSetting{
 				{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"},
 				{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "amd64"}, {Key: "CGO_ENABLED", Value: "1"},
 			},
 		},
-		"hexorders (devel), go1.26.0 linux/arm64, without cgo and so without Kafka\n": {
+		"hexorders (devel), go1.26.0 linux/arm64, without cgo and so without Kafka": {
 			GoVersion: "go1.26.0", Main: debug.Module{Version: "(devel)"},
 			Settings: []debug.BuildSetting{{Key: "GOOS", Value: "linux"}, {Key: "GOARCH", Value: "arm64"},
 				{Key: "CGO_ENABLED", Value: "0"}},
 		},
 	} {
-		var out bytes.Buffer
-		if err := printVersion(&out, &info); err != nil || out.String() != want {
-			t.Errorf("%v %q, want %q", err, &out, want)
+		if got := versionOf(&info); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
-	if out, _, code := runCommand(t, "version"); code != exitOK || !strings.HasPrefix(out, "hexorders ") {
-		t.Errorf("hexorders version: exit code %d, %q", code, out)
+	for _, args := range []string{"version", "--version"} {
+		if out, _, code := runCommand(t, args); code != exitOK || !strings.HasPrefix(out, "hexorders ") || !strings.HasSuffix(out, "\n") {
+			t.Errorf("hexorders %s: exit code %d, %q", args, code, out)
+		}
+	}
+}
+
+// A full device, /dev/full say, takes nothing.
+type fullOutput struct{}
+
+func (fullOutput) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestAnOutputThatIsFullIsAFailure(t *testing.T) {
+	cleanEnvironment(t)
+	t.Setenv("HEXORDERS_STORE", "memory")
+	t.Setenv("HEXORDERS_HTTP_ADDR", "127.0.0.1:0")
+	for _, args := range []string{"--help", "--version", "version", "help outbox", "config", "config --json", "completion bash", "outbox",
+		"doctor", "doctor --json"} {
+		var errOut bytes.Buffer
+		code := run(t.Context(), strings.Fields(args), fullOutput{}, &errOut)
+		if code != exitFailed || !strings.Contains(errOut.String(), "no space left on device") {
+			t.Errorf("hexorders %s: exit code %d\n%s", args, code, &errOut)
+		}
+	}
+}
+
+// The tables for programs.
+func TestTablesAsJSON(t *testing.T) {
+	cleanEnvironment(t)
+	t.Setenv("HEXORDERS_STORE", "memory")
+	t.Setenv("HEXORDERS_HTTP_ADDR", "127.0.0.1:0")
+	for args, want := range map[string]string{
+		"config --json": `{"variable":"HEXORDERS_STORE","value":"memory","from":"environment",`,
+		"doctor --json": `{"check":"settings","result":"ok",`,
+	} {
+		out, errOut, code := runCommand(t, strings.Fields(args)...)
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("hexorders %s: exit code %d\n%s%s", args, code, out, errOut)
+		}
+		for line := range strings.Lines(out) {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("hexorders %s: no JSON: %s", args, line)
+			}
+		}
+	}
+	s := memoryStorage(t)
+	if err := s.parking.Park(t.Context(), ports.Message{OrderID: "o", Version: 3}, "too large \x1b"); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := errors.Join(outboxStatus(t.Context(), s, true, &out), outboxParked(t.Context(), s, true, &out)); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"published":false,"parkedEvents":1,"parkedOrders":1}` + "\n" +
+		`{"order":"o","fromVersion":3,"events":1,"since":"2026-01-02T03:04:05Z","retry":false,"reason":"too large \u001b"}` + "\n"
+	got := regexp.MustCompile(`"since":"[0-9T:-]{19}Z"`).ReplaceAllString(out.String(), `"since":"2026-01-02T03:04:05Z"`)
+	if got != want {
+		t.Errorf("%s, want\n%s", got, want)
 	}
 }
 
@@ -115,8 +179,12 @@ func TestOutboxCommands(t *testing.T) {
 		}
 		return out.String()
 	}
-	status := func(ctx context.Context, s *storage, out *bytes.Buffer) error { return outboxStatus(ctx, s, out) }
-	parked := func(ctx context.Context, s *storage, out *bytes.Buffer) error { return outboxParked(ctx, s, out) }
+	status := func(ctx context.Context, s *storage, out *bytes.Buffer) error {
+		return outboxStatus(ctx, s, false, out)
+	}
+	parked := func(ctx context.Context, s *storage, out *bytes.Buffer) error {
+		return outboxParked(ctx, s, false, out)
+	}
 	retry := func(ctx context.Context, s *storage, out *bytes.Buffer) error {
 		return outboxRetry(ctx, s, "order-1", out)
 	}
@@ -167,8 +235,8 @@ func TestAStoreThatIsDownIsAnErrorOfTheOutboxCommands(t *testing.T) {
 	s := memoryStorage(t)
 	s.parking = brokenParking{s.parking, down}
 	for name, command := range map[string]func() error{
-		"status": func() error { return outboxStatus(t.Context(), s, &bytes.Buffer{}) },
-		"parked": func() error { return outboxParked(t.Context(), s, &bytes.Buffer{}) },
+		"status": func() error { return outboxStatus(t.Context(), s, false, &bytes.Buffer{}) },
+		"parked": func() error { return outboxParked(t.Context(), s, false, &bytes.Buffer{}) },
 		"retry":  func() error { return outboxRetry(t.Context(), s, "o", &bytes.Buffer{}) },
 	} {
 		if err := command(); !errors.Is(err, down) {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
@@ -180,7 +179,8 @@ func parseAll(settings []variable) error {
 }
 
 func configCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	return jsonFlag(&cobra.Command{
 		Use:   "config",
 		Short: "Print every setting, its value and where it comes from",
 		Long: `Prints every variable that hexorders reads, the value it has now, and whether that is the default or was set in
@@ -195,13 +195,13 @@ Brokers: ` + strings.Join(names(brokers), ", "),
 			if err != nil {
 				return err
 			}
-			if err := printConfig(cmd.OutOrStdout(), settings); err != nil {
+			if err := printConfig(cmd.OutOrStdout(), asJSON, settings); err != nil {
 				return err
 			}
 			printWarnings(cmd.ErrOrStderr(), unknownVariables(settings, os.Environ()))
 			return parseAll(settings)
 		},
-	}
+	}, &asJSON)
 }
 
 func printWarnings(errOut io.Writer, warnings []string) {
@@ -210,27 +210,41 @@ func printWarnings(errOut io.Writer, warnings []string) {
 	}
 }
 
-func printConfig(out io.Writer, settings []variable) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "VARIABLE\tVALUE\tFROM\tABOUT")
-	for _, v := range settings {
-		from := "default"
+// configRow is a setting as `config` prints it.
+type configRow struct {
+	Variable string `json:"variable"`
+	Value    string `json:"value"`
+	From     string `json:"from"`
+	About    string `json:"about"`
+}
+
+func printConfig(out io.Writer, asJSON bool, settings []variable) error {
+	rows := make([]configRow, len(settings))
+	for i, v := range settings {
+		rows[i] = configRow{v.name, masked(v.text), "default", v.about}
 		if _, set := os.LookupEnv(v.name); set {
-			from = "environment"
+			rows[i].From = "environment"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", v.name, visible(masked(v.text)), from, v.about)
 	}
-	return table.Flush()
+	return printRows(out, asJSON, "VARIABLE\tVALUE\tFROM\tABOUT", "", rows, func(r configRow) string {
+		return fmt.Sprintf("%s\t%s\t%s\t%s", r.Variable, visible(r.Value), r.From, r.About)
+	})
 }
 
 var (
-	// Greedy, up to the last @: a password that should have been escaped and was not is masked all the same.
-	userInfo     = regexp.MustCompile(`://.*@`)
+	// Greedy, up to the last @: a password that should have been escaped and was not is masked all the same. Without a
+	// scheme, or with a mistyped one, whatever has a colon before the @ may be a password.
+	userInfo     = regexp.MustCompile(`(?s)://.*@`)
+	noScheme     = regexp.MustCompile(`(?s)^.*:.*@`)
 	secretOption = regexp.MustCompile(`(?i)([?&](?:[^=&]*password|authMechanismProperties)=)[^&]*`)
 )
 
 // masked is a value as it may be shown.
 func masked(value string) string {
-	value = userInfo.ReplaceAllString(value, "://***@")
+	if userInfo.MatchString(value) {
+		value = userInfo.ReplaceAllString(value, "://***@")
+	} else {
+		value = noScheme.ReplaceAllString(value, "***@")
+	}
 	return secretOption.ReplaceAllString(value, "$1***")
 }

@@ -185,7 +185,7 @@ func parseDatabase(text string) (string, error) {
 func parseBrokers(text string) (string, error) {
 	for broker := range strings.SplitSeq(text, ",") {
 		host, port, err := net.SplitHostPort(strings.TrimSpace(broker))
-		if err != nil || host == "" || strings.Contains(host, "/") || !isPort(port, 1) {
+		if err != nil || host == "" || strings.ContainsAny(host, "/@") || !isPort(port, 1) {
 			return "", errors.New("must be host:port, several with commas, such as kafka1:9092,kafka2:9092")
 		}
 	}

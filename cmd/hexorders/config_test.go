@@ -236,7 +236,15 @@ func TestSecretsAreMasked(t *testing.T) {
 		"mongodb://db/?tlsCertificateKeyFilePassword=hunter2&w=1": "mongodb://db/?tlsCertificateKeyFilePassword=***&w=1",
 		"mongodb://db/?a=b&authMechanismProperties=TOKEN:hunter2": "mongodb://db/?a=b&authMechanismProperties=***",
 		"mongodb://127.0.0.1:27017/?replicaSet=rs0":               "mongodb://127.0.0.1:27017/?replicaSet=rs0",
-		"hexorders": "hexorders",
+		"root:hunter2@db":               "***@db",
+		"root:hun@ter2@db":              "***@db",
+		"mongodb:/root:hunter2@db/":     "***@db/",
+		"mongodb//root:hunter2@db/":     "***@db/",
+		"k1:9092,root:hunter2@k2:9092":  "***@k2:9092",
+		"SASL://root:hunter2@k1:9092":   "SASL://***@k1:9092",
+		"127.0.0.1:9092,127.0.0.1:9093": "127.0.0.1:9092,127.0.0.1:9093",
+		"orders@home.db":                "orders@home.db",
+		"hexorders":                     "hexorders",
 	} {
 		if got := masked(value); got != want {
 			t.Errorf("%s is shown as %s, want %s", value, got, want)
@@ -245,11 +253,23 @@ func TestSecretsAreMasked(t *testing.T) {
 }
 
 func TestNoErrorShowsAPassword(t *testing.T) {
-	cleanEnvironment(t)
-	t.Setenv("HEXORDERS_MONGODB_URI", "mongo://root:hunter2@db")
-	_, _, err := loadConfig()
-	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "mongo://***@db") {
-		t.Errorf("error: %v", err)
+	for _, wrong := range []struct{ variable, value, shown string }{
+		{"HEXORDERS_MONGODB_URI", "mongo://root:hunter2@db", "mongo://***@db"},
+		{"HEXORDERS_MONGODB_URI", "root:hunter2@db", "***@db"},
+		{"HEXORDERS_MONGODB_URI", "mongodb//root:hunter2@db", "***@db"},
+		{"HEXORDERS_KAFKA_BROKERS", "root:hunter2@k1:9092", "***@k1:9092"},
+		{"HEXORDERS_KAFKA_BROKERS", "k1:9092,root:hunter2@k2", "***@k2"},
+		{"HEXORDERS_KAFKA_BROKERS", "sasl://root:hunter2@k1:9092", "sasl://***@k1:9092"},
+	} {
+		cleanEnvironment(t)
+		t.Setenv(wrong.variable, wrong.value)
+		for _, command := range []string{"serve", "config", "doctor", "outbox status"} {
+			out, errOut, code := runCommand(t, strings.Fields(command)...)
+			said := out + errOut
+			if code == exitOK || strings.Contains(said, "hunter2") || !strings.Contains(said, wrong.shown) {
+				t.Errorf("%s with %s=%s: exit code %d\n%s", command, wrong.variable, wrong.value, code, said)
+			}
+		}
 	}
 }
 

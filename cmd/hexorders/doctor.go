@@ -16,7 +16,8 @@ import (
 )
 
 func doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	return jsonFlag(&cobra.Command{
 		Use:   "doctor",
 		Short: "Check settings, store and broker, and say what is wrong and how to repair it",
 		Long: `Checks what serving needs, a line each: settings, address, store, clock, broker, views. It changes nothing.
@@ -24,12 +25,12 @@ The exit code is 1 when something is wrong.`,
 		Example: "  hexorders doctor\n  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders doctor",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if wrong := examine(cmd.Context(), cmd.OutOrStdout()); wrong > 0 {
+			if wrong := examine(cmd.Context(), asJSON, cmd.OutOrStdout()); wrong > 0 {
 				return fmt.Errorf("%d of these checks failed", wrong)
 			}
 			return nil
 		},
-	}
+	}, &asJSON)
 }
 
 // finding is the result of a check. With an error it is bad, and the error says what to do.
@@ -41,7 +42,7 @@ type finding struct {
 }
 
 // examine prints a line for each check and returns how many found something wrong.
-func examine(ctx context.Context, out io.Writer) (wrong int) {
+func examine(ctx context.Context, asJSON bool, out io.Writer) (wrong int) {
 	report := func(f finding) {
 		mark, text := "ok", f.good
 		switch {
@@ -50,6 +51,10 @@ func examine(ctx context.Context, out io.Writer) (wrong int) {
 		case f.err != nil:
 			mark, text = "BAD", f.err.Error()
 			wrong++
+		}
+		if asJSON {
+			_ = printJSON(out, map[string]string{"check": f.what, "result": strings.ToLower(mark), "text": text})
+			return
 		}
 		_, _ = fmt.Fprintf(out, "%-4s  %-9s  %s\n", mark, f.what, text)
 	}

@@ -11,10 +11,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
+	"syscall"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit codes. A second signal ends the process at once, with the code that a shell gives it: 130 for SIGINT, 143 for
@@ -34,9 +37,14 @@ func main() {
 func run(ctx context.Context, args []string, out, errOut io.Writer) (exitCode int) {
 	root := rootCommand()
 	root.SetArgs(args)
-	root.SetOut(visibleOutput{out})
+	printed := &watchedOutput{to: visibleOutput{out}}
+	root.SetOut(printed)
 	root.SetErr(errOut)
+	refuseUnknownTopics(root)
 	err := root.ExecuteContext(ctx)
+	if err == nil && printed.err != nil && !errors.Is(printed.err, syscall.EPIPE) { // a reader that has left has seen enough
+		err = fmt.Errorf("print: %w", printed.err)
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -59,12 +67,70 @@ lists them.`
 	root.Args = noCommand
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w: see `%s --help`", err, cmd.CommandPath())
+		return usagef("%w: %s", err, flagHint(cmd, err))
 	})
+	if info, ok := debug.ReadBuildInfo(); ok {
+		root.Version = versionOf(info)
+		root.SetVersionTemplate("{{.Version}}\n")
+	}
 	root.AddCommand(serveCommand(), eventsCommand(), outboxCommand(), viewsCommand(), demoCommand(), doctorCommand(),
 		configCommand(), versionCommand())
 	root.AddCommand(oldCommands()...)
 	return root
+}
+
+// watchedOutput remembers the first error of printing: much of what prints, cobra's help too, does not look at it.
+type watchedOutput struct {
+	to  io.Writer
+	err error
+}
+
+func (o *watchedOutput) Write(text []byte) (int, error) {
+	n, err := o.to.Write(text)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// refuseUnknownTopics makes errors of what cobra answers with the help of another command: `help bogus`, `completion tcsh`.
+// The commands take the output over, so it has to be set before.
+func refuseUnknownTopics(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Run = nil
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				topic, rest, err := cmd.Root().Find(args)
+				if err != nil {
+					return err
+				}
+				if len(rest) > 0 {
+					return noCommand(topic, rest)
+				}
+				topic.InitDefaultHelpFlag()
+				return topic.Help()
+			}
+		case "completion":
+			cmd.Args = noCommand
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
+}
+
+// flagHint names the flag that was meant, if there is a similar one.
+func flagHint(cmd *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var known []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+		if name, distance := nearest(unknown.GetSpecifiedName(), known); distance <= 2 {
+			return "did you mean --" + name + "?"
+		}
+	}
+	return fmt.Sprintf("see `%s --help`", cmd.CommandPath())
 }
 
 // usageError is the caller's mistake.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,19 +19,20 @@ func outboxCommand() *cobra.Command {
 		Args:  noCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	var asJSON bool
 	group.AddCommand(
-		&cobra.Command{
+		jsonFlag(&cobra.Command{
 			Use:     "status",
 			Short:   "Show whether a relay has published, and how many orders are parked",
 			Example: "  hexorders outbox status",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return withStorage(cmd, func(ctx context.Context, s *storage) error {
-					return outboxStatus(ctx, s, cmd.OutOrStdout())
+					return outboxStatus(ctx, s, asJSON, cmd.OutOrStdout())
 				})
 			},
-		},
-		&cobra.Command{
+		}, &asJSON),
+		jsonFlag(&cobra.Command{
 			Use:   "parked",
 			Short: "List the orders whose events the broker refused",
 			Long: `Lists the parked orders: the broker refused one of their events permanently, because it is too large, say. That event
@@ -41,10 +41,10 @@ and the later ones of its order wait for ` + "`hexorders outbox retry ORDER`" + 
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				return withStorage(cmd, func(ctx context.Context, s *storage) error {
-					return outboxParked(ctx, s, cmd.OutOrStdout())
+					return outboxParked(ctx, s, asJSON, cmd.OutOrStdout())
 				})
 			},
-		},
+		}, &asJSON),
 		&cobra.Command{
 			Use:   "retry ORDER",
 			Short: "Send the parked events of an order again",
@@ -67,7 +67,7 @@ again; ` + "`hexorders outbox parked`" + ` shows whether it worked.`,
 	return group
 }
 
-func outboxStatus(ctx context.Context, s *storage, out io.Writer) error {
+func outboxStatus(ctx context.Context, s *storage, asJSON bool, out io.Writer) error {
 	position, err := s.outbox.Position(ctx)
 	if err != nil {
 		return err
@@ -76,42 +76,45 @@ func outboxStatus(ctx context.Context, s *storage, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	messages := 0
+	for _, p := range parked {
+		messages += p.Messages
+	}
+	if asJSON {
+		return printJSON(out, struct {
+			Published    bool `json:"published"` // a relay has stored a checkpoint
+			ParkedEvents int  `json:"parkedEvents"`
+			ParkedOrders int  `json:"parkedOrders"`
+		}{position != "", messages, len(parked)})
+	}
 	checkpoint := "stored: a relay has published, and the next one resumes there"
 	if position == "" {
 		checkpoint = "none: no relay has published yet"
 	}
 	waiting := "none"
 	if len(parked) > 0 {
-		messages := 0
-		for _, p := range parked {
-			messages += p.Messages
-		}
 		waiting = fmt.Sprintf("%d events of %d orders: see `hexorders outbox parked`", messages, len(parked))
 	}
 	_, err = fmt.Fprintf(out, "checkpoint  %s\nparked      %s\n", checkpoint, waiting)
 	return err
 }
 
-func outboxParked(ctx context.Context, s *storage, out io.Writer) error {
+func outboxParked(ctx context.Context, s *storage, asJSON bool, out io.Writer) error {
 	parked, err := s.parking.Parked(ctx)
 	if err != nil {
 		return err
 	}
-	if len(parked) == 0 {
-		_, err := fmt.Fprintln(out, "no order is parked")
-		return err
+	rows := make([]parkedRow, len(parked))
+	for i, p := range parked {
+		rows[i] = parkedRow{p.OrderID, p.First, p.Messages, p.Since.UTC().Format(time.RFC3339), &p.Retry, p.Reason}
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ORDER\tFROM VERSION\tEVENTS\tSINCE\tRETRY\tREASON")
-	for _, p := range parked {
+	return printRows(out, asJSON, "ORDER\tFROM VERSION\tEVENTS\tSINCE\tRETRY\tREASON", "no order is parked", rows, func(r parkedRow) string {
 		retry := "-"
-		if p.Retry {
+		if *r.Retry {
 			retry = "asked for"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n",
-			visible(p.OrderID), p.First, p.Messages, p.Since.UTC().Format(time.RFC3339), retry, visible(p.Reason))
-	}
-	return table.Flush()
+		return fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t%s", visible(r.Order), r.FromVersion, r.Events, r.Since, retry, visible(r.Reason))
+	})
 }
 
 func outboxRetry(ctx context.Context, s *storage, id string, out io.Writer) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -13,18 +14,21 @@ func versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Print what this binary was built from",
 		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, ok := debug.ReadBuildInfo()
-			if !ok {
-				return fmt.Errorf("this binary carries no build information: build it with `go build`, with modules")
-			}
-			return printVersion(cmd.OutOrStdout(), info)
-		},
+		RunE:  func(cmd *cobra.Command, _ []string) error { return printVersion(cmd.OutOrStdout()) },
 	}
 }
 
-// printVersion prints what the build has recorded, and leaves out what it has not.
-func printVersion(out io.Writer, info *debug.BuildInfo) error {
+func printVersion(out io.Writer) error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return errors.New("this binary carries no build information: build it with `go build`, with modules")
+	}
+	_, err := fmt.Fprintln(out, versionOf(info))
+	return err
+}
+
+// versionOf is what the build has recorded, without what it has not.
+func versionOf(info *debug.BuildInfo) string {
 	setting := map[string]string{}
 	for _, s := range info.Settings {
 		setting[s.Key] = s.Value
@@ -40,6 +44,5 @@ func printVersion(out io.Writer, info *debug.BuildInfo) error {
 	if setting["CGO_ENABLED"] == "0" {
 		line += ", without cgo and so without Kafka"
 	}
-	_, err := fmt.Fprintln(out, line)
-	return err
+	return line
 }

@@ -30,7 +30,8 @@ func viewsCommand() *cobra.Command {
 }
 
 func viewsStatusCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	return jsonFlag(&cobra.Command{
 		Use:   "status",
 		Short: "Show how far the views are",
 		Long: `Prints the generation that is read, which changes with each rebuild; how many events it is behind the topic ("-" when
@@ -40,14 +41,15 @@ says so when a view of this version is not built yet.`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withTopic(cmd, func(ctx context.Context, _ *Config, s *storage, subscriber ports.Subscriber) error {
-				return viewsStatus(ctx, s, subscriber, cmd.OutOrStdout(), cmd.ErrOrStderr())
+				return viewsStatus(ctx, s, subscriber, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
 			})
 		},
-	}
+	}, &asJSON)
 }
 
 func viewsParkedCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	return jsonFlag(&cobra.Command{
 		Use:   "parked",
 		Short: "List the orders whose events cannot be applied to the views",
 		Long: `Lists the orders that are parked: their next event cannot be applied, or an event before it is missing. All other
@@ -56,10 +58,10 @@ orders go on. REASON says what is wrong; so does the log of the process that par
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStorage(cmd, func(ctx context.Context, s *storage) error {
-				return viewsParked(ctx, s, cmd.OutOrStdout())
+				return viewsParked(ctx, s, asJSON, cmd.OutOrStdout())
 			})
 		},
-	}
+	}, &asJSON)
 }
 
 func viewsRetryCommand() *cobra.Command {
@@ -83,7 +85,7 @@ first: an event of an unknown type needs a newer version of this program.`,
 	}
 }
 
-func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, out, errOut io.Writer) error {
+func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, asJSON bool, out, errOut io.Writer) error {
 	live, err := s.views.Live(ctx)
 	if err != nil {
 		return err
@@ -104,41 +106,60 @@ func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, o
 	if err != nil {
 		printWarnings(errOut, []string{"the broker does not say how far the views are behind: " + err.Error()})
 	}
-	asOf := "-"
+	missing := missingViews(live)
+	if asJSON {
+		asOf := &freshness.AsOf
+		if asOf.IsZero() {
+			asOf = nil
+		}
+		return printJSON(out, struct {
+			Generation   int        `json:"generation"`
+			Behind       *int64     `json:"behind"`
+			UpToDateAsOf *time.Time `json:"upToDateAsOf"`
+			ParkedEvents int        `json:"parkedEvents"`
+			ParkedOrders int        `json:"parkedOrders"`
+			Views        []string   `json:"views"`
+			NotBuilt     []string   `json:"notBuilt"`
+		}{live.Number, behind, asOf, eventsOf(parked), len(parked), live.Views, append([]string{}, missing...)})
+	}
+	asOf, ahead := "-", "-"
 	if !freshness.AsOf.IsZero() {
 		asOf = freshness.AsOf.UTC().Format(time.RFC3339)
 	}
+	if behind != nil {
+		ahead = strconv.FormatInt(*behind, 10)
+	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "GENERATION\tBEHIND\tUP TO DATE AS OF\tPARKED")
-	_, _ = fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", live.Number, behind, asOf, parkedEvents(parked))
+	_, _ = fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", live.Number, ahead, asOf, parkedEvents(parked))
 	if err := table.Flush(); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(out, "views: %s\n", strings.Join(live.Views, ", ")); err != nil {
 		return err
 	}
-	if missing := missingViews(live); len(missing) > 0 {
+	if len(missing) > 0 {
 		_, err := fmt.Fprintf(out, "not built: %s: run `hexorders views rebuild`\n", strings.Join(missing, ", "))
 		return err
 	}
 	return nil
 }
 
-// messagesAhead is how many messages come after the places, as a text: "-" when the broker cannot say.
-func messagesAhead(ctx context.Context, subscriber ports.Subscriber, places []ports.Place) (string, error) {
+// messagesAhead is how many messages come after the places; nil when the broker cannot say.
+func messagesAhead(ctx context.Context, subscriber ports.Subscriber, places []ports.Place) (*int64, error) {
 	topic, ok := subscriber.(ports.Replayable)
 	if !ok {
-		return "-", nil
+		return nil, nil
 	}
 	ahead, err := topic.Ahead(ctx, places)
 	if err != nil {
-		return "-", err
+		return nil, err
 	}
 	total := int64(0)
 	for _, messages := range ahead {
 		total += messages
 	}
-	return strconv.FormatInt(total, 10), nil
+	return &total, nil
 }
 
 // missingViews are the views of this program that a generation was built without.
@@ -155,29 +176,28 @@ func parkedEvents(parked []ports.ParkedOrder) string {
 	if len(parked) == 0 {
 		return "none"
 	}
-	events := 0
+	return fmt.Sprintf("%d events of %d orders: see `hexorders views parked`", eventsOf(parked), len(parked))
+}
+
+func eventsOf(parked []ports.ParkedOrder) (events int) {
 	for _, p := range parked {
 		events += p.Messages
 	}
-	return fmt.Sprintf("%d events of %d orders: see `hexorders views parked`", events, len(parked))
+	return events
 }
 
-func viewsParked(ctx context.Context, s *storage, out io.Writer) error {
+func viewsParked(ctx context.Context, s *storage, asJSON bool, out io.Writer) error {
 	parked, err := idleEngine(s).Parked(ctx)
 	if err != nil {
 		return err
 	}
-	if len(parked) == 0 {
-		_, err := fmt.Fprintln(out, "no order is parked")
-		return err
+	rows := make([]parkedRow, len(parked))
+	for i, p := range parked {
+		rows[i] = parkedRow{p.OrderID, p.First, p.Messages, p.Since.UTC().Format(time.RFC3339), nil, p.Reason}
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ORDER\tFROM VERSION\tEVENTS\tSINCE\tREASON")
-	for _, p := range parked {
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\n", visible(p.OrderID), p.First, p.Messages,
-			p.Since.UTC().Format(time.RFC3339), visible(p.Reason))
-	}
-	return table.Flush()
+	return printRows(out, asJSON, "ORDER\tFROM VERSION\tEVENTS\tSINCE\tREASON", "no order is parked", rows, func(r parkedRow) string {
+		return fmt.Sprintf("%s\t%d\t%d\t%s\t%s", visible(r.Order), r.FromVersion, r.Events, r.Since, visible(r.Reason))
+	})
 }
 
 // idleEngine serves the commands about parked orders. It does not run, so it needs no topic.

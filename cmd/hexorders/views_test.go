@@ -149,7 +149,7 @@ func TestTheStatusWithoutAnAnswerOfTheBroker(t *testing.T) {
 		"it does not answer": {silentTopic{}, "warning: the broker does not say how far the views are behind: away\n"},
 	} {
 		var out, errOut bytes.Buffer
-		if err := viewsStatus(t.Context(), s, x.subscriber, &out, &errOut); err != nil {
+		if err := viewsStatus(t.Context(), s, x.subscriber, false, &out, &errOut); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if !strings.Contains(out.String(), "\n1           -       -  ") || errOut.String() != x.warning {
