@@ -1,6 +1,6 @@
 module hexorders/tools/alerts
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/prometheus/common v0.69.0

@@ -1,6 +1,6 @@
 module client
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/oapi-codegen/runtime v1.9.0

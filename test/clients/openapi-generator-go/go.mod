@@ -1,3 +1,3 @@
 module client
 
-go 1.26.0
+go 1.26.8
