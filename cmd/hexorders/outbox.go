@@ -108,7 +108,8 @@ func outboxParked(ctx context.Context, s *storage, asJSON bool, out io.Writer) e
 	for i, p := range parked {
 		rows[i] = parkedRow{p.OrderID, p.First, p.Messages, p.Since.UTC().Format(time.RFC3339), &p.Retry, p.Reason}
 	}
-	return printRows(out, asJSON, "ORDER\tFROM VERSION\tEVENTS\tSINCE\tRETRY\tREASON", "no order is parked", rows, func(r parkedRow) string {
+	header := "ORDER\tFROM VERSION\tEVENTS\tSINCE\tRETRY\tREASON"
+	return printRows(out, asJSON, header, "no order is parked", rows, func(r parkedRow) string {
 		retry := "-"
 		if *r.Retry {
 			retry = "asked for"

@@ -195,7 +195,8 @@ func viewsParked(ctx context.Context, s *storage, asJSON bool, out io.Writer) er
 	for i, p := range parked {
 		rows[i] = parkedRow{p.OrderID, p.First, p.Messages, p.Since.UTC().Format(time.RFC3339), nil, p.Reason}
 	}
-	return printRows(out, asJSON, "ORDER\tFROM VERSION\tEVENTS\tSINCE\tREASON", "no order is parked", rows, func(r parkedRow) string {
+	header := "ORDER\tFROM VERSION\tEVENTS\tSINCE\tREASON"
+	return printRows(out, asJSON, header, "no order is parked", rows, func(r parkedRow) string {
 		return fmt.Sprintf("%s\t%d\t%d\t%s\t%s", visible(r.Order), r.FromVersion, r.Events, r.Since, visible(r.Reason))
 	})
 }
