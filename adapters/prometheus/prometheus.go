@@ -68,6 +68,21 @@ func (m *Metrics) Handler() http.Handler {
 	})
 }
 
+// WatchReady adds whether the process is ready. ready is what /readyz asks, and is called during a scrape.
+func (m *Metrics) WatchReady(ready func(context.Context) error) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hexorders_ready",
+		Help: "1 when /readyz answers 200, 0 when it answers 503.",
+	}, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), unreadTimeout)
+		defer cancel()
+		if ready(ctx) != nil {
+			return 0
+		}
+		return 1
+	}))
+}
+
 // Requests is called once for each route. The function that it returns is called after each request. Label values must
 // come from a bounded set: a route's pattern, never a path.
 func (m *Metrics) Requests(method, route string) func(status int, took time.Duration) {

@@ -114,6 +114,24 @@ func TestCommitsAreCountedByTheirSize(t *testing.T) {
 	wantValue(t, m, 2, `hexorders_commit_saves_bucket{le="32.0"}`, `hexorders_commit_saves_bucket{le="32"}`)
 }
 
+func TestAProcessThatIsNotReadySaysSo(t *testing.T) {
+	m := New(nil)
+	var err error
+	m.WatchReady(func(context.Context) error { return err })
+	wantValue(t, m, 1, "hexorders_ready")
+	err = ports.ErrUnavailable
+	wantValue(t, m, 0, "hexorders_ready")
+}
+
+// A store that hangs must not take the other metrics with it: Prometheus gives up a scrape after 10 seconds.
+func TestAStoreThatHangsIsNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(nil)
+		m.WatchReady(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		wantValue(t, m, 0, "hexorders_ready")
+	})
+}
+
 func TestARelayThatLeads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(nil)
@@ -189,6 +207,7 @@ func complete() *Metrics {
 	m := New(slog.New(slog.DiscardHandler))
 	m.Requests("GET", "/livez")(200, time.Millisecond)
 	m.Orders(nil)
+	m.WatchReady(func(context.Context) error { return nil })
 	m.Watch(Relay{
 		Status: func() ports.RelayStatus { return ports.RelayStatus{Leading: true} },
 		Unread: func(context.Context) (int, time.Time, error) { return 0, time.Time{}, nil },

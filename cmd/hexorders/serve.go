@@ -171,6 +171,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	s.metrics.WatchReady(s.ready)
 	if s.has(roleAPI) || s.has(roleViews) {
 		s.metrics.WatchFreshness(s.storage.views.Freshness)
 	}
