@@ -28,7 +28,7 @@ BENCHFLAGS ?=
 FUZZTIME  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build quick test check fuzz lint vet bench bench-peers test-peers microbench screenshots test-chromium test-clients fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lint vet bench bench-peers test-peers test-alerts microbench screenshots test-chromium test-clients fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ fuzz-api: ## hold the service against its description with more than 2,000 reque
 
 test-clients: ## make clients of the description with six tools, compile them and run them against the service
 	go test ./test/docs -run TestGeneratedClients -v -count=1 -timeout 30m $(TESTFLAGS) -args -all-clients
+
+test-alerts: ## a killed relay becomes a banner, by Prometheus and Alertmanager of Debian 12, and goes when it is back
+	scripts/with-services go test -tags prometheus ./test/e2e -run '^TestPrometheus' -count=1 -timeout 20m $(TESTFLAGS)
 
 test-chromium: ## let a browser use the console and /docs, and open pages of strangers beside the service (needs Chromium)
 	scripts/with-services go test -tags chromium ./test/browser -count=1 -timeout 20m $(TESTFLAGS)

@@ -3,6 +3,8 @@ package console
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +67,25 @@ func TestAlertsAreBounded(t *testing.T) {
 	c.alerts.firing["1"] = forgotten
 	if left := len(c.alerts.list()); left != mostAlerts-1 {
 		t.Errorf("%d alerts are left, want one less: nobody reported it for long", left)
+	}
+}
+
+// An alert that lasts must be repeated before it is forgotten.
+func TestAlertmanagerPostsWhereTheConsoleListensAndOftenEnough(t *testing.T) {
+	file, err := os.ReadFile("../../deploy/alertmanager/alertmanager.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?ms)^  repeat_interval: (\S+)$.*^      - url: http://hexorders:8080(\S+)$`).FindSubmatch(file)
+	if found == nil {
+		t.Fatalf("there is no interval or no URL in\n%s", file)
+	}
+	if every, err := time.ParseDuration(string(found[1])); err != nil || every > forgetAfter/2 {
+		t.Errorf("alerts are repeated every %s, error %v, and forgotten after %s", found[1], err, forgetAfter)
+	}
+	server := build(t).serve()
+	if status, _, text := ask(t, "POST", server.URL+string(found[2]), "application/json", "{}"); status != http.StatusNoContent {
+		t.Errorf("POST %s: %d %s", found[2], status, text)
 	}
 }
 

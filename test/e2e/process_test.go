@@ -46,6 +46,11 @@ func (e environment) list() []string {
 // the process had to say.
 func launch(t testing.TB, name string, env environment, args ...string) *process {
 	t.Helper()
+	return launchOther(t, program, name, env, args...)
+}
+
+func launchOther(t testing.TB, program, name string, env environment, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: name, addr: env["HEXORDERS_HTTP_ADDR"], ended: make(chan struct{})}
 	p.cmd = exec.Command(program, args...)
 	p.cmd.Dir = t.TempDir() // so that a .env or a database file of the checkout plays no part
