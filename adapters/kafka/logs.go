@@ -14,20 +14,26 @@ import (
 // connectionLog logs one line when the connection to Kafka is lost and one when it is back. While the broker is down
 // the client library reports it several times a second.
 type connectionLog struct {
-	log     *slog.Logger
-	brokers string
+	options Options
 	away    atomic.Bool
 }
 
 func (c *connectionLog) lost(reason string) {
 	if c.away.CompareAndSwap(false, true) {
-		c.log.Warn("Kafka cannot be reached: messages wait until it can", "brokers", c.brokers, "err", reason)
+		if c.options.Security.encrypts() || c.options.Security.authenticates() { // another broker would not understand the question
+			ctx, cancel := context.WithTimeout(context.Background(), 2*requestTimeout)
+			defer cancel()
+			if why := c.options.refused(ctx, reason); why != nil {
+				reason = why.Error()
+			}
+		}
+		c.options.Logger.Warn("Kafka cannot be reached: messages wait until it can", "brokers", c.options.Brokers, "err", reason)
 	}
 }
 
 func (c *connectionLog) reached() {
 	if c.away.Load() && c.away.CompareAndSwap(true, false) {
-		c.log.Info("Kafka can be reached again", "brokers", c.brokers)
+		c.options.Logger.Info("Kafka can be reached again", "brokers", c.options.Brokers)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 // Options are the address of Kafka and the settings of the topic. The zero value of each field is usable.
 type Options struct {
 	Brokers      string        // host:port, several with commas; "" means 127.0.0.1:9092
+	Security     Security      // the zero value means neither TLS nor a user
 	Topic        string        // "" means orders.events
 	Partitions   int           // used when the topic is created; 0 means 12
 	Queue        int           // messages held for the broker before Publish waits; 0 means 100,000
@@ -24,6 +25,17 @@ type Options struct {
 	SessionTimeout time.Duration
 
 	stalled time.Duration // stalledAfter, less in tests
+}
+
+// Security is how clients connect. What is "" is left to librdkafka.
+type Security struct {
+	Protocol  string // plaintext, ssl, sasl_plaintext or sasl_ssl
+	Mechanism string // plain, scram-sha-256 or scram-sha-512
+	Username  string
+	Password  string
+
+	// PEM files. Each new client reads them.
+	CA, Certificate, Key string
 }
 
 // stalledAfter is how long a client may get nothing although there is something, before a new client replaces it.

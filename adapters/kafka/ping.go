@@ -22,12 +22,18 @@ func Ping(ctx context.Context, options Options) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	admin, err := newAdmin(options)
+	// A producer, because it also says why it cannot connect. Its errors and logs are read once, when it is needed.
+	config := options.client(kafka.ConfigMap{"log_level": 0, "go.events.channel.size": 100})
+	producer, err := kafka.NewProducer(&config)
 	if err != nil {
 		return fmt.Errorf("the Kafka brokers %q cannot be used: %w", options.Brokers, err)
 	}
-	defer admin.client.Close()
-
+	defer producer.Close()
+	client, err := kafka.NewAdminClientFromProducer(producer)
+	if err != nil {
+		return err
+	}
+	admin := topicAdmin{client: client, options: options, log: options.Logger}
 	topic, err := admin.describe(ctx)
 	switch {
 	case errors.Is(err, ErrNoTopic):
@@ -39,7 +45,14 @@ func Ping(ctx context.Context, options Options) error {
 			return fmt.Errorf("no Kafka broker answers at %s (%w): start one with scripts/services up, or name "+
 				"another in HEXORDERS_KAFKA_BROKERS", options.Brokers, reason)
 		}
-		return fmt.Errorf("something answers at %s, but not as a Kafka broker should: %w", options.Brokers, err)
+		if codeOf(err) == kafka.ErrTopicAuthorizationFailed {
+			return fmt.Errorf("%w: grant the user the rights that docs/secure.md lists", err)
+		}
+		if reason := options.refused(ctx, firstError(producer)); reason != nil {
+			return reason
+		}
+		return fmt.Errorf("something answers at %s, but not as a Kafka broker should: %w (does it want a user, "+
+			"HEXORDERS_KAFKA_SECURITY_PROTOCOL=%s?)", options.Brokers, err, options.Security.withUser())
 	}
 
 	return reachable(ctx, options, topic.Partitions)
@@ -60,6 +73,11 @@ func reachable(ctx context.Context, options Options, partitions []kafka.TopicPar
 		}
 		checked[leader.ID] = true
 		address := net.JoinHostPort(leader.Host, strconv.Itoa(leader.Port))
+		if options.Security.encrypts() {
+			if _, reason := options.handshake(ctx, address); reason != nil && dial(ctx, address, requestTimeout) == nil {
+				return reason
+			}
+		}
 		if reason := dial(ctx, address, requestTimeout); reason != nil {
 			return fmt.Errorf("the Kafka broker at %s sends its clients on to broker %d at %s, which cannot be reached from here "+
 				"(%w): set that broker's advertised.listeners to an address that this machine knows", options.Brokers,
@@ -67,6 +85,20 @@ func reachable(ctx context.Context, options Options, partitions []kafka.TopicPar
 		}
 	}
 	return nil
+}
+
+// firstError is why a client could not connect, "" when it does not say.
+func firstError(client *kafka.Producer) string {
+	for {
+		select {
+		case event := <-client.Events():
+			if err, ok := event.(kafka.Error); ok && err.Code() != kafka.ErrAllBrokersDown {
+				return err.Error()
+			}
+		default:
+			return ""
+		}
+	}
 }
 
 // connectAny returns nil when one of the addresses accepts a connection, otherwise the error of the first. The

@@ -154,10 +154,7 @@ func (p *producer) unfinished() []*delivery {
 }
 
 func (o Options) config(logs chan kafka.LogEvent) kafka.ConfigMap {
-	return kafka.ConfigMap{
-		"bootstrap.servers": o.Brokers,
-		"client.id":         "hexorders",
-
+	return o.client(kafka.ConfigMap{
 		// No acknowledged message is lost when a broker dies, and none is written twice when a connection breaks.
 		"enable.idempotence": true,
 		"acks":               "all",
@@ -178,21 +175,12 @@ func (o Options) config(logs chan kafka.LogEvent) kafka.ConfigMap {
 		// acknowledgement of the one before.
 		"linger.ms": 1,
 
-		// A topic that a broker creates automatically has the broker's default of one partition.
-		"allow.auto.create.topics": false,
 		// A producer is made only when the topic exists. A topic that is missing for 5 s was deleted; by default
 		// librdkafka reports that after half a minute.
 		"topic.metadata.propagation.max.ms": 5000,
 		// Bounds on memory for callers that do not bound their messages in flight. Beyond them Publish waits.
 		"queue.buffering.max.messages": o.Queue,
 		"queue.buffering.max.kbytes":   128 << 10,
-
-		// Reconnect within two seconds after the broker is back, also after an hour. Keepalive detects a connection
-		// that a firewall has dropped.
-		"reconnect.backoff.ms":               100,
-		"reconnect.backoff.max.ms":           2000,
-		"socket.keepalive.enable":            true,
-		"socket.connection.setup.timeout.ms": 10_000,
 
 		// Reports carry only the error and our pointer. The channels are small because the defaults reserve 24 MB for
 		// each producer, part of it for an interface that this package does not use.
@@ -201,7 +189,7 @@ func (o Options) config(logs chan kafka.LogEvent) kafka.ConfigMap {
 		"go.produce.channel.size":   0,
 		"go.logs.channel.enable":    true,
 		"go.logs.channel":           logs,
-	}
+	})
 }
 
 // limitedTo returns the configuration for a topic whose record batches may have at most maxBytes.

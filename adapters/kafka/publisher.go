@@ -65,7 +65,7 @@ func NewPublisher(options Options) (*Publisher, error) {
 		log:        options.Logger,
 		config:     options.config(logs),
 		envelope:   envelope{topic: options.Topic, source: []byte(options.Source)},
-		connection: &connectionLog{log: options.Logger, brokers: options.Brokers},
+		connection: &connectionLog{options: options},
 		closing:    make(chan struct{}),
 		changed:    make(chan struct{}),
 	}

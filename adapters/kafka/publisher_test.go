@@ -353,7 +353,7 @@ func TestASessionEndsInTimeWhenTheBrokerHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	logs := make(chan kafka.LogEvent, 1000) // more than there are lines
-	s, err := newSession(options.config(logs), defaultMaxMessageBytes, options, &connectionLog{log: options.Logger})
+	s, err := newSession(options.config(logs), defaultMaxMessageBytes, options, &connectionLog{options: options})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func TestAConsumerThatGetsNothingThoughThereIsSomethingIsReplaced(t *testing.T) 
 			}
 			return nil
 		},
-		log: o.Logger, connection: &connectionLog{log: o.Logger, brokers: o.Brokers}, stalled: o.stalled,
+		log: o.Logger, connection: &connectionLog{options: o}, stalled: o.stalled,
 		assigned: make(map[int32]*partitionState),
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -97,7 +97,7 @@ func (s *Subscriber) read(ctx context.Context, group string, resume ports.Resume
 				return err
 			},
 			done:       done,
-			connection: &connectionLog{log: s.log, brokers: s.options.Brokers},
+			connection: &connectionLog{options: s.options},
 			assigned:   make(map[int32]*partitionState),
 		}
 		handled, err := s.runConsumer(ctx, l)
@@ -286,10 +286,8 @@ func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.Config
 	if id == "" {
 		id = "hexorders-reader" // librdkafka requires one; no consumer joins it, and nothing is committed under it
 	}
-	return kafka.ConfigMap{
-		"bootstrap.servers": s.options.Brokers,
-		"client.id":         "hexorders",
-		"group.id":          id,
+	return s.options.client(kafka.ConfigMap{
+		"group.id": id,
 
 		// The loop stores offsets after the handler. librdkafka commits them every second, and when a partition is
 		// revoked.
@@ -305,8 +303,7 @@ func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.Config
 		"heartbeat.interval.ms": int(min(s.options.SessionTimeout/10, time.Second).Milliseconds()),
 		"max.poll.interval.ms":  int(max(s.maxPoll, s.options.SessionTimeout).Milliseconds()),
 
-		"enable.partition.eof":     true,
-		"allow.auto.create.topics": false,
+		"enable.partition.eof": true,
 
 		// A broker without new records responds after this time; the response shows that a partition is at its end.
 		"fetch.wait.max.ms": 100,
@@ -320,12 +317,7 @@ func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.Config
 		"queued.max.messages.kbytes": 32 << 10,
 		"fetch.queue.backoff.ms":     2,
 
-		"reconnect.backoff.ms":               100,
-		"reconnect.backoff.max.ms":           2000,
-		"socket.keepalive.enable":            true,
-		"socket.connection.setup.timeout.ms": 10_000,
-
 		"go.logs.channel.enable": true,
 		"go.logs.channel":        logs,
-	}
+	})
 }

@@ -64,12 +64,8 @@ func (a *topicAdmin) isCutOff(ctx context.Context, err error) bool {
 // newAdmin makes an administrator with its own client. The caller closes that client. It connects only when it is asked
 // something.
 func newAdmin(options Options) (*topicAdmin, error) {
-	client, err := kafka.NewAdminClient(&kafka.ConfigMap{
-		"bootstrap.servers":        options.Brokers,
-		"client.id":                "hexorders",
-		"allow.auto.create.topics": false,
-		"log_level":                0, // librdkafka would write to stderr; the error has the reason
-	})
+	config := options.client(kafka.ConfigMap{"log_level": 0}) // librdkafka would write to stderr; the error has the reason
+	client, err := kafka.NewAdminClient(&config)
 	if err != nil {
 		return nil, err
 	}

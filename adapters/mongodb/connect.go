@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -14,8 +13,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
-
-	"hexorders/ports"
 )
 
 // ErrNotReplicaSet means that the server answers but has no transactions. The error text says what to run.
@@ -30,8 +27,6 @@ const (
 	// heartbeat is how often the driver checks a server. It notices a server that hangs after two or three heartbeats, and
 	// closing a client may have to wait for one.
 	heartbeat = 5 * time.Second
-	// probeTimeout bounds the question to a single server, once no primary was found.
-	probeTimeout = 2 * time.Second
 )
 
 // The collections. The documentation names them, for operators who look with mongosh.
@@ -79,12 +74,9 @@ func Connect(ctx context.Context, uri, database string) (*mongo.Database, error)
 func settings(uri string) (*options.ClientOptions, error) {
 	s := options.Client().ApplyURI(uri)
 	if err := s.Validate(); err != nil {
-		if strings.Contains(uri, "@") {
-			// The driver's message may quote a piece of a password that is not percent-encoded.
-			return nil, errors.New("the MongoDB URI cannot be read: are all of : / ? # [ ] @ % in its user name and password percent-encoded?")
-		}
-		return nil, fmt.Errorf("the MongoDB URI cannot be read: %w", err)
+		return nil, explainURI(uri, err)
 	}
+	keepCertificateFresh(s, uri)
 	if s.AppName == nil {
 		s.SetAppName(appName)
 	}
@@ -190,63 +182,6 @@ func (h *hello) check(address string) error {
 			"member is enough); restart it with --replSet rs0 and run once: %s; or let scripts/services up start one",
 			ErrNotReplicaSet, address, initiate)
 	}
-}
-
-// explain finds out why no primary answered. With replicaSet=rs0 in the URI the driver ignores each server that is
-// not a member of rs0 until its time is up, whether that server is down, standalone or a member of another set. So
-// explain asks each server directly.
-func explain(ctx context.Context, s *options.ClientOptions, cause error) error {
-	for _, host := range s.Hosts {
-		server, err := probe(ctx, s, host)
-		if err != nil {
-			continue
-		}
-		if err := server.check(host); err != nil {
-			return err
-		}
-		if s.ReplicaSet != nil && server.SetName != "" && *s.ReplicaSet != server.SetName {
-			return fmt.Errorf("connect to MongoDB at %s: it belongs to the replica set %q, and the URI asks for replicaSet=%s: "+
-				"correct the URI (HEXORDERS_MONGODB_URI)", host, server.SetName, *s.ReplicaSet)
-		}
-		return fmt.Errorf("%w: MongoDB at %s answers, but replica set %q has no primary that can be reached from here; its "+
-			"members call themselves %s: do these names resolve here, and are most of them up? (%v)",
-			ports.ErrUnavailable, host, server.SetName, strings.Join(server.Hosts, ", "), cause)
-	}
-	for _, host := range s.Hosts {
-		// A plain TCP connection gives a better reason than the driver's long report of all servers.
-		if reason := dial(ctx, host); reason != nil {
-			cause = reason
-		}
-	}
-	return fmt.Errorf("%w: no MongoDB answers at %s: start it (scripts/services up starts one) or correct the address "+
-		"(HEXORDERS_MONGODB_URI): %v", ports.ErrUnavailable, hosts(s), cause)
-}
-
-func dial(ctx context.Context, host string) error {
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		host = net.JoinHostPort(host, "27017") // the default port
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
-	if err != nil {
-		return err
-	}
-	return connection.Close()
-}
-
-func probe(ctx context.Context, s *options.ClientOptions, host string) (*hello, error) {
-	direct := *s
-	direct.ReplicaSet = nil
-	direct.SetHosts([]string{host}).SetDirect(true).
-		SetServerSelectionTimeout(min(probeTimeout, *s.ServerSelectionTimeout))
-	client, err := mongo.Connect(&direct)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = client.Disconnect(context.WithoutCancel(ctx)) }()
-	server := &hello{}
-	return server, server.ask(ctx, client.Database("admin"))
 }
 
 // hosts names the servers without user and password.

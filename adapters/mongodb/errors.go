@@ -22,6 +22,7 @@ const (
 // Error codes that this package handles. The names are MongoDB's.
 const (
 	failedToParse           = 9
+	unauthorized            = 13
 	indexNotFound           = 27
 	cursorNotFound          = 43
 	namespaceExists         = 48
@@ -42,6 +43,8 @@ func Fail(ctx context.Context, doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case hasCode(err, unauthorized):
+		return fmt.Errorf("%s: %w: grant the user the rights that docs/secure.md lists", doing, err)
 	case !unavailable(err):
 		return fmt.Errorf("%s: %w", doing, err)
 	case ctx.Err() == nil:

@@ -33,7 +33,6 @@ func TestOnlyAServerThatIsAwayIsUnavailable(t *testing.T) {
 		{context.DeadlineExceeded, true},
 
 		{mongo.CommandError{Code: 1, Name: "InternalError"}, false},
-		{mongo.CommandError{Code: 13, Name: "Unauthorized"}, false},
 		{mongo.CommandError{Code: 286, Labels: []string{"NonResumableChangeStreamError"}}, false},
 		{mongo.WriteException{WriteErrors: mongo.WriteErrors{{Code: 11000}}}, false},
 		{mongo.MarshalError{Err: errors.New("no such type")}, false},
@@ -47,6 +46,10 @@ func TestOnlyAServerThatIsAwayIsUnavailable(t *testing.T) {
 		if !c.want && err.Error() != "doing it: wrapped: "+c.err.Error() {
 			t.Errorf("got %q, want the error as it was", err)
 		}
+	}
+	unauthorized := Fail(t.Context(), "doing it", mongo.CommandError{Code: 13, Name: "Unauthorized"})
+	if want := "doing it: (Unauthorized): grant the user the rights that docs/secure.md lists"; unauthorized.Error() != want {
+		t.Errorf("got %q, want %q", unauthorized, want)
 	}
 	if err := Fail(t.Context(), "doing it", nil); err != nil {
 		t.Errorf("got %v, want nil to stay nil", err)

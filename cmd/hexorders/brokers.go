@@ -78,7 +78,9 @@ func examineInproc(_ context.Context, c *Config) finding {
 }
 
 func kafkaOptions(c *Config, log *slog.Logger) kafka.Options {
-	return kafka.Options{Brokers: c.Kafka.Brokers, Topic: c.Kafka.Topic, Logger: log, FlushTimeout: flushTimeout}
+	return kafka.Options{
+		Brokers: c.Kafka.Brokers, Security: c.Kafka.Security, Topic: c.Kafka.Topic, Logger: log, FlushTimeout: flushTimeout,
+	}
 }
 
 func kafkaPublisher(c *Config, _ *storage, log *slog.Logger) (ports.Publisher, error) {

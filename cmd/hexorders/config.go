@@ -5,12 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
 	"github.com/spf13/cobra"
+
+	"hexorders/adapters/kafka"
 )
 
 const prefix = "HEXORDERS"
@@ -34,8 +35,9 @@ type Config struct {
 		MaxBatch int
 	}
 	Kafka struct {
-		Brokers string // host:port, several with commas
-		Topic   string
+		Brokers  string // host:port, several with commas
+		Topic    string
+		Security kafka.Security
 	}
 	Outbox  struct{ Retention time.Duration }
 	Views   struct{ Wait time.Duration }
@@ -75,6 +77,18 @@ type environment struct {
 	Kafka struct {
 		Brokers string `default:"127.0.0.1:9092"`
 		Topic   string `default:"orders.events"`
+
+		SecurityProtocol string `default:"plaintext" split_words:"true"`
+		SASL             struct {
+			Mechanism string `default:"scram-sha-512"`
+			Username  string `default:"none"`
+			Password  string `default:"none"`
+		}
+		SSL struct {
+			CA          string `default:"system"`
+			Certificate string `default:"none"`
+			Key         string `default:"none"`
+		}
 	}
 	Outbox struct {
 		Retention string `default:"720h"`
@@ -123,6 +137,18 @@ func variables(e *environment, c *Config) []variable {
 			into(&c.MongoDB.MaxBatch, wholeNumber(1, 10_000))},
 		{"HEXORDERS_KAFKA_BROKERS", e.Kafka.Brokers, "host:port, several with commas", into(&c.Kafka.Brokers, parseBrokers)},
 		{"HEXORDERS_KAFKA_TOPIC", e.Kafka.Topic, "created when it is not there", into(&c.Kafka.Topic, parseTopic)},
+		{"HEXORDERS_KAFKA_SECURITY_PROTOCOL", e.Kafka.SecurityProtocol, "plaintext, ssl, sasl_plaintext, sasl_ssl",
+			into(&c.Kafka.Security.Protocol, oneOf("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"))},
+		{"HEXORDERS_KAFKA_SASL_MECHANISM", e.Kafka.SASL.Mechanism, "of the sasl protocols: plain, scram-sha-256, scram-sha-512",
+			into(&c.Kafka.Security.Mechanism, oneOf("plain", "scram-sha-256", "scram-sha-512"))},
+		{"HEXORDERS_KAFKA_SASL_USERNAME", e.Kafka.SASL.Username, "their user", into(&c.Kafka.Security.Username, parseSASL(c))},
+		{"HEXORDERS_KAFKA_SASL_PASSWORD", e.Kafka.SASL.Password, "the user's password",
+			into(&c.Kafka.Security.Password, parseSASL(c))},
+		{"HEXORDERS_KAFKA_SSL_CA", e.Kafka.SSL.CA, "PEM file of those who sign brokers' certificates; system: this machine's",
+			into(&c.Kafka.Security.CA, parseCertificates(c, "system"))},
+		{"HEXORDERS_KAFKA_SSL_CERTIFICATE", e.Kafka.SSL.Certificate, "PEM file: the certificate of this client",
+			into(&c.Kafka.Security.Certificate, parseCertificates(c, "none"))},
+		{"HEXORDERS_KAFKA_SSL_KEY", e.Kafka.SSL.Key, "PEM file: its key", into(&c.Kafka.Security.Key, parseKey(c))},
 		{"HEXORDERS_OUTBOX_RETENTION", e.Outbox.Retention, "how long published messages are kept; 0: for ever",
 			into(&c.Outbox.Retention, parseRetention)},
 		{"HEXORDERS_VIEWS_WAIT", e.Views.Wait, "how long a list waits for the required version",
@@ -158,14 +184,16 @@ func readEnvironment(c *Config) ([]variable, error) {
 	if err := envconfig.Process(prefix, &e); err != nil {
 		return nil, err
 	}
-	return variables(&e, c), nil
+	settings := variables(&e, c)
+	readSecretFiles(settings)
+	return settings, nil
 }
 
 func parseAll(settings []variable) error {
 	var problems []string
 	for _, v := range settings {
 		if err := v.parse(v.text); err != nil {
-			problems = append(problems, fmt.Sprintf("%s=%s: %v", v.name, masked(v.text), err))
+			problems = append(problems, fmt.Sprintf("%s=%s: %v", v.name, shown(v.name, v.text), err))
 		}
 	}
 	switch len(problems) {
@@ -183,8 +211,8 @@ func configCommand() *cobra.Command {
 	return jsonFlag(&cobra.Command{
 		Use:   "config",
 		Short: "Print every setting, its value and where it comes from",
-		Long: `Prints every variable that hexorders reads, the value it has now, and whether that is the default or was set in
-the environment. Passwords are masked. The exit code is 2 when a value is wrong.
+		Long: `Prints every variable that hexorders reads, the value it has now, and whether that is the default, was set in the
+environment or comes from a file. Passwords are masked. The exit code is 2 when a value is wrong.
 
 Stores:  ` + strings.Join(names(stores), ", ") + `
 Brokers: ` + strings.Join(names(brokers), ", "),
@@ -221,30 +249,14 @@ type configRow struct {
 func printConfig(out io.Writer, asJSON bool, settings []variable) error {
 	rows := make([]configRow, len(settings))
 	for i, v := range settings {
-		rows[i] = configRow{v.name, masked(v.text), "default", v.about}
+		rows[i] = configRow{v.name, shown(v.name, v.text), "default", v.about}
 		if _, set := os.LookupEnv(v.name); set {
 			rows[i].From = "environment"
+		} else if path := secretFile(v.name); path != "" {
+			rows[i].From = "file " + path
 		}
 	}
 	return printRows(out, asJSON, "VARIABLE\tVALUE\tFROM\tABOUT", "", rows, func(r configRow) string {
-		return fmt.Sprintf("%s\t%s\t%s\t%s", r.Variable, visible(r.Value), r.From, r.About)
+		return fmt.Sprintf("%s\t%s\t%s\t%s", r.Variable, visible(r.Value), visible(r.From), r.About)
 	})
-}
-
-var (
-	// Greedy, up to the last @: a password that should have been escaped and was not is masked all the same. Without a
-	// scheme, or with a mistyped one, whatever has a colon before the @ may be a password.
-	userInfo     = regexp.MustCompile(`(?s)://.*@`)
-	noScheme     = regexp.MustCompile(`(?s)^.*:.*@`)
-	secretOption = regexp.MustCompile(`(?i)([?&](?:[^=&]*password|authMechanismProperties)=)[^&]*`)
-)
-
-// masked is a value as it may be shown.
-func masked(value string) string {
-	if userInfo.MatchString(value) {
-		value = userInfo.ReplaceAllString(value, "://***@")
-	} else {
-		value = noScheme.ReplaceAllString(value, "***@")
-	}
-	return secretOption.ReplaceAllString(value, "$1***")
 }

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hexorders/adapters/kafka"
+	"hexorders/test/certificates"
 )
 
 // cleanEnvironment takes away what the shell that runs the tests has set; the test's end brings it back.
@@ -72,6 +75,8 @@ func TestEveryFieldIsReadFromTheVariableOfItsName(t *testing.T) {
 // Each variable is parsed once, into its own field of Config.
 func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 	cleanEnvironment(t)
+	ca := certificates.New(t, "authority")
+	own := ca.Issue(t, "relay", certificates.Wish{})
 	for name, value := range map[string]string{
 		"HEXORDERS_STORE": "mongodb", "HEXORDERS_BROKER": "kafka", "HEXORDERS_HTTP_ADDR": ":1", "HEXORDERS_HTTP_REQUIRE_IF_MATCH": "true",
 		"HEXORDERS_HTTP_RATE": "0.5", "HEXORDERS_HTTP_BURST": "7", "HEXORDERS_HTTP_CORS_ORIGINS": "https://a.example, https://b.example",
@@ -81,6 +86,9 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 		"HEXORDERS_KAFKA_BROKERS":     "a:1,b:2", "HEXORDERS_KAFKA_TOPIC": "events", "HEXORDERS_OUTBOX_RETENTION": "90m",
 		"HEXORDERS_VIEWS_WAIT": "2s", "HEXORDERS_CONSOLE": "off",
 		"HEXORDERS_LOG_LEVEL": "warn", "HEXORDERS_LOG_FORMAT": "json",
+		"HEXORDERS_KAFKA_SECURITY_PROTOCOL": "sasl_ssl", "HEXORDERS_KAFKA_SASL_MECHANISM": "plain",
+		"HEXORDERS_KAFKA_SASL_USERNAME": "relay", "HEXORDERS_KAFKA_SASL_PASSWORD": "hunter2",
+		"HEXORDERS_KAFKA_SSL_CA": ca.File, "HEXORDERS_KAFKA_SSL_CERTIFICATE": own.Certificate, "HEXORDERS_KAFKA_SSL_KEY": own.Key,
 	} {
 		t.Setenv(name, value)
 	}
@@ -99,6 +107,10 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 	want.SQLite.Path = "a.db"
 	want.MongoDB.URI, want.MongoDB.Database, want.MongoDB.MaxBatch = "mongodb://a", "shop", 9
 	want.Kafka.Brokers, want.Kafka.Topic = "a:1,b:2", "events"
+	want.Kafka.Security = kafka.Security{
+		Protocol: "sasl_ssl", Mechanism: "plain", Username: "relay", Password: "hunter2",
+		CA: ca.File, Certificate: own.Certificate, Key: own.Key,
+	}
 	want.Outbox.Retention, want.Views.Wait = 90*time.Minute, 2*time.Second
 	want.Log.Level, want.Log.Format = slog.LevelWarn, "json"
 	if !reflect.DeepEqual(got, want) {
@@ -147,24 +159,29 @@ func TestAVariableWithoutThePrefixIsNotOurs(t *testing.T) {
 func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 	cleanEnvironment(t)
 	settings := map[string][2]string{
-		"HEXORDERS_STORE":                 {"mongo", "must be " + alternatives(names(stores))},
-		"HEXORDERS_BROKER":                {"memory", "must be inproc or kafka"},
-		"HEXORDERS_SQLITE_PATH":           {"data/", "must be the path of a file"},
-		"HEXORDERS_HTTP_ADDR":             {"8080", "must be host:port"},
-		"HEXORDERS_HTTP_REQUIRE_IF_MATCH": {"yes", "must be false or true"},
-		"HEXORDERS_HTTP_RATE":             {"many", "must be a number of requests a second"},
-		"HEXORDERS_HTTP_BURST":            {"0", "must be a whole number from 1"},
-		"HEXORDERS_HTTP_CORS_ORIGINS":     {"example.com", "must be origins such as"},
-		"HEXORDERS_HTTP_HOSTS":            {"http://shop.example", "must be host names without a port"},
-		"HEXORDERS_MONGODB_URI":           {"localhost:27017", "must look like mongodb://"},
-		"HEXORDERS_MONGODB_DATABASE":      {"my.orders", "must be a name"},
-		"HEXORDERS_MONGODB_MAX_BATCH":     {"0", "must be a whole number from 1 to 10000"},
-		"HEXORDERS_KAFKA_BROKERS":         {"kafka", "must be host:port"},
-		"HEXORDERS_KAFKA_TOPIC":           {"orders events", "must have 1 to 249 of the characters"},
-		"HEXORDERS_OUTBOX_RETENTION":      {"30 days", "must be a duration such as 720h"},
-		"HEXORDERS_VIEWS_WAIT":            {"10s", "must be a duration from 1ms to 9s"},
-		"HEXORDERS_LOG_LEVEL":             {"verbose", "must be debug, info, warn or error"},
-		"HEXORDERS_LOG_FORMAT":            {"xml", "must be auto, text or json"},
+		"HEXORDERS_STORE":                   {"mongo", "must be " + alternatives(names(stores))},
+		"HEXORDERS_BROKER":                  {"memory", "must be inproc or kafka"},
+		"HEXORDERS_SQLITE_PATH":             {"data/", "must be the path of a file"},
+		"HEXORDERS_HTTP_ADDR":               {"8080", "must be host:port"},
+		"HEXORDERS_HTTP_REQUIRE_IF_MATCH":   {"yes", "must be false or true"},
+		"HEXORDERS_HTTP_RATE":               {"many", "must be a number of requests a second"},
+		"HEXORDERS_HTTP_BURST":              {"0", "must be a whole number from 1"},
+		"HEXORDERS_HTTP_CORS_ORIGINS":       {"example.com", "must be origins such as"},
+		"HEXORDERS_HTTP_HOSTS":              {"http://shop.example", "must be host names without a port"},
+		"HEXORDERS_MONGODB_URI":             {"localhost:27017", "must look like mongodb://"},
+		"HEXORDERS_MONGODB_DATABASE":        {"my.orders", "must be a name"},
+		"HEXORDERS_MONGODB_MAX_BATCH":       {"0", "must be a whole number from 1 to 10000"},
+		"HEXORDERS_KAFKA_BROKERS":           {"kafka", "must be host:port"},
+		"HEXORDERS_KAFKA_TOPIC":             {"orders events", "must have 1 to 249 of the characters"},
+		"HEXORDERS_KAFKA_SECURITY_PROTOCOL": {"tls", "must be plaintext, ssl, sasl_plaintext or sasl_ssl"},
+		"HEXORDERS_KAFKA_SASL_MECHANISM":    {"gssapi", "must be plain, scram-sha-256 or scram-sha-512"},
+		"HEXORDERS_KAFKA_SASL_USERNAME":     {"relay", "counts only with HEXORDERS_KAFKA_SECURITY_PROTOCOL=sasl_ssl"},
+		"HEXORDERS_KAFKA_SSL_CA":            {"ca.pem", "counts only with HEXORDERS_KAFKA_SECURITY_PROTOCOL=ssl"},
+		"HEXORDERS_KAFKA_SSL_KEY":           {"key.pem", "counts only with HEXORDERS_KAFKA_SSL_CERTIFICATE"},
+		"HEXORDERS_OUTBOX_RETENTION":        {"30 days", "must be a duration such as 720h"},
+		"HEXORDERS_VIEWS_WAIT":              {"10s", "must be a duration from 1ms to 9s"},
+		"HEXORDERS_LOG_LEVEL":               {"verbose", "must be debug, info, warn or error"},
+		"HEXORDERS_LOG_FORMAT":              {"xml", "must be auto, text or json"},
 	}
 	want := []string{fmt.Sprintf("%d settings are wrong:", len(settings))}
 	for name, x := range settings {

@@ -12,6 +12,9 @@ func unknownVariables(known []variable, environment []string) (warnings []string
 	for i, v := range known {
 		names[i] = v.name
 	}
+	for name := range secrets {
+		names = append(names, name+"_FILE")
+	}
 	for _, entry := range environment {
 		name, _, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, prefix+"_") || slices.Contains(names, name) || notForUs(name) {
