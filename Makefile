@@ -8,18 +8,15 @@ TOOL      := go tool -modfile=tools/go.mod
 # SQLite itself is left out of the race detector: it is C that was translated to Go and works in memory that is not Go's,
 # which the detector does not know, so that it would find nothing at a third of the speed. What calls it is watched.
 RACE      := -race -gcflags=modernc.org/sqlite/lib=-race=false
-# test/browser needs Chromium, and is left out where there is none.
-CHROMIUM  ?= $(shell command -v chromium chromium-browser google-chrome | head -n 1)
-TAGS      := $(if $(CHROMIUM),-tags chromium)
 # Without vet, which is part of make lint.
-GOTEST    := $(TAGS) $(RACE) -vet=off -count=1 -p 3 -timeout 20m
+GOTEST    := $(RACE) -vet=off -count=1 -p 3 -timeout 20m
 TESTFLAGS ?=
 PACKAGES  ?= ./...
 # What takes longest begins first, or it would be all that still runs at the end.
 FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb)
 # These need a MongoDB or a Kafka, and so do the subtests of adapters/httpapi that are called mongodb; make quick runs all
 # the rest. Nothing listens at NOSERVER: a test that belongs here and is not on the list is red. test/arch reads the list.
-SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% test/bench% test/docs% test/e2e% test/peers%)
+SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% test/bench% test/browser% test/docs% test/e2e% test/peers%)
 NOSERVER  := HEXORDERS_TEST_MONGODB_URI='mongodb://127.0.0.1:1/?directConnection=true' HEXORDERS_TEST_KAFKA_BROKERS=127.0.0.1:1
 # A broker that lives for a minute or two never earns back what its JVM's second compiler costs.
 FASTJAVA  := JAVA_TOOL_OPTIONS="$$JAVA_TOOL_OPTIONS -XX:TieredStopAtLevel=1"
@@ -43,11 +40,10 @@ quick: ## run the tests that need no server (less than a minute once compiled; n
 	$(NOSERVER) go test -vet=off -count=1 -timeout 5m -skip '/^mongodb' $(TESTFLAGS) $(filter-out $(SERVERS),$(shell go list ./...))
 
 test: ## run all tests, on a MongoDB and a Kafka of their own that are stopped afterwards
-	@$(if $(CHROMIUM),,echo 'There is no Chromium here: test/browser is left out (Debian: apt-get install chromium).')
 	@# Everything is compiled before the first test begins: the compiler takes all that there is of processors, for minutes
 	@# when nothing is in its cache, and a broker that has to start meanwhile takes as long.
 	go list -export -deps $(PACKAGES) >/dev/null
-	go list -export -deps -test $(TAGS) $(RACE) $(PACKAGES) >/dev/null
+	go list -export -deps -test $(RACE) $(PACKAGES) >/dev/null
 	$(FASTJAVA) SERVICES_IN_MEMORY=1 scripts/with-services $(TOOL) gotestsum --format pkgname-and-test-fails -- $(GOTEST) $(TESTFLAGS) $(FIRST) $(PACKAGES)
 
 check: lint vet test fuzz ## everything that must be green before a commit
@@ -89,11 +85,11 @@ test-clients: ## make clients of the description with six tools, compile them an
 test-alerts: ## a killed relay becomes a banner, by Prometheus and Alertmanager of Debian 12, and goes when it is back
 	scripts/with-services go test -tags prometheus ./test/e2e -run '^TestPrometheus' -count=1 -timeout 20m $(TESTFLAGS)
 
-test-chromium: ## let a browser use the console and /docs, and open pages of strangers beside the service (needs Chromium)
-	scripts/with-services go test -tags chromium ./test/browser -count=1 -timeout 20m $(TESTFLAGS)
+test-chromium: ## let a browser use the console and /docs, and open pages of strangers beside the service
+	scripts/with-services go test ./test/browser -count=1 -timeout 20m $(TESTFLAGS)
 
-screenshots: ## take the pictures of docs/console (needs Chromium)
-	go test -tags chromium ./test/browser -run TestScreenshots -count=1 -args -screenshots
+screenshots: ## take the pictures of docs/console
+	go test ./test/browser -run TestScreenshots -count=1 -args -screenshots
 
 up: ## start MongoDB and Kafka for development (scripts/services help says more)
 	scripts/services up

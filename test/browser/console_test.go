@@ -1,5 +1,3 @@
-//go:build chromium
-
 package browser
 
 import (
@@ -17,6 +15,7 @@ import (
 
 // The service goes and comes back. So does the page, by itself, and goes on where it was.
 func TestThePageComesBackWithTheService(t *testing.T) {
+	t.Parallel()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -41,6 +40,7 @@ func TestThePageComesBackWithTheService(t *testing.T) {
 
 // What can be used, and every part of the page, has a name for those who do not see it.
 func TestTheAccessibilityTreeHasNames(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	o := s.create("ada")
 	s.inViews(o)
@@ -89,6 +89,7 @@ func text(v *accessibility.Value) (s string) {
 }
 
 func TestTheKeyboardReachesEveryBox(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	p := show(open(t), s, "/console/", look{})
 	reached := map[string]bool{}
@@ -115,6 +116,7 @@ func TestTheKeyboardReachesEveryBox(t *testing.T) {
 }
 
 func TestReducedMotionMovesNothing(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	p := show(open(t), s, "/console/", look{features: map[string]string{"prefers-reduced-motion": "reduce"}})
 	p.evaluate("watch the boxes", `window.moved = 0;
@@ -131,6 +133,7 @@ func TestReducedMotionMovesNothing(t *testing.T) {
 }
 
 func TestTheLanguageIsChosenAndRemembered(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	p := show(open(t), s, "/console/", look{})
 	if title := p.text("#hexagon-title"); title != "The hexagon at work" {
@@ -147,6 +150,7 @@ func TestTheLanguageIsChosenAndRemembered(t *testing.T) {
 
 // A read that names the order lights the last box.
 func TestAReadOfTheOrderLightsTheViews(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	p := show(open(t), s, "/console/", look{})
 	o := s.create("ada")
@@ -155,6 +159,7 @@ func TestAReadOfTheOrderLightsTheViews(t *testing.T) {
 }
 
 func TestARefusedCommandIsShownAsRefused(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	o := s.pay(s.create("ada").ID)
 	p := show(open(t), s, "/console/", look{})
@@ -176,6 +181,7 @@ func TestARefusedCommandIsShownAsRefused(t *testing.T) {
 
 // Each pair of text and ground can be read (WCAG 2.2, 1.4.3).
 func TestTheColoursHaveContrast(t *testing.T) {
+	t.Parallel()
 	s, chromium := serve(t, nil), open(t)
 	for _, scheme := range []string{"light", "dark"} {
 		p := show(chromium, s, "/console/", look{features: map[string]string{"prefers-color-scheme": scheme}})

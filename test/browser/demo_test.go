@@ -1,5 +1,3 @@
-//go:build chromium
-
 package browser
 
 import (
@@ -58,6 +56,7 @@ func (p *page) click(selector string) {
 }
 
 func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
+	t.Parallel()
 	s := demo(t)
 	p := show(open(t), s, "/console/demo/break.html", look{})
 	place := func(then string) {
@@ -117,6 +116,7 @@ func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
 }
 
 func TestTheShopShowsAStatusWhenTheViewHasIt(t *testing.T) {
+	t.Parallel()
 	s := demo(t)
 	chromium := open(t)
 	breakIt := show(chromium, s, "/console/demo/break.html", look{})
@@ -159,6 +159,7 @@ func TestTheShopShowsAStatusWhenTheViewHasIt(t *testing.T) {
 }
 
 func TestTheConsoleLeadsToBreakItInADemoOnly(t *testing.T) {
+	t.Parallel()
 	chromium := open(t)
 	for _, c := range []struct {
 		service *service

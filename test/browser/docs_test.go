@@ -1,5 +1,3 @@
-//go:build chromium
-
 package browser
 
 import (
@@ -25,6 +23,7 @@ import (
 // Somebody tries the API out on its page, from an order's creation to the list of what was paid. They type only the id of
 // the order, where nothing stands yet; every field that is filled in stays as it is.
 func TestTheApiCanBeTriedOut(t *testing.T) {
+	t.Parallel()
 	s := serve(t, map[string]string{"HEXORDERS_STORE": "memory"})
 	ctx := open(t)
 	visit(ctx, t, s.url+"/docs")
@@ -117,6 +116,7 @@ const (
 
 // The page shows all of the description, and the browser asks nobody but the service.
 func TestTheDocsPageShowsEverythingAndAsksNobody(t *testing.T) {
+	t.Parallel()
 	s := serve(t, map[string]string{"HEXORDERS_STORE": "memory"})
 	ctx := open(t)
 	visit(ctx, t, s.url+"/docs/")
@@ -148,6 +148,7 @@ func TestTheDocsPageShowsEverythingAndAsksNobody(t *testing.T) {
 // The same page, as a careless hand could leave it: with a picture from elsewhere. Without its policy the browser asks for
 // it, and with it the refusal is seen, or the test above has proved nothing.
 func TestAPageThatAsksStrangersIsFound(t *testing.T) {
+	t.Parallel()
 	s := serve(t, map[string]string{"HEXORDERS_STORE": "memory"})
 	ctx := open(t)
 	for policy, want := range map[string]string{"": "", "default-src 'self'": "refused: "} {

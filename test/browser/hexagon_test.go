@@ -1,5 +1,3 @@
-//go:build chromium
-
 package browser
 
 import (
@@ -15,6 +13,7 @@ var wayOfACommand = []string{
 }
 
 func TestACommandRunsThroughTheHexagonBoxByBox(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	p := show(open(t), s, "/console/", look{})
 	p.evaluate("watch the boxes", `window.lit = [];
@@ -45,6 +44,7 @@ func TestACommandRunsThroughTheHexagonBoxByBox(t *testing.T) {
 }
 
 func TestABoxNamesItsAdapterItsFileAndItsContract(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	p := show(open(t), s, "/console/", look{})
 	type state struct {

@@ -1,12 +1,9 @@
-//go:build chromium
-
 // Package browser watches Chromium use the built program: the console, the page /docs, and pages of strangers. What a page
 // of the console shows is compared with what the API says, and each is held to three rules: nothing goes wrong in it, it
 // asks nobody but the service, and what can be used has a name for those who do not see it.
 //
-// main_test.go has the browser, page_test.go a page in it, service_test.go the program. It needs Chromium (Debian: apt-get
-// install chromium); CHROMIUM names the program if it is called otherwise. MongoDB and Kafka are those of
-// HEXORDERS_TEST_MONGODB_URI and HEXORDERS_TEST_KAFKA_BROKERS.
+// main_test.go has the browser, page_test.go a page in it, service_test.go the program. The browser is that of
+// scripts/chromium. MongoDB and Kafka are those of HEXORDERS_TEST_MONGODB_URI and HEXORDERS_TEST_KAFKA_BROKERS.
 package browser
 
 import (
@@ -23,8 +20,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// program is the built binary.
-var program string
+// program is the built binary, browser Chromium.
+var program, browser string
 
 var screenshots = flag.Bool("screenshots", false, "write docs/console/*.png")
 
@@ -32,12 +29,21 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	flag.Parse()
+	_ = flag.Set("test.parallel", "6") // it exists; what these tests wait for is seldom a processor
 	dir, err := os.MkdirTemp("", "hexorders-browser-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	chromium := exec.Command(filepath.Join(repository, "scripts", "chromium"))
+	chromium.Stderr = os.Stderr
+	path, err := chromium.Output()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "there is no browser:", err)
+		return 1
+	}
+	browser = strings.TrimSpace(string(path))
 	program = filepath.Join(dir, "hexorders")
 	build := exec.Command("go", "build", "-o", program, "./cmd/hexorders")
 	build.Dir = repository
@@ -81,25 +87,16 @@ func eventually(t testing.TB, what string, condition func() bool) {
 // open starts a browser for which rebound.example is this machine, and no other name exists.
 func open(t testing.TB) context.Context {
 	t.Helper()
-	path := os.Getenv("CHROMIUM")
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); path == "" && err == nil {
-			path = found
-		}
-	}
-	if path == "" {
-		t.Fatal("Chromium is missing: install it (Debian: apt-get install chromium)")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1280, 900),
-		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("lang", "en"),
-		chromedp.Flag("hide-scrollbars", true),
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox,
+		chromedp.WindowSize(1280, 900), chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("lang", "en"),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("hide-scrollbars", true),
 		chromedp.Flag("host-resolver-rules", "MAP rebound.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("%s does not start: %v", path, err)
+		t.Fatalf("%s does not start: %v", browser, err)
 	}
 	return ctx
 }

@@ -1,5 +1,3 @@
-//go:build chromium
-
 package browser
 
 import (
@@ -49,6 +47,7 @@ func traced(spans *console.Spans, start time.Time) {
 }
 
 func TestTheMapShowsWhoCallsWhom(t *testing.T) {
+	t.Parallel()
 	spans, chromium := &console.Spans{}, open(t)
 	s := within(t, spans)
 	p := show(chromium, s, "/console/#/map", look{})

@@ -1,5 +1,3 @@
-//go:build chromium
-
 package browser
 
 import "syscall"

@@ -1,4 +1,4 @@
-//go:build chromium && !linux
+//go:build !linux
 
 package browser
 

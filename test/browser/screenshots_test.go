@@ -1,5 +1,3 @@
-//go:build chromium
-
 package browser
 
 import (
@@ -23,9 +21,10 @@ import (
 // largestPicture keeps the repository small.
 const largestPicture = 120 << 10
 
-// The pictures of docs/console are taken with `make screenshots`. Without it they are taken and thrown away, so that what
-// they need stays there.
+// The pictures of docs/console are taken with `make screenshots`. Without it the pages are opened all the same, so that what
+// the pictures need stays there.
 func TestScreenshots(t *testing.T) {
+	t.Parallel()
 	s, chromium := serve(t, nil), open(t)
 	light := map[string]string{"prefers-color-scheme": "light", "prefers-reduced-motion": "reduce"}
 	dark := map[string]string{"prefers-color-scheme": "dark", "prefers-reduced-motion": "reduce"}
@@ -64,6 +63,9 @@ func TestScreenshots(t *testing.T) {
 // save writes a picture of what is in the window.
 func (p *page) save(name string) {
 	p.t.Helper()
+	if !*screenshots {
+		return
+	}
 	taken, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 	if err != nil {
 		p.t.Fatal(err)
@@ -78,9 +80,6 @@ func (p *page) save(name string) {
 	}
 	if small.Len() > largestPicture {
 		p.t.Errorf("%s takes %d bytes, more than %d", name, small.Len(), largestPicture)
-	}
-	if !*screenshots {
-		return
 	}
 	file := filepath.Join(repository, "docs", "console", name+".png")
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

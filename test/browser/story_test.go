@@ -1,5 +1,3 @@
-//go:build chromium
-
 package browser
 
 import (
@@ -25,6 +23,7 @@ func (s *service) events(id string) []eventJSON {
 }
 
 func TestAStoryShowsWhatTheAPISays(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	o := s.create("ada")
 	call[orderJSON](s, "POST", "/orders/"+o.ID+"/items", `{"productId":"2222","amount":8}`)
@@ -91,6 +90,7 @@ func sameJSON(t *testing.T, a, b string) bool {
 }
 
 func TestListsShowWhatTheAPISays(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	var last orderJSON
 	for i := range 30 {
@@ -158,6 +158,7 @@ func TestListsShowWhatTheAPISays(t *testing.T) {
 }
 
 func TestAnAlertBecomesABannerWithItsRunbook(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	p := show(open(t), s, "/console/", look{})
 	post := func(status string) {
@@ -181,6 +182,7 @@ func TestAnAlertBecomesABannerWithItsRunbook(t *testing.T) {
 
 // Two processes over one file: each console shows what its process sees.
 func TestRolesApartSayWhatTheyDoNotSee(t *testing.T) {
+	t.Parallel()
 	file := t.TempDir() + "/shared.db"
 	settings := map[string]string{"HEXORDERS_SQLITE_PATH": file}
 	api, worker := serve(t, settings, "serve", "--roles", "api"), serve(t, settings, "serve", "--roles", "relay,views")
@@ -207,6 +209,7 @@ func TestRolesApartSayWhatTheyDoNotSee(t *testing.T) {
 
 // The adapters of the page are those of the settings, and a message that Kafka refuses is shown with its repair.
 func TestMongoDBAndKafkaStandInTheirBoxes(t *testing.T) {
+	t.Parallel()
 	settings := mongoAndKafka(t, "4096")
 	s := serve(t, settings)
 	chromium := open(t)

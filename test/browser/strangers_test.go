@@ -1,5 +1,3 @@
-//go:build chromium
-
 package browser
 
 import (
@@ -12,6 +10,7 @@ import (
 
 // A page of another origin sends commands in each way that needs no leave. The order stays as it is.
 func TestAPageOfAStrangerChangesNothing(t *testing.T) {
+	t.Parallel()
 	s := serve(t, map[string]string{"HEXORDERS_STORE": "memory"})
 	address := strings.TrimPrefix(s.url, "http://")
 	for name, script := range map[string]string{
@@ -40,6 +39,7 @@ func TestAPageOfAStrangerChangesNothing(t *testing.T) {
 
 // A stranger's host name that now is the address of this machine: the browser takes the service for the stranger's.
 func TestAReboundNameReadsNothing(t *testing.T) {
+	t.Parallel()
 	s := serve(t, map[string]string{"HEXORDERS_STORE": "memory"})
 	address := strings.TrimPrefix(s.url, "http://")
 	id := s.create("9999").ID
