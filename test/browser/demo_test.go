@@ -77,10 +77,7 @@ func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
 	place(same)
 
 	toggle("relay", "true")
-	place(number("outbox", waiting) + " === 20")
-	if n := value[int](p, number("dual", inTopic)); n != 40 {
-		t.Errorf("while the relay is paused the dual write has published %d events, want 40", n)
-	}
+	place(number("outbox", waiting) + " === 20 && " + number("dual", inTopic) + " === 40") // the dual write needs no relay
 	toggle("relay", "false")
 	p.waits("the relay has caught up", same)
 

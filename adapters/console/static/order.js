@@ -34,6 +34,7 @@ async function show() {
   ]);
   if (mine !== asked || order !== id) return; // the user went on
   const parts = [];
+  if (story.status === 'rejected' && story.reason.status !== 404) waiting = setTimeout(show, 2000); // a store that is busy
   if (story.status === 'rejected') parts.push(el('p', { class: 'bad' }, story.reason.message));
   else parts.push(...whole(state, history, story.value, order));
   $('story').replaceChildren(...parts);
