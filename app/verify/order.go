@@ -2,8 +2,10 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -284,27 +286,41 @@ func (c *check) postponed(id string, value unpacker) *orderEvents {
 	return o
 }
 
-// settle waits, reads what was published meanwhile, and judges the postponed orders for good.
+// settle judges the postponed orders again and again, with what was published meanwhile, until none is left. What is not
+// there at the end of its time is missing.
 func (c *check) settle(ctx context.Context) error {
-	pending, err := c.pending.sorted()
-	if err != nil || pending.done {
-		return err
+	deadline := time.Now().Add(c.options.Settle)
+	for pause, last := c.options.Settle/64, false; !last; pause *= 2 {
+		pending, err := c.pending.sorted()
+		if err != nil || pending.done {
+			return err
+		}
+		c.options.Report(Progress{Step: "settle"})
+		left := time.Until(deadline)
+		last = left <= pause
+		select {
+		case <-time.After(min(pause, left)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := c.readParked(ctx); err != nil {
+			return err
+		}
+		if err := c.readTopic(ctx, &c.tail, "settle"); err != nil {
+			return err
+		}
+		read, published := c.pending, c.tail
+		c.pending, c.tail = sorter{folder: c.folder}, sorter{folder: c.folder}
+		err = c.judgePending(ctx, pending, &published, last)
+		if err = errors.Join(err, read.close(), published.close()); err != nil {
+			return err
+		}
 	}
-	c.options.Report(Progress{Step: "settle"})
-	wait := time.NewTimer(c.options.Settle)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if err := c.readTopic(ctx, &c.tail, "settle"); err != nil {
-		return err
-	}
-	if err := c.readParked(ctx); err != nil {
-		return err
-	}
-	tail, err := c.tail.sorted()
+	return nil
+}
+
+func (c *check) judgePending(ctx context.Context, pending *cursor, published *sorter, last bool) error {
+	tail, err := published.sorted()
 	if err != nil {
 		return err
 	}
@@ -324,11 +340,11 @@ func (c *check) settle(ctx context.Context) error {
 			return err
 		}
 		for _, o := range orders {
-			published, err := c.eventsOf(tail, o.id)
+			arrived, err := c.eventsOf(tail, o.id)
 			if err != nil {
 				return err
 			}
-			if err := c.judgeAgain(ctx, o, published, progress[o.id]); err != nil {
+			if err := c.judgeAgain(ctx, o, arrived, progress[o.id], last); err != nil {
 				return err
 			}
 		}
@@ -350,54 +366,47 @@ func (c *check) eventsOf(records *cursor, id string) (events []event, err error)
 	return events, nil
 }
 
-// judgeAgain decides about an order whose last events may have been on their way.
-func (c *check) judgeAgain(ctx context.Context, o *orderEvents, published []event, p ports.Progress) error {
-	arrived := map[int]event{}
-	for _, e := range published {
-		if _, again := arrived[e.Version]; !again {
-			arrived[e.Version] = e
+// judgeAgain decides about an order whose last events may have been on their way, or postpones it once more.
+func (c *check) judgeAgain(ctx context.Context, o *orderEvents, arrived []event, p ports.Progress, last bool) error {
+	for _, e := range arrived {
+		if i := slices.Index(o.missing, e.Version); i >= 0 {
+			o.missing = slices.Delete(o.missing, i, i+1)
+			c.arrived(o, e)
 		}
 	}
 	parked, err := c.parkedVersions(ctx, o.id)
 	if err != nil {
 		return err
 	}
+	lost := slices.DeleteFunc(slices.Clone(o.missing), func(version int) bool { return slices.Contains(parked, version) })
 	target := o.version
-	for _, version := range o.missing {
-		e, came := arrived[version]
-		i := slices.IndexFunc(o.events, func(e event) bool { return e.Version == version })
-		switch {
-		case came:
-			if i >= 0 {
-				if m := o.events[i].Message; !same(m, e.Message) {
-					c.differ(Difference{
-						Kind: AlteredInTopic, Order: o.id, Version: version,
-						Detail: fmt.Sprintf("the topic has %s, the store %s", inWords(e.Message), inWords(m)),
-					})
-				}
-				o.events[i].shard, o.events[i].ordinal = e.shard, inTail
-			}
-		case parked[version]:
-			target = min(target, version-1)
-		default:
-			d := Difference{Kind: MissingInTopic, Order: o.id, Version: version}
-			if i >= 0 {
-				d.Detail = "the store has " + inWords(o.events[i].Message)
-			}
-			c.differ(d)
-		}
+	if len(parked) > 0 {
+		target = min(target, parked[0]-1)
 	}
-	if c.options.ReadModel == nil {
-		return nil
+	behind := c.options.ReadModel != nil && (p.Version < target || p.Parked != "")
+	if !last && (len(lost) > 0 || behind) {
+		return c.postpone(o)
+	}
+	if len(parked) > 0 {
+		c.differ(Difference{
+			Kind: ParkedByBroker, Order: o.id, Version: parked[0], Detail: fmt.Sprintf("%d events wait", len(parked)),
+		})
+	}
+	for _, version := range lost {
+		d := Difference{Kind: MissingInTopic, Order: o.id, Version: version}
+		if e := o.event(version); e != nil {
+			d.Detail = "the store has " + inWords(e.Message)
+		}
+		c.differ(d)
 	}
 	switch {
+	case !behind:
 	case p.Parked != "" || p.Buffered > 0:
-		reason := p.Parked
-		if reason == "" {
-			reason = fmt.Sprintf("version %d has not come", p.Version+1)
-		}
-		c.differ(Difference{Kind: ParkedByViews, Order: o.id, Version: p.Version + 1, Detail: reason})
-	case p.Version < target:
+		c.differ(Difference{
+			Kind: ParkedByViews, Order: o.id, Version: p.Version + 1,
+			Detail: cmp.Or(p.Parked, fmt.Sprintf("version %d has not come", p.Version+1)),
+		})
+	default:
 		c.differ(Difference{
 			Kind: MissingInViews, Order: o.id, Version: p.Version + 1,
 			Detail: fmt.Sprintf("the views have version %d, the store %d", p.Version, o.version),
@@ -406,23 +415,39 @@ func (c *check) judgeAgain(ctx context.Context, o *orderEvents, published []even
 	return c.expect(o, p)
 }
 
-// parkedVersions are those of an order that the broker refused. Each order that has some is a difference.
-func (c *check) parkedVersions(ctx context.Context, id string) (map[int]bool, error) {
+// arrived takes in an event that was published after the topic was read.
+func (c *check) arrived(o *orderEvents, e event) {
+	stored := o.event(e.Version)
+	if stored == nil {
+		return
+	}
+	stored.shard, stored.ordinal = e.shard, inTail
+	if !same(stored.Message, e.Message) {
+		c.differ(Difference{
+			Kind: AlteredInTopic, Order: o.id, Version: e.Version,
+			Detail: fmt.Sprintf("the topic has %s, the store %s", inWords(e.Message), inWords(stored.Message)),
+		})
+	}
+}
+
+// event is the event of a version, nil when nothing is known of it.
+func (o *orderEvents) event(version int) *event {
+	if version > len(o.events) {
+		return nil
+	}
+	return &o.events[version-1]
+}
+
+// parkedVersions are those of an order that the broker refused, in order.
+func (c *check) parkedVersions(ctx context.Context, id string) (versions []int, err error) {
 	if !c.parked[id] {
 		return nil, nil
 	}
 	messages, err := c.options.Parking.Messages(ctx, id)
-	if err != nil || len(messages) == 0 {
-		return nil, err
-	}
-	versions := map[int]bool{}
 	for _, m := range messages {
-		versions[m.Version] = true
+		versions = append(versions, m.Version)
 	}
-	c.differ(Difference{
-		Kind: ParkedByBroker, Order: id, Version: messages[0].Version, Detail: fmt.Sprintf("%d events wait", len(messages)),
-	})
-	return versions, nil
+	return versions, err
 }
 
 // expect adds what an order's events make of the rows of the views, as far as the views have applied them.
