@@ -38,7 +38,8 @@ func TestRecordsWereDeletedWhileTheViewsStoodStill(t *testing.T) {
 	w.consume()
 	r := w.check()
 	wantCounts(t, r, map[verify.Kind]int64{verify.MissingInTopic: 150, verify.MissingInViews: 100})
-	if d := r.Of(verify.MissingInViews)[1]; d.Order != "order-001" || d.Version != 1 || d.Detail != "the views have version 0, the store 2" {
+	d := r.Of(verify.MissingInViews)[1]
+	if d.Order != "order-001" || d.Version != 1 || d.Detail != "the views have version 0, the store 2" {
 		t.Errorf("the second order that the views lack is told as %+v", d)
 	}
 }
