@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"hexorders/ports"
 )
 
 // orderLocks make the commands on one order wait for each other in this process, in the order in which they came. A hot
@@ -16,7 +18,8 @@ type orderLocks struct {
 	queues map[string][]chan struct{} // by order: the commands that wait while one holds the lock, oldest first
 }
 
-// lock waits until the caller is the only command on the order. The caller must call unlock. The error is the context's.
+// lock waits until the caller is the only command on the order. The caller must call unlock. Errors: the context's, or
+// ports.ErrOverloaded if maxWaiting commands wait for the order already.
 func (l *orderLocks) lock(ctx context.Context, id string) (unlock func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -35,6 +38,10 @@ func (l *orderLocks) lock(ctx context.Context, id string) (unlock func(), err er
 		l.queues[id] = nil
 		l.mu.Unlock()
 		return unlock, nil
+	}
+	if len(queue) >= maxWaiting {
+		l.mu.Unlock()
+		return nil, ports.ErrOverloaded
 	}
 	turn := make(chan struct{}, 1) // one place, so that pass never waits for a caller that has given up
 	l.queues[id] = append(queue, turn)

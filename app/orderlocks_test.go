@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"hexorders/ports"
 )
 
 func TestCommandsOnOneOrderTakeTurnsInTheOrderInWhichTheyCame(t *testing.T) {
@@ -39,6 +41,25 @@ func TestCommandsOnOtherOrdersDoNotWait(t *testing.T) {
 		second := mustLock(t, &locks, "b") // a deadlock here would end the test
 		first()
 		second()
+		nothingIsLeft(t, &locks)
+	})
+}
+
+func TestAHotOrderRefusesMoreThanMayWaitForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var locks orderLocks
+		first := mustLock(t, &locks, "hot")
+		var waiting sync.WaitGroup
+		for range maxWaiting {
+			waiting.Go(func() { mustLock(t, &locks, "hot")() })
+		}
+		synctest.Wait()
+		if _, err := locks.lock(t.Context(), "hot"); !errors.Is(err, ports.ErrOverloaded) {
+			t.Errorf("with %d waiting: error %v, want ErrOverloaded", maxWaiting, err)
+		}
+		mustLock(t, &locks, "cold")()
+		first()
+		waiting.Wait()
 		nothingIsLeft(t, &locks)
 	})
 }

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type Orders struct {
 	results  ports.IdempotencyStore
 	history  ports.History
 	decode   func(ports.Message) (order.Event, error)
+	admitted admission
 	inFlight sync.Map // the idempotency keys of the commands in progress
 	locks    orderLocks
 	now      func() time.Time
@@ -34,6 +36,8 @@ type Orders struct {
 type OrdersOptions struct {
 	NewID func() string    // required; ids must grow with time (UUIDv7), because lists are sorted by them
 	Now   func() time.Time // time.Now when nil
+	// MaxCommands bounds the commands under way; further ones get ErrOverloaded. 0 means 128.
+	MaxCommands int
 
 	// Idempotency is the store's; nil when it has none, and a command with a key gets ErrIdempotencyUnsupported.
 	Idempotency ports.IdempotencyStore
@@ -50,7 +54,7 @@ func NewOrders(store ports.OrderStore, options OrdersOptions) *Orders {
 		options.Now = time.Now
 	}
 	return &Orders{store: store, results: options.Idempotency, history: options.History, decode: options.Decode,
-		now: options.Now, newID: options.NewID}
+		admitted: make(admission, cmp.Or(options.MaxCommands, defaultMaxCommands)), now: options.Now, newID: options.NewID}
 }
 
 func (s *Orders) Create(ctx context.Context, buyer string, items []order.Item, key ports.IdempotencyKey) (*order.Order, error) {
@@ -139,6 +143,11 @@ func (s *Orders) tryChange(ctx context.Context, at ports.Target, command func(*o
 func (s *Orders) once(
 	ctx context.Context, key ports.IdempotencyKey, command func() (*order.Order, error),
 ) (*order.Order, error) {
+	leave, err := s.admitted.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if key.Value == "" {
 		return command()
 	}

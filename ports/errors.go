@@ -8,6 +8,7 @@ var (
 	ErrConflict               = errors.New("another command changed the order at the same moment")
 	ErrVersionMismatch        = errors.New("the order has another version than the caller named")
 	ErrBadCursor              = errors.New("the cursor does not come from this list")
+	ErrOverloaded             = errors.New("too many commands are under way")
 	ErrUnavailable            = errors.New("the store cannot be reached")
 	ErrDuplicateRequest       = errors.New("a command with this idempotency key is in progress or was carried out")
 	ErrKeyReused              = errors.New("the idempotency key was used for another command")

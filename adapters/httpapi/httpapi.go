@@ -32,6 +32,9 @@ type Options struct {
 	// route. A request that fits no route or has a wrong method counts as the route "other" with the method "other".
 	// nil: nothing is observed.
 	Observe func(method, route string) func(status int, took time.Duration)
+	// Crowded reports whether a request came on a connection beyond the bound of the server; nil: none does.
+	Crowded func(context.Context) bool
+	Shed    func(code string) // called for each request that is refused for overload; nil: not counted
 
 	RequireIfMatch bool     // commands on an order must say which version they are for; without If-Match they get 428
 	CORSOrigins    []string // whose pages may call the API from a browser: scheme://host[:port], or "*"; none: no pages may
@@ -75,7 +78,7 @@ func New(o Options) http.Handler {
 
 	defer a.observe(router) // once it has every route
 
-	router.Use(a.identify, a.log, a.rescue, securityHeaders)
+	router.Use(a.identify, a.log, a.rescue, securityHeaders, a.refuseCrowd)
 	if o.Hosts != nil {
 		router.Use(a.refuseUnknownHost)
 	}

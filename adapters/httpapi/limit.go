@@ -13,7 +13,22 @@ import (
 	"golang.org/x/time/rate"
 )
 
-var errTooManyRequests = errors.New("too many requests from this address")
+var (
+	errTooManyRequests    = errors.New("too many requests from this address")
+	errTooManyConnections = errors.New("too many connections")
+)
+
+// refuseCrowd refuses requests on connections beyond the bound, and ends those connections. The endpoints that watch over
+// the service still answer: a supervisor must not restart it for being busy.
+func (a *api) refuseCrowd(c *gin.Context) {
+	if a.Crowded == nil || !a.Crowded(c.Request.Context()) {
+		return
+	}
+	c.Header("Connection", "close")
+	if !isProbe(c) {
+		a.problem(c, errTooManyConnections)
+	}
+}
 
 // limit refuses a client that asks too often (RFC 6585, 4). The endpoints that watch over the service are never
 // refused.

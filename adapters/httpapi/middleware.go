@@ -63,9 +63,12 @@ const (
 	keyStack = "stack"
 )
 
-func note(c *gin.Context, code string, err error) {
+func (a *api) note(c *gin.Context, code string, err error) {
 	c.Set(keyCode, code)
 	c.Set(keyErr, err)
+	if a.Shed != nil && (errors.Is(err, ports.ErrOverloaded) || errors.Is(err, errTooManyConnections)) {
+		a.Shed(code)
+	}
 }
 
 // log writes one line a request, errors included. Probes and scrapes are many and say little: they are for debugging.

@@ -68,6 +68,8 @@ var problems = []problemKind{
 	{is: ports.ErrNotBuilt, status: 503, code: "view-not-built", title: "View not built", retryAfter: 60,
 		detail: "The service is newer than its read model, which does not have this view. Its operator has to run " +
 			"`hexorders views rebuild`."},
+	{is: ports.ErrOverloaded, status: 503, code: "overloaded", title: "Overloaded", retryAfter: 1,
+		detail: "Too many commands are under way. Nothing was changed by this request: send it again."},
 	{is: ports.ErrUnavailable, status: 503, code: "unavailable", title: "Store unavailable", retryAfter: 1,
 		detail: "The store cannot be reached. " + mayHaveTakenEffect},
 
@@ -98,6 +100,8 @@ var problems = []problemKind{
 		detail: "Send the body as Content-Type: application/json, in UTF-8 and not compressed."},
 	{is: errTooManyRequests, status: 429, code: "too-many-requests", title: "Too many requests",
 		detail: "This client sends more requests than it may. The header Retry-After says when to go on, in seconds."},
+	{is: errTooManyConnections, status: 503, code: "too-many-connections", title: "Too many connections", retryAfter: 1,
+		detail: "The service has as many connections as it may. Nothing was changed by this request: send it again."},
 	{is: errCrossOrigin, status: 403, code: "cross-origin", title: "Page of another origin",
 		detail: "A page in a browser sends a command and is not of this origin. HEXORDERS_HTTP_CORS_ORIGINS names the origins " +
 			"whose pages may."},
@@ -163,7 +167,7 @@ func (a *api) problem(c *gin.Context, err error) {
 	if len(limits) > 1 {
 		kind = kindOf(limits[0])
 	}
-	note(c, kind.code, err)
+	a.note(c, kind.code, err)
 	body := problemJSON{
 		Type: typePrefix + kind.code, Title: kind.title, Status: kind.status, Detail: kind.detail, Code: kind.code,
 		RequestID: requestID(c),

@@ -53,6 +53,7 @@ var sentinels = map[string]struct {
 	"ports.ErrNoSuchVersion":          {ports.ErrNoSuchVersion, 404, "version-not-found"},
 	"ports.ErrHistoryDeleted":         {ports.ErrHistoryDeleted, 410, "history-deleted"},
 	"ports.ErrNotBuilt":               {ports.ErrNotBuilt, 503, "view-not-built"},
+	"ports.ErrOverloaded":             {ports.ErrOverloaded, 503, "overloaded"},
 	"ports.ErrUnavailable":            {ports.ErrUnavailable, 503, "unavailable"},
 }
 

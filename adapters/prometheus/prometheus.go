@@ -26,6 +26,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	log      *slog.Logger
 	requests *prometheus.HistogramVec
+	shed     *prometheus.CounterVec
 	saves    *prometheus.CounterVec
 	commits  prometheus.Histogram
 }
@@ -43,6 +44,10 @@ func New(log *slog.Logger) *Metrics {
 			Help:    "Time from receiving a request's header to the end of its response.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"method", "route", "status"}),
+		shed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "hexorders_http_shed_total",
+			Help: "Requests that were refused for overload, by the code of their problem.",
+		}, []string{"code"}),
 		saves: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hexorders_saves_total",
 			Help: "Saves of an order, by result.",
@@ -55,7 +60,7 @@ func New(log *slog.Logger) *Metrics {
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector(), m.requests, m.saves, m.commits,
+		collectors.NewBuildInfoCollector(), m.requests, m.shed, m.saves, m.commits,
 	)
 	return m
 }
@@ -105,6 +110,9 @@ func (m *Metrics) Requests(method, route string) func(status int, took time.Dura
 		(*cached).Observe(took.Seconds())
 	}
 }
+
+// Shed counts a request that was refused for overload.
+func (m *Metrics) Shed(code string) { m.shed.WithLabelValues(code).Inc() }
 
 // Committed records how many saves were committed together.
 func (m *Metrics) Committed(saves int) { m.commits.Observe(float64(saves)) }

@@ -206,6 +206,7 @@ func TestTheMetricsKeepTheConventions(t *testing.T) {
 func complete() *Metrics {
 	m := New(slog.New(slog.DiscardHandler))
 	m.Requests("GET", "/livez")(200, time.Millisecond)
+	m.Shed("overloaded")
 	m.Orders(nil)
 	m.WatchReady(func(context.Context) error { return nil })
 	m.Watch(Relay{

@@ -25,6 +25,8 @@ type Config struct {
 		RequireIfMatch bool
 		Rate           float64 // requests a second
 		Burst          int
+		MaxCommands    int
+		MaxConnections int
 		CORSOrigins    []string
 		Hosts          []string // nil: all
 	}
@@ -63,6 +65,8 @@ type environment struct {
 		RequireIfMatch string `default:"false" split_words:"true"`
 		Rate           string `default:"0"`
 		Burst          string `default:"20"`
+		MaxCommands    string `default:"128" split_words:"true"`
+		MaxConnections string `default:"4096" split_words:"true"`
 		CORSOrigins    string `default:"none" split_words:"true"`
 		Hosts          string `default:"auto"`
 	}
@@ -123,6 +127,10 @@ func variables(e *environment, c *Config) []variable {
 			into(&c.HTTP.Rate, parseRate)},
 		{"HEXORDERS_HTTP_BURST", e.HTTP.Burst, "how many of them may come at once",
 			into(&c.HTTP.Burst, wholeNumber(1, 1_000_000))},
+		{"HEXORDERS_HTTP_MAX_COMMANDS", e.HTTP.MaxCommands, "commands under way; further ones get 503 overloaded",
+			into(&c.HTTP.MaxCommands, wholeNumber(1, 1_000_000))},
+		{"HEXORDERS_HTTP_MAX_CONNECTIONS", e.HTTP.MaxConnections, "open connections; further ones get 503 too-many-connections",
+			into(&c.HTTP.MaxConnections, wholeNumber(1, 1_000_000))},
 		{"HEXORDERS_HTTP_CORS_ORIGINS", e.HTTP.CORSOrigins, "whose pages may call the API, with commas; * for all",
 			into(&c.HTTP.CORSOrigins, parseOrigins)},
 		{"HEXORDERS_HTTP_HOSTS", e.HTTP.Hosts, "host names to answer for, with commas; auto: localhost on the loopback, else all",

@@ -39,6 +39,7 @@ func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 	for name, want := range map[string]string{
 		"HEXORDERS_STORE": "sqlite", "HEXORDERS_BROKER": "inproc", "HEXORDERS_HTTP_ADDR": "127.0.0.1:8080",
 		"HEXORDERS_HTTP_REQUIRE_IF_MATCH": "false", "HEXORDERS_HTTP_RATE": "0", "HEXORDERS_HTTP_BURST": "20",
+		"HEXORDERS_HTTP_MAX_COMMANDS": "128", "HEXORDERS_HTTP_MAX_CONNECTIONS": "4096",
 		"HEXORDERS_HTTP_CORS_ORIGINS": "none", "HEXORDERS_HTTP_HOSTS": "auto",
 		"HEXORDERS_SQLITE_PATH":      "hexorders.db",
 		"HEXORDERS_MONGODB_URI":      "mongodb://127.0.0.1:27017/?replicaSet=rs0",
@@ -80,6 +81,7 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 	for name, value := range map[string]string{
 		"HEXORDERS_STORE": "mongodb", "HEXORDERS_BROKER": "kafka", "HEXORDERS_HTTP_ADDR": ":1", "HEXORDERS_HTTP_REQUIRE_IF_MATCH": "true",
 		"HEXORDERS_HTTP_RATE": "0.5", "HEXORDERS_HTTP_BURST": "7", "HEXORDERS_HTTP_CORS_ORIGINS": "https://a.example, https://b.example",
+		"HEXORDERS_HTTP_MAX_COMMANDS": "5", "HEXORDERS_HTTP_MAX_CONNECTIONS": "6",
 		"HEXORDERS_HTTP_HOSTS":  "Shop.example, localhost",
 		"HEXORDERS_SQLITE_PATH": "a.db", "HEXORDERS_MONGODB_URI": "mongodb://a", "HEXORDERS_MONGODB_DATABASE": "shop",
 		"HEXORDERS_MONGODB_MAX_BATCH": "9",
@@ -102,6 +104,7 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 	got.Store, got.Broker = storeKind{}, brokerKind{} // rows hold functions, which do not compare
 	var want Config
 	want.HTTP.Addr, want.HTTP.RequireIfMatch, want.HTTP.Rate, want.HTTP.Burst = ":1", true, 0.5, 7
+	want.HTTP.MaxCommands, want.HTTP.MaxConnections = 5, 6
 	want.HTTP.CORSOrigins = []string{"https://a.example", "https://b.example"}
 	want.HTTP.Hosts = []string{"shop.example", "localhost"}
 	want.SQLite.Path = "a.db"
@@ -166,6 +169,8 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 		"HEXORDERS_HTTP_REQUIRE_IF_MATCH":   {"yes", "must be false or true"},
 		"HEXORDERS_HTTP_RATE":               {"many", "must be a number of requests a second"},
 		"HEXORDERS_HTTP_BURST":              {"0", "must be a whole number from 1"},
+		"HEXORDERS_HTTP_MAX_COMMANDS":       {"0", "must be a whole number from 1"},
+		"HEXORDERS_HTTP_MAX_CONNECTIONS":    {"none", "must be a whole number from 1"},
 		"HEXORDERS_HTTP_CORS_ORIGINS":       {"example.com", "must be origins such as"},
 		"HEXORDERS_HTTP_HOSTS":              {"http://shop.example", "must be host names without a port"},
 		"HEXORDERS_MONGODB_URI":             {"localhost:27017", "must look like mongodb://"},

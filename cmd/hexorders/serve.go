@@ -106,19 +106,19 @@ type Service struct {
 	roles  []string
 	log    *slog.Logger
 
-	listener   net.Listener
-	server     *http.Server
-	silent     silentConnections
-	storage    *storage
-	publisher  ports.Publisher // nil without the role relay, and so is the next
-	relay      *relay.Relay
-	subscriber ports.Subscriber // nil without the role views, and so is the next
-	views      *readside.Engine
-	feed       *console.Feed // nil without the console
-	demo       *demoService  // nil but in a demo
-	metrics    *prometheus.Metrics
-	draining   atomic.Bool // the process is about to end
-	grace      func()      // waits for graceTime
+	listener    net.Listener
+	server      *http.Server
+	connections *connections
+	storage     *storage
+	publisher   ports.Publisher // nil without the role relay, and so is the next
+	relay       *relay.Relay
+	subscriber  ports.Subscriber // nil without the role views, and so is the next
+	views       *readside.Engine
+	feed        *console.Feed // nil without the console
+	demo        *demoService  // nil but in a demo
+	metrics     *prometheus.Metrics
+	draining    atomic.Bool // the process is about to end
+	grace       func()      // waits for graceTime
 }
 
 func newService(config Config, roles []string, log *slog.Logger) *Service {
@@ -175,8 +175,8 @@ func (s *Service) Open(ctx context.Context) (err error) {
 	if s.has(roleAPI) || s.has(roleViews) {
 		s.metrics.WatchFreshness(s.storage.views.Freshness)
 	}
-	s.server = newServer(s.handler(), s.log)
-	s.server.ConnState = s.silent.track
+	s.connections = newConnections(s.config.HTTP.MaxConnections)
+	s.server = newServer(s.handler(), s.connections, s.log)
 	return nil
 }
 
@@ -259,7 +259,7 @@ func (s *Service) stopHTTP() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestsTimeout)
 	defer cancel()
-	s.silent.close()
+	s.connections.closeSilent()
 	if err := s.server.Shutdown(ctx); err != nil {
 		s.log.Warn("some requests did not finish in time and were cut off", "after", requestsTimeout)
 		_ = s.server.Close()

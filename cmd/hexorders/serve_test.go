@@ -517,8 +517,13 @@ type process struct {
 
 func startProcess(t *testing.T, env ...string) *process {
 	t.Helper()
+	return startCommand(t, exec.CommandContext(t.Context(), os.Args[0]), env...)
+}
+
+func startCommand(t *testing.T, command *exec.Cmd, env ...string) *process {
+	t.Helper()
 	cleanEnvironment(t)
-	p := &process{exec.CommandContext(t.Context(), os.Args[0]), newLogLines()}
+	p := &process{command, newLogLines()}
 	p.Env = append(os.Environ(), beTheProgram+"=yes", "HEXORDERS_STORE=memory", "HEXORDERS_HTTP_ADDR=127.0.0.1:0",
 		"HEXORDERS_LOG_LEVEL="+strings.ToLower(slog.LevelInfo.String()))
 	p.Env = append(p.Env, env...)

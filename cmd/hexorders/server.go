@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
-// newServer bounds what a client may do to the service by being slow or endless.
-func newServer(h http.Handler, log *slog.Logger) *http.Server {
+// newServer bounds what clients may do to the service by being slow, endless or many.
+func newServer(h http.Handler, open *connections, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
+		ConnContext:       open.accept,
+		ConnState:         open.track,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second, // from the end of the header on, so the body and the work count too
@@ -39,36 +41,71 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// silentConnections are those on which no request has come yet, as browsers and load balancers open them in advance.
-// http.Server.Shutdown waits five seconds for them; no client would get a response from that.
-type silentConnections struct {
-	mu     sync.Mutex
-	open   map[net.Conn]struct{}
-	closed bool
+// connections are those that are open. Beyond the bound, a connection gets refuseWithin to be told so (crowded), and then
+// it is closed. Beyond mostRefused more, it is closed at once.
+type connections struct {
+	bound int
+
+	mu      sync.Mutex
+	open    int
+	silent  map[net.Conn]struct{} // no request has come yet
+	closing bool
 }
 
-func (s *silentConnections) track(c net.Conn, state http.ConnState) {
+const (
+	refuseWithin = time.Second
+	mostRefused  = 128
+)
+
+func newConnections(bound int) *connections {
+	return &connections{bound: min(bound, descriptors()/2), silent: make(map[net.Conn]struct{})}
+}
+
+type crowdedKey struct{}
+
+// crowded reports whether a request came on a connection beyond the bound.
+func crowded(ctx context.Context) bool { return ctx.Value(crowdedKey{}) != nil }
+
+// accept is the server's ConnContext.
+func (s *connections) accept(ctx context.Context, c net.Conn) context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	switch s.open++; {
+	case s.open > s.bound+mostRefused:
+		_ = c.Close()
+	case s.open > s.bound:
+		time.AfterFunc(refuseWithin, func() { _ = c.Close() })
+	default:
+		return ctx
+	}
+	return context.WithValue(ctx, crowdedKey{}, true)
+}
+
+// track is the server's ConnState.
+func (s *connections) track(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateClosed || state == http.StateHijacked {
+		s.open--
+	}
 	switch {
 	case state != http.StateNew:
-		delete(s.open, c)
-	case s.closed:
+		delete(s.silent, c)
+	case s.closing:
 		_ = c.Close()
 	default:
-		if s.open == nil {
-			s.open = make(map[net.Conn]struct{})
-		}
-		s.open[c] = struct{}{}
+		s.silent[c] = struct{}{}
 	}
 }
 
-// close closes them, and those that still come.
-func (s *silentConnections) close() {
+// closeSilent closes the connections on which no request has come yet, and those that still come. Browsers and load
+// balancers open some in advance; http.Server.Shutdown would wait five seconds for them, and no client would get a
+// response from that.
+func (s *connections) closeSilent() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
-	for c := range s.open {
+	s.closing = true
+	for c := range s.silent {
 		_ = c.Close()
 	}
 }

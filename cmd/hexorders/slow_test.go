@@ -59,7 +59,7 @@ func TestSlowClientsAreSentAway(t *testing.T) {
 }
 
 func TestTheServerIsBounded(t *testing.T) {
-	s := newServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	s := newServer(http.NotFoundHandler(), newConnections(1), slog.New(slog.DiscardHandler))
 	for name, bound := range map[string]time.Duration{
 		"ReadHeaderTimeout": s.ReadHeaderTimeout, "ReadTimeout": s.ReadTimeout, "WriteTimeout": s.WriteTimeout,
 		"IdleTimeout": s.IdleTimeout,

@@ -32,6 +32,7 @@ func newAPI(
 	return httpapi.Options{
 		Orders: console.Orders(app.NewOrders(console.OrderStore(metrics.Orders(s.orders), feed), app.OrdersOptions{
 			Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
+			MaxCommands: c.HTTP.MaxCommands,
 		}), feed),
 		Views:  console.Views(readside.NewQueries(s.views, readside.QueriesOptions{Wait: c.Views.Wait}), feed),
 		Ready:  ready,
@@ -39,6 +40,8 @@ func newAPI(
 
 		Metrics: metrics.Handler(),
 		Observe: metrics.Requests,
+		Shed:    metrics.Shed,
+		Crowded: crowded,
 
 		RequireIfMatch: c.HTTP.RequireIfMatch,
 		CORSOrigins:    c.HTTP.CORSOrigins,
