@@ -104,7 +104,8 @@ func serve(ctx context.Context, roles []string, logTo io.Writer, demo *demoServi
 type Service struct {
 	config Config
 	roles  []string
-	log    *slog.Logger
+	access *slog.Logger // a line for each request
+	log    *slog.Logger // everything else
 
 	listener    net.Listener
 	server      *http.Server
@@ -122,8 +123,9 @@ type Service struct {
 }
 
 func newService(config Config, roles []string, log *slog.Logger) *Service {
+	access, log := log, withoutRepeats(log)
 	return &Service{
-		config: config, roles: roles, log: log, metrics: prometheus.New(log), feed: newFeed(&config),
+		config: config, roles: roles, access: access, log: log, metrics: prometheus.New(log), feed: newFeed(&config),
 		grace: func() { <-time.After(graceTime) },
 	}
 }
@@ -296,7 +298,7 @@ func (s *Service) closeStorage() {
 }
 
 func (s *Service) handler() http.Handler {
-	options := newAPI(&s.config, s.storage, s.ready, s.metrics, s.feed, s.log)
+	options := newAPI(&s.config, s.storage, s.ready, s.metrics, s.feed, s.access)
 	if !s.has(roleAPI) {
 		options.Orders = nil
 	}
