@@ -1,0 +1,348 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"hexorders/test/checker"
+)
+
+// bed is the installation. Its servers stay the same for all faults; each fault has services, clients, a database and a
+// topic of its own.
+type bed struct {
+	folder     string // data and logs
+	progress   io.Writer
+	repository string
+	program    string
+	mongod     string
+	kafka      string // the folder of its jars
+	direct     string // host names as the servers and we see them
+	through    string // and as the services see them
+	running    map[string]*process
+	proxies    map[string]*proxy
+	kgo        *kgo.Client
+	kadm       *kadm.Client
+
+	// Of the fault that is tried now.
+	name        string // of its database and its topic
+	environment []string
+	clients     *clients
+}
+
+// start builds the program, makes the network and starts the servers.
+func (b *bed) start(ctx context.Context) (err error) {
+	b.running, b.proxies = map[string]*process{}, map[string]*proxy{}
+	if b.repository, err = repository(); err != nil {
+		return err
+	}
+	b.program = filepath.Join(b.folder, "hexorders")
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.program, "./cmd/hexorders")
+	build.Dir = b.repository
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", build, err, output)
+	}
+	if b.mongod, err = b.dist("mongodb-*/mongod"); err != nil {
+		return err
+	}
+	if b.kafka, err = b.dist("kafka-*/kafka-clients-*.jar"); err != nil {
+		return err
+	}
+	b.kafka = filepath.Dir(b.kafka)
+	if err := b.network(); err != nil {
+		return err
+	}
+	if b.kgo, err = kgo.NewClient(kgo.SeedBrokers(strings.Split(kafkaAt, ",")...), kgo.MetadataMinAge(100*time.Millisecond)); err != nil {
+		return err
+	}
+	b.kadm = kadm.NewClient(b.kgo)
+	return b.startServers(ctx)
+}
+
+func repository() (string, error) {
+	output, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("run it inside the checkout: %w", err)
+	}
+	return strings.TrimSpace(string(output)), nil
+}
+
+func (b *bed) close() error {
+	if b.kgo != nil {
+		b.kgo.Close()
+	}
+	nodes := slices.Collect(maps.Keys(b.running))
+	b.signal(syscall.SIGCONT, nodes...)
+	b.kill(nodes...)
+	for _, node := range mongos {
+		_ = syscall.Unmount(b.data(node), 0) // it was not mounted when the start failed early
+	}
+	return nil
+}
+
+// row is what came out of one fault.
+type row struct {
+	fault     fault
+	held      time.Duration // until what was broken was mended
+	commands  int           // answered meanwhile
+	slowest   time.Duration // from the first request of a command to its answer
+	answer    time.Duration // from the fault until a new command was answered
+	list      time.Duration // from the mending until a new order was in every service's list
+	report    checker.Report
+	err       error // the promise that was broken
+	again     int   // requests that clients had to send again
+	lost      int
+	invented  int
+	unordered int
+}
+
+func (r row) String() string {
+	verdict := fmt.Sprintf("lost %d, invented %d, out of order %d", r.lost, r.invented, r.unordered)
+	if r.err != nil {
+		verdict += ": " + r.err.Error()
+	}
+	return fmt.Sprintf("%d commands in %s, slowest %s, answers after %s, lists after %s, %d events, %d duplicates: %s",
+		r.commands, tenths(r.held), tenths(r.slowest), tenths(r.answer), tenths(r.list), r.report.Committed, r.report.Duplicates, verdict)
+}
+
+func tenths(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
+
+// try carries one fault out: services and clients start and come to speed, something breaks, is mended, and everything has
+// to come to rest as if nothing had happened.
+func (b *bed) try(ctx context.Context, f fault) (r row) {
+	r.fault = f
+	if r.err = b.whole(ctx); r.err != nil {
+		return r
+	}
+	if r.err = b.open(ctx, f); r.err != nil {
+		return r
+	}
+	clientsDone, stop := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithTimeout(ctx, 6*time.Minute)
+	defer cancel()
+	go func() {
+		defer close(clientsDone)
+		b.clients.work(ctx, stop)
+	}()
+	defer func() {
+		b.signal(syscall.SIGCONT, b.nodes()...)
+		b.kill(hexes...)
+		r.err = errors.Join(r.err, b.revive())
+	}()
+	if _, r.err = b.listed(ctx, hexes...); r.err != nil {
+		return r
+	}
+
+	begin := time.Now()
+	if r.err = f.do(ctx, b); r.err != nil {
+		r.err = fmt.Errorf("the fault could not be made: %w", r.err)
+		return r
+	}
+	mended := time.Now()
+	r.held = mended.Sub(begin)
+	if r.list, r.err = b.listed(ctx, hexes...); r.err != nil {
+		return r
+	}
+	if at, ok := b.clients.firstAfter(begin); ok {
+		r.answer = at.Sub(begin)
+	}
+	r.commands, r.slowest = b.clients.during(begin, mended)
+	close(stop)
+	<-clientsDone
+	r.again = b.clients.again
+	if r.err = b.clients.wrong; r.err != nil {
+		return r
+	}
+	if r.err = b.whole(ctx); r.err != nil {
+		return r
+	}
+	r.judge(ctx, b)
+	return r
+}
+
+// open starts two services of every role over a new database and a new topic.
+func (b *bed) open(ctx context.Context, f fault) error {
+	b.name = "faults-" + uuid.NewString()[:8]
+	b.environment = []string{
+		"HEXORDERS_STORE=mongodb", "HEXORDERS_MONGODB_URI=" + mongoAt, "HEXORDERS_MONGODB_DATABASE=" + b.name,
+		"HEXORDERS_BROKER=kafka", "HEXORDERS_KAFKA_BROKERS=" + kafkaAt, "HEXORDERS_KAFKA_TOPIC=" + b.name,
+		"HEXORDERS_LOG_FORMAT=json", "HOME=" + b.folder, "PATH=" + os.Getenv("PATH"),
+	}
+	b.environment = append(b.environment, f.settings...)
+	for _, p := range b.proxies {
+		p.delay.Store(0)
+	}
+	var bases []string
+	for _, node := range hexes {
+		bases = append(bases, b.base(node))
+	}
+	b.clients = newClients(bases)
+	if err := b.serve(ctx, hexes...); err != nil {
+		return err
+	}
+	return b.kafkaIsWholeSoon(ctx)
+}
+
+func (b *bed) kafkaIsWholeSoon(ctx context.Context) error {
+	return b.until(ctx, "the topic is whole", b.kafkaWhole)
+}
+
+func (b *bed) base(node string) string { return "http://" + address(node) + ":8080" }
+
+// serve starts services and waits until they are ready.
+func (b *bed) serve(ctx context.Context, nodes ...string) error {
+	return b.serveWith(ctx, b.program, nodes...)
+}
+
+func (b *bed) serveWith(ctx context.Context, program string, nodes ...string) error {
+	var all errgroup.Group
+	for _, node := range nodes {
+		environment := append(slices.Clone(b.environment), "HEXORDERS_HTTP_ADDR="+address(node)+":8080")
+		p, err := b.launch(node, b.through, environment, program, "serve")
+		if err != nil {
+			return err
+		}
+		all.Go(func() error {
+			return b.until(ctx, node+" is ready", func(ctx context.Context) error {
+				select {
+				case <-p.ended:
+					return fmt.Errorf("it ended: %s", p.cmd.ProcessState)
+				default:
+				}
+				response, err := get(ctx, b.base(node)+"/readyz")
+				if err != nil {
+					return err
+				}
+				if response != http.StatusOK {
+					return fmt.Errorf("answer %d", response)
+				}
+				return nil
+			})
+		})
+	}
+	return all.Wait()
+}
+
+func get(ctx context.Context, url string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	return response.StatusCode, response.Body.Close()
+}
+
+// listed places an order through each service and waits until every one of them lists all: commands, relay, broker and
+// views work from end to end. It returns how long that took.
+func (b *bed) listed(ctx context.Context, nodes ...string) (time.Duration, error) {
+	began := time.Now()
+	probe := newClients(b.clients.bases)
+	for _, node := range nodes {
+		buyer := "probe-" + uuid.NewString()[:8]
+		probe.bases = []string{b.base(node)}
+		o, err := probe.command(ctx, 0, http.StatusCreated, "/orders", fmt.Sprintf(`{"buyerId":%q}`, buyer))
+		if err != nil {
+			return 0, fmt.Errorf("%s takes no order: %w", node, err)
+		}
+		b.clients.mu.Lock()
+		b.clients.versions[o.ID] = o.Version
+		b.clients.mu.Unlock()
+		for _, reader := range nodes {
+			err := b.until(ctx, fmt.Sprintf("%s lists an order that %s took", reader, node), func(ctx context.Context) error {
+				ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+				defer cancel()
+				found, err := read(ctx, b.base(reader)+"/orders?buyerId="+buyer)
+				if err == nil && !strings.Contains(found, o.ID) {
+					err = errors.New("not there")
+				}
+				return err
+			})
+			if err != nil {
+				return 0, err
+			}
+		}
+	}
+	return time.Since(began), nil
+}
+
+func read(ctx context.Context, url string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	return string(text), err
+}
+
+// judge waits until every event is published and listed, stops the services in order and lets the checker read everything.
+func (r *row) judge(ctx context.Context, b *bed) {
+	source := checker.Source{MongoURI: mongoAt, Database: b.name, Brokers: kafkaAt, Topic: b.name}
+	reader, err := checker.Open(source)
+	if err != nil {
+		r.err = err
+		return
+	}
+	defer func() { r.err = errors.Join(r.err, reader.Close(context.WithoutCancel(ctx))) }()
+	awaited, cancel := context.WithTimeout(ctx, 90*time.Second)
+	defer cancel()
+	late := reader.Await(awaited)
+	h, err := reader.Read(ctx)
+	if err != nil {
+		r.err = err
+		return
+	}
+	views := checker.AwaitViews(awaited, b.base(hexes[0]), h.Topic)
+	for _, node := range hexes {
+		code, err := b.stop(node, 12*time.Second)
+		if err == nil && code != 0 {
+			err = fmt.Errorf("exit code of %s after SIGTERM is %d", node, code)
+		}
+		r.err = errors.Join(r.err, err)
+	}
+	if h, err = reader.Read(ctx); err != nil {
+		r.err = errors.Join(r.err, err)
+		return
+	}
+	h.Answered = b.clients.versions
+	r.report = checker.Check(h, math.MaxInt)
+	for _, v := range r.report.Violations {
+		switch v.Rule {
+		case checker.Lost, checker.Forgotten:
+			r.lost++
+		case checker.Invented:
+			r.invented++
+		case checker.OutOfOrder, checker.Scattered:
+			r.unordered++
+		}
+	}
+	r.err = errors.Join(r.err, late, views)
+	if len(r.report.Violations) > 0 {
+		r.err = errors.Join(r.err, errors.New(r.report.String()))
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+//go:embed page.md
+var page string
+
+// writePage writes docs/faults.md: the text of page.md, and a line for each fault.
+func writePage(to string, rows []row, took time.Duration) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, page, len(rows), took.Round(time.Second), time.Now().UTC().Format("2006-01-02"))
+	for _, r := range rows {
+		verdict := fmt.Sprintf("lost %d, invented %d, out of order %d", r.lost, r.invented, r.unordered)
+		if r.err != nil {
+			verdict = "**broken**: " + strings.ReplaceAll(strings.SplitN(r.err.Error(), "\n", 2)[0], "|", "/")
+		}
+		fmt.Fprintf(&b, "| %s | %s | %d | %.1f s | %.1f s | %.1f s | %d | %d | %s |\n", r.fault.name, r.fault.what, r.commands,
+			r.slowest.Seconds(), r.answer.Seconds(), r.list.Seconds(), r.report.Committed, r.report.Duplicates, verdict)
+	}
+	return os.WriteFile(to, b.Bytes(), 0o644)
+}
+
+func copyLogs(from, to string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	logs, err := fs.Glob(os.DirFS(from), "*.log")
+	if err != nil {
+		return err
+	}
+	for _, name := range logs {
+		source, err := os.Open(filepath.Join(from, name))
+		if err != nil {
+			return err
+		}
+		target, err := os.Create(filepath.Join(to, name))
+		if err == nil {
+			_, err = io.Copy(target, source)
+			_ = target.Close()
+		}
+		_ = source.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
