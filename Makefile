@@ -16,7 +16,7 @@ PACKAGES  ?= ./...
 FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb)
 # These need a MongoDB or a Kafka, and so do the subtests of adapters/httpapi that are called mongodb; make quick runs all
 # the rest. Nothing listens at NOSERVER: a test that belongs here and is not on the list is red. test/arch reads the list.
-SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% test/bench% test/browser% test/docs% test/e2e% test/peers%)
+SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% test/bench% test/browser% test/docs% test/e2e% test/faults% test/peers%)
 NOSERVER  := HEXORDERS_TEST_MONGODB_URI='mongodb://127.0.0.1:1/?directConnection=true' HEXORDERS_TEST_KAFKA_BROKERS=127.0.0.1:1
 # A broker that lives for a minute or two never earns back what its JVM's second compiler costs.
 FASTJAVA  := JAVA_TOOL_OPTIONS="$$JAVA_TOOL_OPTIONS -XX:TieredStopAtLevel=1"
@@ -25,7 +25,7 @@ BENCHFLAGS ?=
 FUZZTIME  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help run build quick test check fuzz lint vet bench bench-peers test-peers test-alerts microbench screenshots test-chromium test-clients fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lint vet bench bench-peers faults test-peers test-alerts microbench screenshots test-chromium test-clients fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench-peers: ## the relay beside Debezium and MongoDB's Kafka connector (70 MB o
 
 test-peers: ## compare what Debezium publishes with what hexorders does (docs/swap-the-relay.md)
 	scripts/with-services go test -tags peers -count=1 -timeout 20m $(TESTFLAGS) ./test/peers
+
+faults: ## break MongoDB, Kafka, services and network under load (25 minutes), write docs/faults.md; FAULTS='-run REGEXP' only prints
+	scripts/with-services go run ./test/faults $(or $(FAULTS),-out docs/faults.md)
 
 microbench: ## run the Go benchmarks of the packages, on servers of their own
 	scripts/with-services go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) $(PACKAGES)

@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	only := flags.String("run", "", "a regular expression: only faults whose name it matches")
 	list := flags.Bool("list", false, "print the faults' names")
 	to := flags.String("out", "", "the page to write; none when empty")
+	seed := flags.Bool("seed", false, "add a fault that loses an order, to see the verdict")
 	keep := flags.String("logs", "", "a folder to copy all logs to")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -56,6 +57,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		if pattern.MatchString(f.name) {
 			chosen = append(chosen, f)
 		}
+	}
+	if *seed {
+		chosen = append(chosen, seeded)
 	}
 	if len(chosen) == 0 {
 		return fmt.Errorf("-run %s matches no fault; -list prints all", *only)

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -20,12 +19,7 @@ func writePage(to string, rows []row, took time.Duration) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, page, len(rows), took.Round(time.Second), time.Now().UTC().Format("2006-01-02"))
 	for _, r := range rows {
-		verdict := fmt.Sprintf("lost %d, invented %d, out of order %d", r.lost, r.invented, r.unordered)
-		if r.err != nil {
-			verdict = "**broken**: " + strings.ReplaceAll(strings.SplitN(r.err.Error(), "\n", 2)[0], "|", "/")
-		}
-		fmt.Fprintf(&b, "| %s | %s | %d | %.1f s | %.1f s | %.1f s | %d | %d | %s |\n", r.fault.name, r.fault.what, r.commands,
-			r.slowest.Seconds(), r.answer.Seconds(), r.list.Seconds(), r.report.Committed, r.report.Duplicates, verdict)
+		b.WriteString(r.line())
 	}
 	return os.WriteFile(to, b.Bytes(), 0o644)
 }

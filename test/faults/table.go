@@ -13,6 +13,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"hexorders/test/checker"
 )
 
 // fault is one row of the table. do breaks something under load, waits as long as the row says, and mends it.
@@ -20,7 +22,11 @@ type fault struct {
 	name     string
 	what     string // was done, for the table
 	settings []string
-	do       func(ctx context.Context, b *bed) error
+	// before starts both services as the version before, and do has to replace them.
+	before bool
+	// tolerates are promises that this fault takes away, as the documentation says.
+	tolerates []checker.Rule
+	do        func(ctx context.Context, b *bed) error
 }
 
 // short is how long what is broken stays broken, where it is not killed and comes back.
@@ -115,6 +121,16 @@ var faults = []fault{
 		return b.unplug(ctx, time.Minute, kafkas...)
 	}},
 
+	{name: "partitions added", what: "6 more for the topic of 12; an order's later events may go to another partition (docs/events.md)",
+		tolerates: []checker.Rule{checker.WrongPartition, checker.Scattered, checker.OutOfOrder},
+		do: func(ctx context.Context, b *bed) error {
+			added, err := b.kadm.CreatePartitions(ctx, 6, b.name)
+			if err != nil {
+				return err
+			}
+			return errors.Join(added[b.name].Err, wait(ctx, short))
+		}},
+
 	// Services
 	{name: "service frozen beyond its lease", what: "SIGSTOP to the service whose relay holds the lease for 15 s", do: func(ctx context.Context, b *bed) error {
 		node, err := b.leaseHolder(ctx)
@@ -146,6 +162,19 @@ var faults = []fault{
 					return fmt.Errorf("%s: exit code %d, error %w", node, code, err)
 				}
 				if err := b.serve(ctx, node); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+	{name: "rolling upgrade", what: "both services of the version before are replaced under load, one after the other", before: true,
+		do: func(ctx context.Context, b *bed) error {
+			for _, node := range hexes {
+				if code, err := b.stop(node, short); err != nil || code != 0 {
+					return fmt.Errorf("%s: exit code %d, error %w", node, code, err)
+				}
+				// Both versions work beside each other for a while.
+				if err := errors.Join(b.serve(ctx, node), wait(ctx, short/2)); err != nil {
 					return err
 				}
 			}
@@ -189,6 +218,23 @@ var faults = []fault{
 		return b.unplug(ctx, frozen, mongos...)
 	}},
 }
+
+// seeded proves that the bed can be red: it takes an order away that a client was told of. It is in no table.
+var seeded = fault{name: "seeded", what: "an order deleted from the store", do: func(ctx context.Context, b *bed) error {
+	client, err := mongo.Connect(options.Client().ApplyURI(mongoAt))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Disconnect(context.WithoutCancel(ctx)) }()
+	paid := bson.D{{Key: "status", Value: "paid"}}
+	return b.until(ctx, "an order is deleted", func(ctx context.Context) error {
+		deleted, err := client.Database(b.name).Collection("orders").DeleteOne(ctx, paid)
+		if err == nil && deleted.DeletedCount != 1 {
+			err = errors.New("no order is paid yet")
+		}
+		return err
+	})
+}}
 
 func wait(ctx context.Context, d time.Duration) error {
 	select {
