@@ -19,7 +19,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"golang.org/x/sync/errgroup"
 
 	"hexorders/test/checker"
 )
@@ -230,32 +229,35 @@ func (b *bed) serve(ctx context.Context, nodes ...string) error {
 }
 
 func (b *bed) serveWith(ctx context.Context, program string, nodes ...string) error {
-	var all errgroup.Group
 	for _, node := range nodes {
-		environment := append(slices.Clone(b.environment), "HEXORDERS_HTTP_ADDR="+address(node)+":8080")
-		p, err := b.launch(node, b.through, environment, program, "serve")
+		if err := b.launchService(node, program); err != nil {
+			return err
+		}
+	}
+	for _, node := range nodes {
+		err := b.until(ctx, node+" is ready", func(ctx context.Context) error {
+			select {
+			case <-b.running[node].ended: // as a supervisor: without a primary a service ends, and says so
+				return errors.Join(fmt.Errorf("it ended: %s", b.running[node].cmd.ProcessState), b.launchService(node, program))
+			default:
+			}
+			status, err := get(ctx, b.base(node)+"/readyz")
+			if err == nil && status != http.StatusOK {
+				err = fmt.Errorf("answer %d", status)
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		all.Go(func() error {
-			return b.until(ctx, node+" is ready", func(ctx context.Context) error {
-				select {
-				case <-p.ended:
-					return fmt.Errorf("it ended: %s", p.cmd.ProcessState)
-				default:
-				}
-				response, err := get(ctx, b.base(node)+"/readyz")
-				if err != nil {
-					return err
-				}
-				if response != http.StatusOK {
-					return fmt.Errorf("answer %d", response)
-				}
-				return nil
-			})
-		})
 	}
-	return all.Wait()
+	return nil
+}
+
+func (b *bed) launchService(node, program string) error {
+	environment := append(slices.Clone(b.environment), "HEXORDERS_HTTP_ADDR="+address(node)+":8080")
+	_, err := b.launch(node, b.through, environment, program, "serve")
+	return err
 }
 
 func get(ctx context.Context, url string) (int, error) {
