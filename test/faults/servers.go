@@ -262,7 +262,8 @@ func (b *bed) kafkaWhole(ctx context.Context) error {
 	for _, topic := range metadata.Topics {
 		for _, p := range topic.Partitions {
 			if len(p.ISR) < len(kafkas) || p.Leader < 0 {
-				return fmt.Errorf("partition %d of %s has leader %d and %d replicas in sync", p.Partition, topic.Topic, p.Leader, len(p.ISR))
+				return fmt.Errorf("partition %d of %s has leader %d and %d replicas in sync",
+					p.Partition, topic.Topic, p.Leader, len(p.ISR))
 			}
 		}
 	}

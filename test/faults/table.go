@@ -37,36 +37,42 @@ const frozen = 15 * time.Second
 
 var faults = []fault{
 	// MongoDB
-	{name: "primary killed", what: "SIGKILL to the primary; it is back after 10 s", do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
-		b.kill(primary)
-		return errors.Join(wait(ctx, short), b.startServer(primary))
-	})},
-	{name: "primary frozen", what: "SIGSTOP to the primary for 15 s", do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
-		return b.freeze(ctx, frozen, primary)
-	})},
-	{name: "primary stepped down", what: "`replSetStepDown`", do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
-		return b.admin(ctx, primary, bson.D{{Key: "replSetStepDown", Value: 30}, {Key: "secondaryCatchUpPeriodSecs", Value: 2}}, nil)
-	})},
+	{name: "primary killed", what: "SIGKILL to the primary; it is back after 10 s",
+		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
+			b.kill(primary)
+			return errors.Join(wait(ctx, short), b.startServer(primary))
+		})},
+	{name: "primary frozen", what: "SIGSTOP to the primary for 15 s",
+		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
+			return b.freeze(ctx, frozen, primary)
+		})},
+	{name: "primary stepped down", what: "`replSetStepDown`",
+		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
+			return b.admin(ctx, primary, bson.D{{Key: "replSetStepDown", Value: 30}, {Key: "secondaryCatchUpPeriodSecs", Value: 2}}, nil)
+		})},
 	{name: "primary cut off from the majority", what: "no packets between the primary and its secondaries for 15 s; the services still reach it",
 		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
 			rest := others(mongos, primary)
 			return errors.Join(separate(primary, rest...), wait(ctx, frozen), unite(primary, rest...))
 		})},
-	{name: "secondary lost", what: "SIGKILL to a secondary; it is back after 10 s", do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
-		secondary := others(mongos, primary)[0]
-		b.kill(secondary)
-		return errors.Join(wait(ctx, short), b.startServer(secondary))
-	})},
-	{name: "all mongods killed", what: "SIGKILL to all three at once, started again at once", do: func(ctx context.Context, b *bed) error {
-		b.kill(mongos...)
-		return b.revive()
-	}},
+	{name: "secondary lost", what: "SIGKILL to a secondary; it is back after 10 s",
+		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
+			secondary := others(mongos, primary)[0]
+			b.kill(secondary)
+			return errors.Join(wait(ctx, short), b.startServer(secondary))
+		})},
+	{name: "all mongods killed", what: "SIGKILL to all three at once, started again at once",
+		do: func(ctx context.Context, b *bed) error {
+			b.kill(mongos...)
+			return b.revive()
+		}},
 	{name: "answers to commits lost", what: "for 10 s the primary executes every third commit and then reports a write concern error, " +
 		"or closes the connection before it (failCommand)", do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
 		for i := range 40 {
 			data := bson.D{{Key: "failCommands", Value: bson.A{"commitTransaction"}}}
 			if i%2 == 0 {
-				data = append(data, bson.E{Key: "writeConcernError", Value: bson.D{{Key: "code", Value: 91}, {Key: "errmsg", Value: "lost"}}})
+				lost := bson.D{{Key: "code", Value: 91}, {Key: "errmsg", Value: "lost"}}
+				data = append(data, bson.E{Key: "writeConcernError", Value: lost})
 			} else {
 				data = append(data, bson.E{Key: "closeConnection", Value: true})
 			}
@@ -76,10 +82,14 @@ var faults = []fault{
 		}
 		return b.failCommand(ctx, primary, "off", nil)
 	})},
-	{name: "slow commits", what: "every commit takes 700 ms longer for 10 s (failCommand)", do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
-		data := bson.D{{Key: "failCommands", Value: bson.A{"commitTransaction"}}, {Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: 700}}
-		return errors.Join(b.failCommand(ctx, primary, "alwaysOn", data), wait(ctx, short), b.failCommand(ctx, primary, "off", nil))
-	})},
+	{name: "slow commits", what: "every commit takes 700 ms longer for 10 s (failCommand)",
+		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
+			data := bson.D{
+				{Key: "failCommands", Value: bson.A{"commitTransaction"}},
+				{Key: "blockConnection", Value: true}, {Key: "blockTimeMS", Value: 700},
+			}
+			return errors.Join(b.failCommand(ctx, primary, "alwaysOn", data), wait(ctx, short), b.failCommand(ctx, primary, "off", nil))
+		})},
 	{name: "disk of the primary full", what: "the primary's disk is filled; after 10 s there is room again, and it is started if it ended",
 		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
 			filler := filepath.Join(b.data(primary), "filler")
@@ -93,33 +103,39 @@ var faults = []fault{
 			b.signal(syscall.SIGCONT, hexes...)
 			return err
 		})},
-	{name: "oplog overrun while the relay works", what: "200 MB of other writes pass through the oplog of 64 MB", do: func(ctx context.Context, b *bed) error {
-		return b.overrunOplog(ctx)
-	}},
+	{name: "oplog overrun while the relay works", what: "200 MB of other writes pass through the oplog of 64 MB",
+		do: func(ctx context.Context, b *bed) error {
+			return b.overrunOplog(ctx)
+		}},
 
 	// Kafka
-	{name: "broker killed", what: "SIGKILL to the leader of a partition; it is back after 10 s", do: onLeader(func(ctx context.Context, b *bed, leader string) error {
-		b.kill(leader)
-		return errors.Join(wait(ctx, short), b.startServer(leader))
-	})},
-	{name: "broker frozen", what: "SIGSTOP to the leader of a partition for 15 s", do: onLeader(func(ctx context.Context, b *bed, leader string) error {
-		return b.freeze(ctx, frozen, leader)
-	})},
-	{name: "all brokers killed", what: "SIGKILL to all three at once, started again at once", do: func(ctx context.Context, b *bed) error {
-		b.kill(kafkas...)
-		return b.revive()
-	}},
+	{name: "broker killed", what: "SIGKILL to the leader of a partition; it is back after 10 s",
+		do: onLeader(func(ctx context.Context, b *bed, leader string) error {
+			b.kill(leader)
+			return errors.Join(wait(ctx, short), b.startServer(leader))
+		})},
+	{name: "broker frozen", what: "SIGSTOP to the leader of a partition for 15 s",
+		do: onLeader(func(ctx context.Context, b *bed, leader string) error {
+			return b.freeze(ctx, frozen, leader)
+		})},
+	{name: "all brokers killed", what: "SIGKILL to all three at once, started again at once",
+		do: func(ctx context.Context, b *bed) error {
+			b.kill(kafkas...)
+			return b.revive()
+		}},
 	{name: "leader moved", what: "SIGTERM to the leader of a partition, which hands its partitions over; it is back after 10 s",
 		do: onLeader(func(ctx context.Context, b *bed, leader string) error {
 			_, err := b.stop(leader, time.Minute)
 			return errors.Join(err, wait(ctx, short), b.startServer(leader))
 		})},
-	{name: "too few replicas", what: "two brokers frozen for 15 s; min.insync.replicas is 2", do: onLeader(func(ctx context.Context, b *bed, leader string) error {
-		return b.freeze(ctx, frozen, others(kafkas, leader)...)
-	})},
-	{name: "Kafka away", what: "the cables of all brokers pulled for 60 s", do: func(ctx context.Context, b *bed) error {
-		return b.unplug(ctx, time.Minute, kafkas...)
-	}},
+	{name: "too few replicas", what: "two brokers frozen for 15 s; min.insync.replicas is 2",
+		do: onLeader(func(ctx context.Context, b *bed, leader string) error {
+			return b.freeze(ctx, frozen, others(kafkas, leader)...)
+		})},
+	{name: "Kafka away", what: "the cables of all brokers pulled for 60 s",
+		do: func(ctx context.Context, b *bed) error {
+			return b.unplug(ctx, time.Minute, kafkas...)
+		}},
 
 	{name: "partitions added", what: "6 more for the topic of 12; an order's later events may go to another partition (docs/events.md)",
 		tolerates: []checker.Rule{checker.WrongPartition, checker.Scattered, checker.OutOfOrder},
@@ -132,29 +148,33 @@ var faults = []fault{
 		}},
 
 	// Services
-	{name: "service frozen beyond its lease", what: "SIGSTOP to the service whose relay holds the lease for 15 s", do: func(ctx context.Context, b *bed) error {
-		node, err := b.leaseHolder(ctx)
-		return errors.Join(err, b.freeze(ctx, frozen, node))
-	}},
-	{name: "service killed", what: "SIGKILL to the service whose relay holds the lease; it is back at once", do: func(ctx context.Context, b *bed) error {
-		node, err := b.leaseHolder(ctx)
-		b.kill(node)
-		return errors.Join(err, b.serve(ctx, node))
-	}},
-	{name: "both services killed", what: "SIGKILL to both at once; they are back at once", do: func(ctx context.Context, b *bed) error {
-		b.kill(hexes...)
-		return b.serve(ctx, hexes...)
-	}},
-	{name: "service, primary and broker killed", what: "SIGKILL to one of each at the same moment; they are back at once", do: func(ctx context.Context, b *bed) error {
-		node, err := b.leaseHolder(ctx)
-		primary, err2 := b.primary(ctx)
-		leader, err3 := b.leader(ctx, b.name, 0)
-		if err := errors.Join(err, err2, err3); err != nil {
-			return err
-		}
-		b.kill(node, primary, leader)
-		return errors.Join(b.revive(), b.serve(ctx, node))
-	}},
+	{name: "service frozen beyond its lease", what: "SIGSTOP to the service whose relay holds the lease for 15 s",
+		do: func(ctx context.Context, b *bed) error {
+			node, err := b.leaseHolder(ctx)
+			return errors.Join(err, b.freeze(ctx, frozen, node))
+		}},
+	{name: "service killed", what: "SIGKILL to the service whose relay holds the lease; it is back at once",
+		do: func(ctx context.Context, b *bed) error {
+			node, err := b.leaseHolder(ctx)
+			b.kill(node)
+			return errors.Join(err, b.serve(ctx, node))
+		}},
+	{name: "both services killed", what: "SIGKILL to both at once; they are back at once",
+		do: func(ctx context.Context, b *bed) error {
+			b.kill(hexes...)
+			return b.serve(ctx, hexes...)
+		}},
+	{name: "service, primary and broker killed", what: "SIGKILL to one of each at the same moment; they are back at once",
+		do: func(ctx context.Context, b *bed) error {
+			node, err := b.leaseHolder(ctx)
+			primary, err2 := b.primary(ctx)
+			leader, err3 := b.leader(ctx, b.name, 0)
+			if err := errors.Join(err, err2, err3); err != nil {
+				return err
+			}
+			b.kill(node, primary, leader)
+			return errors.Join(b.revive(), b.serve(ctx, node))
+		}},
 	{name: "services stopped as containers are", what: "SIGTERM to one after the other under load, SIGKILL after 10 s if it still runs; each is back at once",
 		do: func(ctx context.Context, b *bed) error {
 			for _, node := range hexes {
@@ -180,43 +200,51 @@ var faults = []fault{
 			}
 			return nil
 		}},
-	{name: "no file descriptors", what: "one service may open no further file or connection for 10 s", do: func(ctx context.Context, b *bed) error {
-		return errors.Join(b.descriptors(hexes[0], 3), wait(ctx, short), b.descriptors(hexes[0], 4096))
-	}},
-	{name: "clock an hour ahead", what: "one service's clock jumps an hour ahead for 10 s, and back", do: clock(time.Hour)},
-	{name: "clock an hour behind", what: "one service's clock jumps an hour back for 10 s, and forth", do: clock(-time.Hour)},
+	{name: "no file descriptors", what: "one service may open no further file or connection for 10 s",
+		do: func(ctx context.Context, b *bed) error {
+			return errors.Join(b.descriptors(hexes[0], 3), wait(ctx, short), b.descriptors(hexes[0], 4096))
+		}},
+	{name: "clock an hour ahead", what: "one service's clock jumps an hour ahead for 10 s, and back",
+		do: clock(time.Hour)},
+	{name: "clock an hour behind", what: "one service's clock jumps an hour back for 10 s, and forth",
+		do: clock(-time.Hour)},
 
 	// The network
-	{name: "latency", what: "50 to 100 ms between the services and all servers, each way, for 15 s", do: func(ctx context.Context, b *bed) error {
-		b.delay(100 * time.Millisecond)
-		defer b.delay(0)
-		return wait(ctx, frozen)
-	}},
-	{name: "packets lost", what: "the services' cables are pulled for 0.3 s in every second, for 15 s", do: func(ctx context.Context, b *bed) error {
-		for range 15 {
-			if err := errors.Join(b.unplug(ctx, 300*time.Millisecond, hexes...), wait(ctx, 700*time.Millisecond)); err != nil {
-				return err
+	{name: "latency", what: "50 to 100 ms between the services and all servers, each way, for 15 s",
+		do: func(ctx context.Context, b *bed) error {
+			b.delay(100 * time.Millisecond)
+			defer b.delay(0)
+			return wait(ctx, frozen)
+		}},
+	{name: "packets lost", what: "the services' cables are pulled for 0.3 s in every second, for 15 s",
+		do: func(ctx context.Context, b *bed) error {
+			for range 15 {
+				if err := errors.Join(b.unplug(ctx, 300*time.Millisecond, hexes...), wait(ctx, 700*time.Millisecond)); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}},
-	{name: "connections half open", what: "one service's cable is pulled for 30 s: nothing answers, nothing is refused", do: func(ctx context.Context, b *bed) error {
-		return b.unplug(ctx, 30*time.Second, hexes[0])
-	}},
-	{name: "connections reset", what: "for 10 s a third of the services' connections are reset twice a second", do: func(ctx context.Context, b *bed) error {
-		for range 20 {
-			for _, p := range b.proxies {
-				p.resetSome(1.0 / 3)
+			return nil
+		}},
+	{name: "connections half open", what: "one service's cable is pulled for 30 s: nothing answers, nothing is refused",
+		do: func(ctx context.Context, b *bed) error {
+			return b.unplug(ctx, 30*time.Second, hexes[0])
+		}},
+	{name: "connections reset", what: "for 10 s a third of the services' connections are reset twice a second",
+		do: func(ctx context.Context, b *bed) error {
+			for range 20 {
+				for _, p := range b.proxies {
+					p.resetSome(1.0 / 3)
+				}
+				if err := wait(ctx, short/20); err != nil {
+					return err
+				}
 			}
-			if err := wait(ctx, short/20); err != nil {
-				return err
-			}
-		}
-		return nil
-	}},
-	{name: "MongoDB cut off", what: "the cables of all mongods pulled for 15 s", do: func(ctx context.Context, b *bed) error {
-		return b.unplug(ctx, frozen, mongos...)
-	}},
+			return nil
+		}},
+	{name: "MongoDB cut off", what: "the cables of all mongods pulled for 15 s",
+		do: func(ctx context.Context, b *bed) error {
+			return b.unplug(ctx, frozen, mongos...)
+		}},
 }
 
 // seeded proves that the bed can be red: it takes an order away that a client was told of. It is in no table.
