@@ -13,8 +13,8 @@ import (
 // Packages that make quick runs although some of their tests need a server: it leaves those tests out by name.
 var mixed = []string{"adapters/httpapi"}
 
-// readsServer matches code that asks for the address of a server.
-var readsServer = regexp.MustCompile(`\("HEXORDERS_TEST_(MONGODB_URI|KAFKA_BROKERS)"`)
+// readsServer matches code that asks for the address of a server, or for the servers' programs to start its own.
+var readsServer = regexp.MustCompile(`\("(HEXORDERS_TEST_(MONGODB_URI|KAFKA_BROKERS)|SERVICES_DIST)"`)
 
 // Every package is either run by make quick or named in SERVERS, and what is named does need a server. Only make quick
 // leaves tests out.

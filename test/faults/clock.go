@@ -68,14 +68,16 @@ func (b *bed) buildWithClock(ctx context.Context) (program string, err error) {
 		return "", fmt.Errorf("%s/time.go does not have %q any more: change clock.go", folder, now)
 	}
 	source = bytes.Replace(source, []byte(now), []byte(now+"\tsec += clockOffset()\n"), 1)
-	changed, added, overlay := filepath.Join(b.folder, "time.go"), filepath.Join(b.folder, "clock.go"), filepath.Join(b.folder, "overlay.json")
+	changed, added := filepath.Join(b.folder, "time.go"), filepath.Join(b.folder, "clock.go")
+	overlay := filepath.Join(b.folder, "overlay.json")
 	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{
 		filepath.Join(folder, "time.go"): changed, filepath.Join(folder, "clock_offset.go"): added,
 	}})
 	if err != nil {
 		return "", err
 	}
-	err = errors.Join(os.WriteFile(changed, source, 0o600), os.WriteFile(added, []byte(clockCode), 0o600), os.WriteFile(overlay, replace, 0o600))
+	err = errors.Join(os.WriteFile(changed, source, 0o600), os.WriteFile(added, []byte(clockCode), 0o600),
+		os.WriteFile(overlay, replace, 0o600))
 	if err != nil {
 		return "", err
 	}
