@@ -395,7 +395,7 @@ func (c *check) judgeAgain(ctx context.Context, o *orderEvents, arrived []event,
 	for _, version := range lost {
 		d := Difference{Kind: MissingInTopic, Order: o.id, Version: version}
 		if e := o.event(version); e != nil {
-			d.Detail = "the store has " + inWords(e.Message)
+			d.Detail = fmt.Sprintf("%s of %s", e.Type, e.OccurredAt.UTC().Format(time.RFC3339Nano))
 		}
 		c.differ(d)
 	}

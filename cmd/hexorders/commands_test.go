@@ -54,6 +54,8 @@ func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
 		{"views parked", memoryOnly},
 		{"views retry o", memoryOnly},
 		{"views rebuild", memoryOnly},
+		{"verify", memoryOnly},
+		{"verify now", "`hexorders verify` takes no arguments, got \"now\": see `hexorders verify --help`"},
 		{"consumers retry", "`hexorders consumers retry` is called `hexorders views retry ORDER` now"},
 		{"replay", "`hexorders replay` is called `hexorders views rebuild` now"},
 		{"outbox retry o", memoryOnly},
@@ -78,7 +80,7 @@ func TestAnUnknownStoreIsAMistake(t *testing.T) {
 func TestEveryCommandExplainsItself(t *testing.T) {
 	for _, args := range []string{"--help", "serve --help", "outbox", "outbox --help", "outbox status --help",
 		"outbox parked --help", "outbox retry --help", "views", "views status --help",
-		"views parked --help", "views retry --help", "views rebuild --help", "events", "events tail --help",
+		"views parked --help", "views retry --help", "views rebuild --help", "verify --help", "events", "events tail --help",
 		"doctor --help", "config --help", "version --help",
 		"completion", "completion bash", "help", "help outbox", "help outbox status"} {
 		out, errOut, code := runCommand(t, strings.Fields(args)...)

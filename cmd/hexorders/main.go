@@ -73,8 +73,8 @@ lists them.`
 		root.Version = versionOf(info)
 		root.SetVersionTemplate("{{.Version}}\n")
 	}
-	root.AddCommand(serveCommand(), eventsCommand(), outboxCommand(), viewsCommand(), demoCommand(), doctorCommand(),
-		configCommand(), versionCommand())
+	root.AddCommand(serveCommand(), eventsCommand(), outboxCommand(), viewsCommand(), verifyCommand(), demoCommand(),
+		doctorCommand(), configCommand(), versionCommand())
 	root.AddCommand(oldCommands()...)
 	return root
 }

@@ -86,12 +86,18 @@ func newProgress(out io.Writer) *progress {
 	p := &progress{out: out, now: time.Now}
 	p.began = p.now()
 	p.said = p.began
-	if file, isFile := out.(*os.File); isFile && isatty.IsTerminal(file.Fd()) {
-		p.bar = progressbar.NewOptions64(1, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription("rebuild"),
-			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("events"),
-			progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(), progressbar.OptionThrottle(100*time.Millisecond))
-	}
+	p.bar = newBar(out, "rebuild", "events")
 	return p
+}
+
+// newBar is a progress bar on a terminal, nil elsewhere.
+func newBar(out io.Writer, description, unit string) *progressbar.ProgressBar {
+	if file, isFile := out.(*os.File); !isFile || !isatty.IsTerminal(file.Fd()) {
+		return nil
+	}
+	return progressbar.NewOptions64(1, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(description),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit),
+		progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(), progressbar.OptionThrottle(100*time.Millisecond))
 }
 
 func (p *progress) report(r readside.RebuildProgress) {

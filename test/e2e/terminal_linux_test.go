@@ -12,38 +12,53 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// On a terminal a rebuild shows a bar, which is drawn again and again in one place.
-func TestARebuildShowsABarOnATerminal(t *testing.T) {
+// On a terminal what takes long shows a bar, which is drawn again and again in one place.
+func TestABarIsShownOnATerminal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, shared(t))
 	topic := w.fillTopic(3000)
-	screen, terminal := openTerminal(t)
-	var shown, said buffer
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		_, _ = io.Copy(&shown, screen) // it ends with an error once the last process has let go of the terminal
-	}()
-	c := exec.Command(program, "views", "rebuild")
-	c.Dir, c.Env, c.SysProcAttr = t.TempDir(), append(w.env.list(), "TERM=xterm"), dieWithUs()
-	c.Stdout, c.Stderr = &said, terminal
-	err := c.Run()
-	_ = terminal.Close() // the last one
-	<-read
-	if err != nil {
-		t.Fatalf("hexorders views rebuild: %v\n%s%s", err, &said, &shown)
+	shown, said := w.onTerminal("views", "rebuild")
+	wantBar(t, shown)
+	if want := fmt.Sprintf("rebuilt from %d events", len(topic)); !strings.Contains(said, want) || strings.Contains(shown, want) {
+		t.Errorf("it says %q to its standard output and shows %q, want %q in the first only", said, shown, want)
 	}
-	drawn := strings.Split(shown.String(), "\r")
-	if bars := regexp.MustCompile(`\d+% \|[█ ]*\| *\(\d+/\d+`).FindAllString(shown.String(), -1); len(drawn) < 3 || len(bars) == 0 {
-		t.Errorf("the terminal shows %q, want a bar that is drawn again and again", shown.String())
-	}
-	if want := fmt.Sprintf("rebuilt from %d events", len(topic)); !said.contains(want) || shown.contains(want) {
-		t.Errorf("it says %q to its standard output and shows %q, want %q in the first only", &said, &shown, want)
+	// No store has committed these events.
+	shown, said = w.onTerminal("verify")
+	wantBar(t, shown)
+	if want := fmt.Sprintf("invented-in-topic: %d\n", len(topic)); !strings.Contains(said, want) {
+		t.Errorf("it says %q, want %q", said, want)
 	}
 }
 
+func wantBar(t *testing.T, shown string) {
+	t.Helper()
+	drawn := strings.Split(shown, "\r")
+	if bars := regexp.MustCompile(`\d+% \|[█ ]*\| *\(\d+/\d+`).FindAllString(shown, -1); len(drawn) < 3 || len(bars) == 0 {
+		t.Errorf("the terminal shows %q, want a bar that is drawn again and again", shown)
+	}
+}
+
+// onTerminal runs a command whose standard error is a terminal, to its end.
+func (w *world) onTerminal(args ...string) (shown, said string) {
+	w.t.Helper()
+	screen, terminal := openTerminal(w.t)
+	var seen, printed buffer
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = io.Copy(&seen, screen) // it ends with an error once the last process has let go of the terminal
+	}()
+	c := exec.CommandContext(w.t.Context(), program, args...)
+	c.Dir, c.Env, c.SysProcAttr = w.t.TempDir(), append(w.env.list(), "TERM=xterm"), dieWithUs()
+	c.Stdout, c.Stderr = &printed, terminal
+	_ = c.Run()          // what it prints tells
+	_ = terminal.Close() // the last one
+	<-read
+	return seen.String(), printed.String()
+}
+
 // openTerminal is a pseudo-terminal of 100 columns: what a program writes to terminal comes out of screen.
-func openTerminal(t *testing.T) (screen, terminal *os.File) {
+func openTerminal(t testing.TB) (screen, terminal *os.File) {
 	t.Helper()
 	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
