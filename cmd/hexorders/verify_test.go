@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -92,6 +93,18 @@ func TestWhatToVerifyIsFoundInEveryStore(t *testing.T) {
 		}
 		if err := s.close(t.Context()); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestTheManualExplainsEveryKindOfDifference(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/operate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range verify.Explanations {
+		if !strings.Contains(string(manual), "\n| `"+string(e.Kind)+"` |") {
+			t.Errorf("docs/operate.md does not explain %s", e.Kind)
 		}
 	}
 }
