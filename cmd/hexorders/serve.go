@@ -28,11 +28,12 @@ import (
 // lease, they stay under stopWithin, after which the process ends as it is. The engine of the views stops side by side
 // with the relay and takes no longer: its commit is cancelled, and a subscriber ends within two seconds.
 const (
-	graceTime       = time.Second     // readiness is 503 and requests are served, so that a load balancer turns away
-	requestsTimeout = 2 * time.Second // for the requests under way then
-	drainTimeout    = 3 * time.Second // for the relay to send what it has read
-	flushTimeout    = time.Second / 2 // for messages that the relay no longer waits for
-	closeTimeout    = time.Second / 2 // for the store to close
+	graceTime       = time.Second             // readiness is 503 and requests are served, so that a load balancer turns away
+	requestsTimeout = 2 * time.Second         // for the requests under way then
+	interruptAfter  = 3 * requestsTimeout / 4 // those that still wait for the store then get 503, while they can
+	drainTimeout    = 3 * time.Second         // for the relay to send what it has read
+	flushTimeout    = time.Second / 2         // for messages that the relay no longer waits for
+	closeTimeout    = time.Second / 2         // for the store to close
 	stopWithin      = 9500 * time.Millisecond
 )
 
@@ -119,6 +120,8 @@ type Service struct {
 	demo        *demoService  // nil but in a demo
 	metrics     *prometheus.Metrics
 	draining    atomic.Bool // the process is about to end
+	hurry       atomic.Bool // and requests that wait for the views get their answer now
+	interrupt   func()      // ends the contexts of all requests
 	grace       func()      // waits for graceTime
 }
 
@@ -179,6 +182,9 @@ func (s *Service) Open(ctx context.Context) (err error) {
 	}
 	s.connections = newConnections(s.config.HTTP.MaxConnections)
 	s.server = newServer(s.handler(), s.connections, s.log)
+	requests, interrupt := context.WithCancel(context.WithoutCancel(ctx))
+	s.server.BaseContext = func(net.Listener) context.Context { return requests }
+	s.interrupt = interrupt
 	return nil
 }
 
@@ -259,8 +265,11 @@ func (s *Service) stopHTTP() {
 	if s.has(roleAPI) {
 		s.grace()
 	}
+	s.hurry.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), requestsTimeout)
 	defer cancel()
+	defer s.interrupt()
+	defer time.AfterFunc(interruptAfter, s.interrupt).Stop()
 	s.connections.closeSilent()
 	if err := s.server.Shutdown(ctx); err != nil {
 		s.log.Warn("some requests did not finish in time and were cut off", "after", requestsTimeout)
@@ -298,7 +307,7 @@ func (s *Service) closeStorage() {
 }
 
 func (s *Service) handler() http.Handler {
-	options := newAPI(&s.config, s.storage, s.ready, s.metrics, s.feed, s.access)
+	options := newAPI(&s.config, s.storage, s.ready, s.hurry.Load, s.metrics, s.feed, s.access)
 	if !s.has(roleAPI) {
 		options.Orders = nil
 	}

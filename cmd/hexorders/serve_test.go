@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"hexorders/adapters/inproc"
+	"hexorders/core/order"
 	"hexorders/ports"
 )
 
@@ -88,6 +89,68 @@ func TestARequestUnderWayFinishesBeforeTheStop(t *testing.T) {
 	id := strings.TrimPrefix(answer.Header.Get("Location"), "/orders/")
 	if o, err := s.storage.orders.Get(t.Context(), id); err != nil || o.Buyer() != "9999" {
 		t.Errorf("the store has order %v at %q, want the one of buyer 9999 (error %v)", o, id, err)
+	}
+}
+
+func TestARequestThatWaitsForAViewIsAnsweredAtTheStop(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	s := startWith(t, []string{roleAPI}, map[string]string{"HEXORDERS_VIEWS_WAIT": "9s"}, signalRequests(begun)) // nothing fills the views
+	connection := dial(t, s.URL())
+	send(t, connection, "GET /orders?atLeastVersion=o/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	<-begun
+	began := time.Now()
+	s.stop()
+	answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		t.Fatalf("the request that waits is cut off after %v: %v", time.Since(began), err)
+	}
+	_ = answer.Body.Close()
+	if took := time.Since(began); answer.StatusCode != http.StatusOK || took > interruptAfter {
+		t.Errorf("it gets %s after %v, want 200 at once", answer.Status, took)
+	}
+	if got := answer.Header.Get("View-Age"); got != "" {
+		t.Errorf("View-Age is %q, and nothing was ever in the views", got)
+	}
+}
+
+// signalRequests tells when a request has begun.
+func signalRequests(begun chan<- struct{}) func(*Service) {
+	return func(s *Service) {
+		track := s.server.ConnState
+		s.server.ConnState = func(c net.Conn, state http.ConnState) {
+			track(c, state)
+			if state == http.StateActive {
+				begun <- struct{}{}
+			}
+		}
+	}
+}
+
+// hangingStore answers when the caller gives up.
+type hangingStore struct{ ports.OrderStore }
+
+func (hangingStore) Get(ctx context.Context, _ string) (*order.Order, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestARequestThatTheStoreKeepsWaitingIsToldOfTheStop(t *testing.T) {
+	begun := make(chan struct{}, 1)
+	s := start(t, []string{roleAPI}, signalRequests(begun), func(s *Service) {
+		s.storage.orders = hangingStore{s.storage.orders}
+		s.server.Handler = s.handler()
+	})
+	connection := dial(t, s.URL())
+	send(t, connection, "GET /orders/o HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	<-begun
+	s.stop()
+	answer, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil {
+		t.Fatalf("the request that waits is cut off: %v", err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") != "1" {
+		t.Errorf("it gets %s with Retry-After %q, want 503 with 1", answer.Status, answer.Header.Get("Retry-After"))
 	}
 }
 

@@ -24,8 +24,8 @@ import (
 // which adapters there are.
 
 func newAPI(
-	c *Config, s *storage, ready func(context.Context) error, metrics *prometheus.Metrics, feed *console.Feed,
-	log *slog.Logger,
+	c *Config, s *storage, ready func(context.Context) error, hurry func() bool, metrics *prometheus.Metrics,
+	feed *console.Feed, log *slog.Logger,
 ) httpapi.Options {
 	idempotency, _ := s.orders.(ports.IdempotencyStore) // nil: commands with an Idempotency-Key are refused
 	history, _ := s.orders.(ports.History)              // nil: the events of an order cannot be asked for
@@ -34,7 +34,7 @@ func newAPI(
 			Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
 			MaxCommands: c.HTTP.MaxCommands,
 		}), feed),
-		Views:  console.Views(readside.NewQueries(s.views, readside.QueriesOptions{Wait: c.Views.Wait}), feed),
+		Views:  console.Views(readside.NewQueries(s.views, readside.QueriesOptions{Wait: c.Views.Wait, Hurry: hurry}), feed),
 		Ready:  ready,
 		Logger: log,
 
