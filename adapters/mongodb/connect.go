@@ -77,6 +77,10 @@ func settings(uri string) (*options.ClientOptions, error) {
 		return nil, explainURI(uri, err)
 	}
 	keepCertificateFresh(s, uri)
+	if s.MaxPoolSize != nil && *s.MaxPoolSize == 1 {
+		return nil, errors.New("the MongoDB URI has maxPoolSize=1: the relay waits for messages on one connection, and all else " +
+			"needs another: set maxPoolSize=2 or more (HEXORDERS_MONGODB_URI)")
+	}
 	if s.AppName == nil {
 		s.SetAppName(appName)
 	}
@@ -89,6 +93,7 @@ func settings(uri string) (*options.ClientOptions, error) {
 	if s.HeartbeatInterval == nil {
 		s.SetHeartbeatInterval(heartbeat)
 	}
+	s.Timeout = nil // it would end the change stream; each call has a deadline
 	s.SetWriteConcern(writeconcern.Majority())
 	s.SetReadConcern(readconcern.Majority())
 	s.SetReadPreference(readpref.Primary())

@@ -58,6 +58,25 @@ func TestAURIThatCannotBeReadIsRefusedWithoutThePassword(t *testing.T) {
 	wantRefused(t, "localhost:27017", nil, "URI", "scheme")
 }
 
+// The change stream waits on one connection for a second at a time: orders took two and more.
+func TestAPoolOfOneConnectionIsRefusedWithTheLeastThatWorks(t *testing.T) {
+	wantRefused(t, mongotest.With(mongotest.URI(), "maxPoolSize", "1"), nil, "maxPoolSize=1", "maxPoolSize=2", "HEXORDERS_MONGODB_URI")
+}
+
+// A tail waits longer than that for the next message.
+func TestTheTimeoutOfTheURIEndsNoTail(t *testing.T) {
+	uri := mongotest.With(mongotest.With(mongotest.URI(), "timeoutMS", "300"), "maxPoolSize", "2")
+	db := mongotest.Connect(t, uri, "hexorders_test_timeout")
+	store, outbox := mongodb.NewStore(db, mongodb.Options{}), mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: quiet})
+	save(t, store, newOrder(t, "first", 1))
+	ctx, cancel := context.WithCancel(t.Context()) // no deadline: the relay's has none
+	defer time.AfterFunc(1200*time.Millisecond, cancel).Stop()
+	err := outbox.Tail(ctx, "", func(ports.Message, ports.Position) error { return nil })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the tail ended with %v, want it to go on", err)
+	}
+}
+
 func TestACancelledConnectEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
