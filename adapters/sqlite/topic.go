@@ -62,6 +62,19 @@ func (s *Topic) End(ctx context.Context) (end int64, err error) {
 	return end, nil
 }
 
+// Delete deletes the messages up to an offset, as the retention of a broker does. Who has not read them never gets them.
+func (s *Topic) Delete(ctx context.Context, upTo int64) error {
+	err := s.db.writer.do(ctx, 0, func(t *tx) error {
+		_, err := t.exec(`DELETE FROM topic WHERE seq <= ?`, upTo)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete the topic's messages up to %d: %w", upTo, err)
+	}
+	s.db.topic.forget()
+	return nil
+}
+
 func (s *Topic) Committed(ctx context.Context, subscriber string) (offset int64, err error) {
 	err = s.db.queryRow(ctx, `SELECT position FROM subscribers WHERE name = ?`, []any{subscriber}, &offset)
 	if err != nil && !errors.Is(err, ports.ErrNotFound) {

@@ -75,6 +75,8 @@ func (d *demoService) press(ctx context.Context, button string) error {
 		d.kill.Store(true)
 	case "poison":
 		d.poison.Store(true)
+	case "delete":
+		return d.deleteRecords(ctx)
 	case "repair":
 		return d.repair(ctx)
 	default:
@@ -90,6 +92,21 @@ func (d *demoService) repair(ctx context.Context) error {
 	for _, p := range parked {
 		if err == nil {
 			err = d.parking.Retry(ctx, p.OrderID)
+		}
+	}
+	return err
+}
+
+// deleteRecords deletes what is in the topic, as retention does with what is old. The bin keeps it, to know what it was.
+func (d *demoService) deleteRecords(ctx context.Context) error {
+	end, err := d.topic.End(ctx)
+	for after := int64(0); err == nil && after < end; {
+		var messages []ports.Message
+		if messages, after, err = d.topic.Read(ctx, after, ports.MaxBatch); err == nil {
+			err = d.bin.Append(ctx, messages)
+		}
+		if err == nil {
+			err = d.topic.Delete(ctx, after)
 		}
 	}
 	return err
@@ -144,7 +161,7 @@ func (p poisonedPublisher) Publish(ctx context.Context, m ports.Message, done fu
 	p.Publisher.Publish(ctx, m, done)
 }
 
-// pausedSubscriber is a subscriber that hands over nothing while the views are stopped.
+// pausedSubscriber is a subscriber that hands over nothing while the views are stopped. Then it begins where they are.
 type pausedSubscriber struct {
 	*inproc.Subscriber
 	faults *faults
@@ -153,9 +170,12 @@ type pausedSubscriber struct {
 func (s pausedSubscriber) Subscribe(
 	ctx context.Context, group string, resume ports.Resume, handle func(context.Context, ports.Batch) error,
 ) error {
+	if err := s.faults.views.wait(ctx); err != nil {
+		return err
+	}
 	return s.Subscriber.Subscribe(ctx, group, resume, func(ctx context.Context, b ports.Batch) error {
-		if err := s.faults.views.wait(ctx); err != nil {
-			return err
+		if s.faults.views.isClosed() {
+			return fmt.Errorf("the views are stopped: %w", ports.ErrUnavailable)
 		}
 		return handle(ctx, b)
 	})

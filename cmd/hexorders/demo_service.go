@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,9 @@ type demoService struct {
 	orders  ports.OrderStore // without faults, for the console, which shows what stands there
 	outbox  ports.Outbox
 	parking ports.Parking
+	model   ports.ReadModelStore
+	topic   *sqlite.Topic
+	bin     *sqlite.Topic // what was deleted from the topic
 	dual    *inproc.Broker
 	close   func() error
 
@@ -35,8 +39,9 @@ type demoService struct {
 	mu        sync.Mutex
 	committed []ports.Message // without payloads
 	positions map[ports.Position]int
-	published map[string]int // how often each message is in the topic
-	offset    int64          // in the topic, up to which published is
+	published map[string]int           // how often each message is in the topic
+	offset    int64                    // in the topic, up to which published is
+	deleted   map[string]ports.Message // those in the bin, by id
 	dualTopic map[string]bool
 }
 
@@ -46,11 +51,17 @@ func (d *demoService) open(ctx context.Context, c *Config, s *storage) (err erro
 	if err != nil {
 		return err
 	}
-	other, err := sqlite.Open(ctx, filepath.Join(filepath.Dir(c.SQLite.Path), "dual-write.db"))
+	folder := filepath.Dir(c.SQLite.Path)
+	other, err := sqlite.Open(ctx, filepath.Join(folder, "dual-write.db"))
 	if err != nil {
 		return errors.Join(err, watched.Close())
 	}
-	d.orders, d.outbox, d.parking = s.orders, s.outbox, s.parking
+	bin, err := sqlite.Open(ctx, filepath.Join(folder, "deleted.db"))
+	if err != nil {
+		return errors.Join(err, other.Close(), watched.Close())
+	}
+	d.orders, d.outbox, d.parking, d.model = s.orders, s.outbox, s.parking, s.views
+	d.topic, d.bin, d.deleted = s.topic.(*sqlite.Topic), sqlite.NewTopic(bin), map[string]ports.Message{}
 	d.watchedOutbox, d.watchedTopic = sqlite.NewOutbox(watched), sqlite.NewTopic(watched)
 	d.positions, d.published, d.dualTopic = map[ports.Position]int{}, map[string]int{}, map[string]bool{}
 	d.dual = inproc.NewBroker(stoppedLog{sqlite.NewTopic(other), &d.faults})
@@ -62,29 +73,22 @@ func (d *demoService) open(ctx context.Context, c *Config, s *storage) (err erro
 	var counting errgroup.Group
 	counting.Go(func() error { return d.countCommitted(ctx) })
 	counting.Go(func() error {
-		return countTopic(ctx, d.watchedTopic, func(messages []ports.Message, last int64) {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			for _, m := range messages {
-				d.published[m.ID]++
-			}
+		return d.countTopic(ctx, d.watchedTopic, func(m ports.Message, last int64) {
+			d.published[m.ID]++
 			d.offset = last
 		})
 	})
 	counting.Go(func() error {
-		return countTopic(ctx, sqlite.NewTopic(other), func(messages []ports.Message, _ int64) {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			for _, m := range messages {
-				d.dualTopic[m.ID] = true
-			}
-		})
+		return d.countTopic(ctx, d.bin, func(m ports.Message, _ int64) { d.deleted[m.ID] = m })
+	})
+	counting.Go(func() error {
+		return d.countTopic(ctx, sqlite.NewTopic(other), func(m ports.Message, _ int64) { d.dualTopic[m.ID] = true })
 	})
 	d.close = func() error {
 		err := d.dual.Close()
 		cancel()
 		_ = counting.Wait() // it ends with an error, that of ctx
-		return errors.Join(err, other.Close(), watched.Close())
+		return errors.Join(err, bin.Close(), other.Close(), watched.Close())
 	}
 	return nil
 }
@@ -114,13 +118,19 @@ func (d *demoService) countCommitted(ctx context.Context) error {
 	})
 }
 
-func countTopic(ctx context.Context, topic *sqlite.Topic, count func(messages []ports.Message, last int64)) error {
+// countTopic calls count for each message, while it holds the lock, with the offset up to which it has read then.
+func (d *demoService) countTopic(ctx context.Context, topic *sqlite.Topic, count func(m ports.Message, last int64)) error {
 	for after := int64(0); ; {
 		messages, last, err := topic.Read(ctx, after, ports.MaxBatch)
 		if err != nil {
 			return err
 		}
-		count(messages, last)
+		d.mu.Lock()
+		for _, m := range messages {
+			m.Payload = nil
+			count(m, last)
+		}
+		d.mu.Unlock()
 		after = last
 	}
 }
@@ -131,6 +141,12 @@ type demoState struct {
 	Committed int             `json:"committed"`
 	Outbox    outboxState     `json:"outbox"`
 	Dual      dualState       `json:"dual"`
+	Deleted   deletedState    `json:"deleted"` // from the topic
+}
+
+type deletedState struct {
+	Events int `json:"events"`
+	Unread int `json:"unread"` // of these the views lack
 }
 
 type outboxState struct {
@@ -171,22 +187,27 @@ func (d *demoService) state(ctx context.Context) (s demoState, err error) {
 	if err != nil {
 		return s, err
 	}
+	if s.Deleted, err = d.lookIntoBin(ctx); err != nil {
+		return s, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s.Stopped = map[string]bool{
 		"relay": d.relay.isClosed(), "broker": d.broker.isClosed(), "views": d.views.isClosed(),
 		"kill": d.kill.Load(), "poison": d.poison.Load(),
 	}
-	s.Committed, s.Outbox.Published, s.Dual.Published = len(d.committed), len(d.published), len(d.dualTopic)
+	s.Committed, s.Dual.Published = len(d.committed), len(d.dualTopic)
 	s.Dual.Orders = []string{}
 	passed, ok := d.positions[checkpoint]
 	if !ok {
 		passed = -1
 	}
 	for i, m := range d.committed {
+		_, deleted := d.deleted[m.ID]
 		switch times := d.published[m.ID]; {
-		case times > 0:
-			s.Outbox.Duplicates += times - 1
+		case times > 0 || deleted:
+			s.Outbox.Published++
+			s.Outbox.Duplicates += max(0, times-1)
 		case slices.ContainsFunc(parked, func(p ports.ParkedOrder) bool { return p.OrderID == m.OrderID && p.First <= m.Version }):
 			s.Outbox.Parked++
 		case i <= passed:
@@ -203,6 +224,32 @@ func (d *demoService) state(ctx context.Context) (s demoState, err error) {
 	}
 	s.Dual.Orders = s.Dual.Orders[max(0, len(s.Dual.Orders)-mostLost):]
 	return s, nil
+}
+
+// lookIntoBin says which of the deleted events the views lack.
+func (d *demoService) lookIntoBin(ctx context.Context) (s deletedState, err error) {
+	d.mu.Lock()
+	deleted := slices.Collect(maps.Values(d.deleted))
+	d.mu.Unlock()
+	s.Events = len(deleted)
+	live, err := d.model.Live(ctx)
+	for messages := range slices.Chunk(deleted, ports.MaxBatch) {
+		var ids []string
+		for _, m := range messages {
+			ids = append(ids, m.OrderID)
+		}
+		slices.Sort(ids)
+		var progress map[string]ports.Progress
+		if err == nil {
+			progress, err = d.model.Load(ctx, live, slices.Compact(ids))
+		}
+		for _, m := range messages {
+			if progress[m.OrderID].Version < m.Version {
+				s.Unread++
+			}
+		}
+	}
+	return s, err
 }
 
 func (d *demoService) counted(end int64) bool {

@@ -95,6 +95,14 @@ func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
 		t.Errorf("lost with the outbox, lost by the dual write, published by it: %v, want [0 21 59]", got)
 	}
 
+	toggle("views", "true")
+	place(same)
+	p.click("#delete")
+	lacking := number("deleted", 0) + " === 100 && " + number("deleted", 1) + " === 20"
+	p.waits("the page says that the views lack what was deleted", lacking)
+	toggle("views", "false")
+	p.waits("they lack it still", lacking)
+
 	toggle("kill", "true")
 	p.click("#place")
 	p.waits("the process is another one", "document.getElementById('kill').getAttribute('aria-pressed') === 'false'")
@@ -166,5 +174,46 @@ func TestTheConsoleLeadsToBreakItInADemoOnly(t *testing.T) {
 		if got := value[bool](p, "document.querySelector('[data-demo]').hidden"); got != c.hidden {
 			t.Errorf("the link is hidden: %v, want %v", got, c.hidden)
 		}
+	}
+}
+
+func TestScreenshotsOfADemo(t *testing.T) {
+	t.Parallel()
+	s, chromium := demo(t), open(t)
+	light := map[string]string{"prefers-color-scheme": "light", "prefers-reduced-motion": "reduce"}
+	dark := map[string]string{"prefers-color-scheme": "dark", "prefers-reduced-motion": "reduce"}
+	p := show(chromium, s, "/console/demo/break.html", look{})
+	press := func(button string) {
+		p.click("#" + button)
+		p.waits(button+" is pressed", "document.getElementById('"+button+"').getAttribute('aria-pressed') === 'true'")
+	}
+	press("views")
+	p.click("#place")
+	p.waits("events are in the topic", number("outbox", 1)+" === 20")
+	p.click("#delete")
+	p.waits("they are deleted", number("deleted", 1)+" === 20")
+	press("broker")
+	p.click("#place")
+	p.waits("events are lost", number("dual", 2)+" === 20")
+	p.close()
+	lost := number("dual", 2) + " === 20"
+	for _, shot := range []struct {
+		file, path, ready string
+		how               look
+	}{
+		{"break-light", "/console/demo/break.html?lang=en", lost, look{1240, 1150, light}},
+		{"break-400px", "/console/demo/break.html?lang=en", lost, look{400, 2300, dark}},
+		{"break-thai", "/console/demo/break.html?lang=th", lost, look{1240, 1150, light}},
+		{"shop-400px", "/console/demo/shop.html?lang=en", "document.querySelector('[data-product]')", look{400, 700, light}},
+	} {
+		p := show(chromium, s, shot.path, shot.how)
+		p.waits(shot.file+" shows what it is for", shot.ready)
+		if wide := value[int64](p, "document.documentElement.scrollWidth"); wide > shot.how.width {
+			t.Errorf("%s is %d pixels wide, and the window %d", shot.file, wide, shot.how.width)
+		}
+		if shot.file != "shop-400px" { // an empty shop is checked and not kept
+			p.save(shot.file)
+		}
+		p.close()
 	}
 }

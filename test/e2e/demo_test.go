@@ -160,6 +160,7 @@ type demoState struct {
 			Published, Lost int
 			Orders          []string
 		}
+		Deleted struct{ Events, Unread int }
 	}
 }
 
@@ -268,6 +269,66 @@ func TestBreakItLosesNothingOfTheOutboxAndEventsOfTheDualWrite(t *testing.T) {
 		t.Errorf("the page counted %d events, the file has %d", s.State.Committed, report.Committed)
 	}
 	viewsOf(t, d.serve("serve"), d.topic())
+}
+
+// Records that are deleted before the views have read them are missing in the views, and the page says so, also after a
+// restart. They are not lost: they were in the topic.
+func TestBreakItSaysWhatTheViewsLackWhenRecordsAreDeleted(t *testing.T) {
+	t.Parallel()
+	p := demo(t, environment{}, "--folder", t.TempDir())
+	press := func(button string) {
+		t.Helper()
+		if status := p.press(button, p.state().Token); status != http.StatusNoContent {
+			t.Fatalf("press %s: %d, want 204", button, status)
+		}
+	}
+	ordersOf := func(buyer string) int {
+		response, err := http.Get("http://" + p.addr + "/orders?buyerId=" + buyer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = response.Body.Close() }()
+		var page struct{ Orders []struct{ ID string } }
+		if err := json.NewDecoder(response.Body).Decode(&page); err != nil {
+			t.Fatal(err)
+		}
+		return len(page.Orders)
+	}
+	place := func(buyer string) {
+		t.Helper()
+		before := p.state().State.Outbox.Published
+		response, err := http.Post("http://"+p.addr+"/orders", "application/json",
+			strings.NewReader(`{"buyerId":"`+buyer+`","items":[{"productId":"1111","amount":1}]}`))
+		if err != nil || response.StatusCode != http.StatusCreated {
+			t.Fatalf("place an order: %v, %v", response, err)
+		}
+		_ = response.Body.Close()
+		eventually(t, patience, "the event is in the topic", func() bool { return p.state().State.Outbox.Published == before+1 })
+	}
+	place("read")
+	eventually(t, patience, "the view has read it", func() bool { return ordersOf("read") == 1 })
+	press("views")
+	place("unread")
+	place("unread")
+	press("delete")
+	press("views")
+	place("later")
+	eventually(t, patience, "the view has read what came later", func() bool { return ordersOf("later") == 1 })
+	check := func() {
+		t.Helper()
+		eventually(t, patience, "the page has counted", func() bool { s := p.state().State; return s.Committed == 4 && s.Deleted.Events == 3 })
+		s := p.state().State
+		if s.Deleted.Unread != 2 || s.Outbox.Published != 4 || s.Outbox.Lost != 0 || ordersOf("read") != 1 || ordersOf("unread") != 0 {
+			t.Errorf("the page says %+v, and the list of the deleted has %d orders", s, ordersOf("unread"))
+		}
+	}
+	check()
+	service := p.service()
+	if err := service.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, "another process is there", func() bool { return p.service().Pid != service.Pid })
+	check()
 }
 
 func TestOnlyThePageOfADemoCanBreakIt(t *testing.T) {

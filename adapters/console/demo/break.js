@@ -15,10 +15,13 @@ addWords({
     kill: 'Kill the process at the next command', killWhy: 'After the commit, before anything is published. It comes back by itself.',
     killBack: 'The next command kills it', poison: 'Poison the next event', poisonBack: 'The next event is poisoned',
     poisonWhy: 'The broker refuses it for ever. The relay parks this order and goes on with all others.',
+    delete: 'Delete the records of the topic', deleteWhy: 'As retention does. Stop the views first, and they never read what is deleted now.',
     repair: 'Repair', repairWhy: 'Takes the poison out, and sends parked events again: hexorders outbox retry ORDER.',
     withOutbox: 'With the outbox', withDual: 'By a dual write', read: 'Read:',
     eventsCommitted: 'Events committed', inTopic: 'In the topic', waiting: 'Waiting', parkedEvents: 'Parked', lost: 'Lost',
     duplicates: 'Sent again', lostOrders: 'Orders that lost events',
+    afterRetention: 'After retention', deleted: 'Deleted from the topic', unread: 'Missing in the views',
+    whyDeleted: 'A topic that deletes is not the truth: what the views had not read is missing in every list, though nothing has failed. The store still has it.',
     whyOutbox: 'Order and events are committed in one transaction. The relay sends what is committed, until the broker has it. It may send an event again, and readers know it by its version.',
     whyDual: 'The order is saved, then its events are published: two writes, and nothing makes them one. What goes wrong in between loses events. The order is saved, so the client is told that all is well.',
   },
@@ -31,16 +34,19 @@ addWords({
     kill: 'kill process ที่ command ถัดไป', killWhy: 'หลัง commit แต่ก่อน publish แล้ว process จะกลับมาเอง',
     killBack: 'command ถัดไปจะ kill process', poison: 'ทำให้ event ถัดไปเป็นพิษ', poisonBack: 'event ถัดไปจะเป็นพิษ',
     poisonWhy: 'broker จะปฏิเสธ event นี้ตลอดไป relay จึงพัก (park) order นี้ แล้วทำ order อื่นต่อ',
+    delete: 'ลบ record ใน topic', deleteWhy: 'เหมือนที่ retention ทำ ถ้าหยุด views ก่อน views จะไม่ได้อ่านสิ่งที่ถูกลบตอนนี้',
     repair: 'ซ่อม', repairWhy: 'เอาพิษออก แล้วส่ง event ที่พักไว้อีกครั้ง: hexorders outbox retry ORDER',
     withOutbox: 'ผ่าน outbox', withDual: 'แบบ dual write', read: 'อ่าน:',
     eventsCommitted: 'event ที่ commit แล้ว', inTopic: 'อยู่ใน topic', waiting: 'กำลังรอ', parkedEvents: 'ถูกพัก', lost: 'หาย',
     duplicates: 'ส่งซ้ำ', lostOrders: 'order ที่ event หาย',
+    afterRetention: 'หลัง retention', deleted: 'ลบจาก topic แล้ว', unread: 'ขาดไปจาก views',
+    whyDeleted: 'topic ที่ลบข้อมูลไม่ใช่แหล่งความจริง สิ่งที่ views ยังไม่ได้อ่านจะขาดไปจากทุก list โดยไม่มี error แต่ store ยังมีครบ',
     whyOutbox: 'order กับ event ถูก commit ใน transaction เดียว relay ส่งสิ่งที่ commit แล้วจน broker ได้รับ อาจส่ง event ซ้ำ แต่ผู้อ่านรู้ได้จาก version',
     whyDual: 'บันทึก order ก่อน แล้วค่อย publish event เป็นการเขียนสองครั้งที่ไม่มีอะไรผูกกัน ถ้าพังตรงกลาง event จะหาย แต่ order บันทึกแล้ว client จึงได้คำตอบว่าสำเร็จ',
   },
 });
 
-const BUTTONS = ['relay', 'broker', 'views', 'kill', 'poison', 'repair'];
+const BUTTONS = ['relay', 'broker', 'views', 'kill', 'poison', 'delete', 'repair'];
 const LOOK = 1000; // milliseconds from one look to the next
 const ORDERS = 20;
 
@@ -89,9 +95,9 @@ function show() {
     const stopped = state.stopped[id] ?? false;
     buttons[id].textContent = t(stopped ? `${id}Back` : id);
     buttons[id].disabled = stopped && (id === 'kill' || id === 'poison');
-    if (id !== 'repair') buttons[id].setAttribute('aria-pressed', stopped);
+    if (id in state.stopped) buttons[id].setAttribute('aria-pressed', stopped);
   }
-  const { committed, outbox, dual } = state;
+  const { committed, outbox, dual, deleted } = state;
   const number = (n, bad) => el('strong', { class: bad && n > 0 ? 'bad' : '' }, n.toLocaleString(language()));
   definitions($('outbox'), [
     [t('eventsCommitted'), number(committed)], [t('inTopic'), number(outbox.published)], [t('lost'), number(outbox.lost, true)],
@@ -100,6 +106,10 @@ function show() {
   definitions($('dual'), [
     [t('eventsCommitted'), number(committed)], [t('inTopic'), number(dual.published)], [t('lost'), number(dual.lost, true)],
     [t('lostOrders'), dual.orders.length ? dual.orders.flatMap((id) => [storyLink(id), ' ']) : null],
+  ]);
+  $('after-retention').hidden = deleted.events === 0;
+  definitions($('deleted'), [
+    [t('deleted'), number(deleted.events)], [t('unread'), number(deleted.unread, true)],
   ]);
 }
 
