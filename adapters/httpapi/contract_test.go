@@ -203,7 +203,7 @@ func TestADeviationFromTheDescriptionIsFound(t *testing.T) {
 	const (
 		order = `{"id":"o","buyerId":"b","items":[],"status":"pending","version":1,"createdAt":"2026-03-01T12:00:00.000Z",` +
 			`"updatedAt":"2026-03-01T12:00:00.000Z"}`
-		notFound = `{"type":"urn:hexorders:problem:order-not-found","title":"t","status":404,"detail":"d","code":"order-not-found",` +
+		notFound = `{"type":"/problems/order-not-found","title":"t","status":404,"detail":"d","code":"order-not-found",` +
 			`"requestId":"r"}`
 	)
 	for name, x := range map[string]struct {

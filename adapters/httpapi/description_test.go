@@ -63,6 +63,14 @@ func TestTheDescriptionHasEveryProblem(t *testing.T) {
 			}
 		}
 	}
+	for code, page := range problemPages {
+		if kinds[code].code == "" || page.Means == "" || page.Do == "" {
+			t.Errorf("the page of the problem %s is %+v", code, page)
+		}
+	}
+	if len(problemPages) != len(kinds) {
+		t.Errorf("%d problems have pages, want all %d", len(problemPages), len(kinds))
+	}
 	if len(shown) < 20 {
 		t.Errorf("only %d codes stand in responses: the search is broken", len(shown))
 	}

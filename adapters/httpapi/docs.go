@@ -21,8 +21,8 @@ import (
 // The start page, the description of the API, and Swagger UI to read it and to try it out. The pages and their parts come
 // from the program, and the browser is told to load nothing from elsewhere.
 
-//go:embed swagger
-var swagger embed.FS
+//go:embed pages
+var pages embed.FS
 
 // docsPolicy is a Content-Security-Policy. Swagger UI sets styles on its elements and draws its icons as data.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
@@ -30,14 +30,14 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'uns
 
 // docsFiles are what the page loads. Those of the library are stored compressed.
 var docsFiles = map[string]func() (*file, error){
-	"start.js":             readFile(swagger, "swagger/start.js", "text/javascript; charset=utf-8"),
+	"start.js":             readFile(pages, "pages/start.js", "text/javascript; charset=utf-8"),
 	"swagger-ui-bundle.js": readFile(static.FS, "swagger-ui-bundle.js.gz", "text/javascript; charset=utf-8"),
 	"swagger-ui.css":       readFile(static.FS, "swagger-ui.css.gz", "text/css; charset=utf-8"),
 	"favicon-32x32.png":    readFile(static.FS, "favicon-32x32.png", "image/png"),
 }
 
 var (
-	docsPage        = readFile(swagger, "swagger/index.html", "text/html; charset=utf-8")
+	docsPage        = readFile(pages, "pages/index.html", "text/html; charset=utf-8")
 	descriptionFile = sync.OnceValues(func() (*file, error) { return newFile("application/yaml", description.OpenAPI) }) // RFC 9512
 )
 
@@ -57,11 +57,12 @@ func (a *api) startPage() (*file, error) {
 	}
 	link(a.Orders != nil, "docs", "The API, to read and to try out")
 	link(a.Orders != nil, "openapi.yaml", "Its description, for tools (OpenAPI)")
+	link(true, "problems", "Its problems: what each means, and what to do")
 	link(a.Console != nil, "console/", "The console: the service at work")
 	link(true, "livez", "Is the process there?")
 	link(true, "readyz", "Can it serve?")
 	link(a.Metrics != nil, "metrics", "What it does, in numbers")
-	page, err := fs.ReadFile(swagger, "swagger/start.html")
+	page, err := fs.ReadFile(pages, "pages/start.html")
 	if err != nil {
 		return nil, err
 	}

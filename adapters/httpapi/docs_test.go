@@ -86,6 +86,8 @@ func TestThePartsOfThePage(t *testing.T) {
 	for path, want := range map[string]struct{ mediaType, has string }{
 		"/":                          {"text/html; charset=utf-8", `<a href="docs">`},
 		"/openapi.yaml":              {"application/yaml", "openapi: 3.1.1"},
+		"/problems":                  {"text/html; charset=utf-8", `href="problems/order-empty"`},
+		"/problems/order-empty":      {"text/html; charset=utf-8", "<h1>Order has no items</h1>"},
 		"/docs":                      {"text/html; charset=utf-8", `id="swagger-ui"`},
 		"/docs/start.js":             {"text/javascript; charset=utf-8", "SwaggerUIBundle({"},
 		"/docs/swagger-ui-bundle.js": {"text/javascript; charset=utf-8", "SwaggerUIBundle"},
@@ -151,9 +153,9 @@ func TestAFileIsCompressedForThoseThatTakeIt(t *testing.T) {
 func TestTheStartPage(t *testing.T) {
 	console := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	for name, o := range map[string]httpapi.Options{
-		"docs openapi.yaml console/ livez readyz metrics": {Orders: &fakeOrders{}, Console: console, Metrics: oneMetric},
-		"docs openapi.yaml livez readyz":                  {Orders: &fakeOrders{}},
-		"console/ livez readyz":                           {Console: console},
+		"docs openapi.yaml problems console/ livez readyz metrics": {Orders: &fakeOrders{}, Console: console, Metrics: oneMetric},
+		"docs openapi.yaml problems livez readyz":                  {Orders: &fakeOrders{}},
+		"problems console/ livez readyz":                           {Console: console},
 	} {
 		o.Logger = slog.New(slog.DiscardHandler)
 		api := httpapi.New(o)

@@ -2,6 +2,9 @@ package httpapi_test
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -53,6 +56,76 @@ func TestABodyThatIsRefusedIsNotAskedFor(t *testing.T) {
 			t.Errorf("%s: got %q, error %v, want %s", header, got, err, want)
 		}
 		_ = conn.Close()
+	}
+}
+
+// The type of a problem resolves against the address of the request (RFC 9457, 3.1.1), to a page for people.
+func TestTheTypeOfAProblemIsThePathOfItsPage(t *testing.T) {
+	api := newAPI()
+	for line, title := range map[string]string{
+		"GET /orders/o": "Order not found", "POST /orders {": "Malformed JSON", "GET /nowhere": "No such path",
+		"GET /problems/nothing": "No such path", "DELETE /problems": "Method not allowed",
+	} {
+		problem := readProblem(t, do(api, line, nil))
+		page := do(api, "GET "+problem.Type, nil)
+		text := page.Body.String()
+		if page.Code != 200 || page.Header().Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(text, "<h1>"+title+"</h1>") ||
+			!strings.Contains(text, "<code>"+problem.Code+"</code>") || strings.Contains(text, "<p></p>") {
+			t.Errorf("%s: %s shows %d %v\n%s", line, problem.Type, page.Code, page.Header(), text)
+		}
+		if list := do(api, "GET /problems", nil); !strings.Contains(list.Body.String(), `href="`+strings.TrimPrefix(problem.Type, "/")+`"`) {
+			t.Errorf("%s is not among the problems:\n%s", problem.Type, list.Body)
+		}
+	}
+}
+
+// net/http answers by itself what it cannot read.
+func TestWhatNetHTTPRefusesIsAProblemToo(t *testing.T) {
+	var log bytes.Buffer
+	server := httptest.NewUnstartedServer(newAPI())
+	server.Listener = httpapi.WithProblems(server.Listener, slog.New(slog.NewTextHandler(&log, nil)))
+	server.Config.MaxHeaderBytes = 1 << 10
+	server.Start()
+	defer server.Close()
+	for request, want := range map[string]struct {
+		status int
+		code   string
+	}{
+		"GET / HTTP/1.1\r\n\r\n":                                                          {400, "malformed-request"},
+		"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n":                                    {400, "malformed-request"},
+		"nonsense\r\n\r\n":                                                                {400, "malformed-request"},
+		"POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n":                   {400, "malformed-request"},
+		"POST /orders HTTP/1.1\r\nHost: a\r\nExpect: more\r\nContent-Length: 2\r\n\r\n{}": {417, "unknown-expectation"},
+		"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 10<<10) + "\r\n\r\n":     {431, "headers-too-large"},
+		"POST /orders HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n":             {501, "unsupported-encoding"},
+		"GET / HTTP/3.0\r\nHost: a\r\n\r\n":                                               {505, "unsupported-version"},
+		"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n":                   {404, "no-such-path"},
+		"POST /orders HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{": {400, "malformed-json"},
+	} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte(request)); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%.60q: %v", request, err)
+		}
+		var problem problemBody
+		if err := json.NewDecoder(answer.Body).Decode(&problem); err != nil || answer.StatusCode != want.status || problem.Status != want.status ||
+			problem.Code != want.code || problem.Type != "/problems/"+want.code || !answer.Close || problem.Detail == "" ||
+			answer.Header.Get("Content-Type") != "application/problem+json" || problem.RequestID != answer.Header.Get("X-Request-Id") {
+			t.Errorf("%.60q: %d %v %+v, error %v, want %d %s", request, answer.StatusCode, answer.Header, problem, err, want.status, want.code)
+		}
+		_ = conn.Close()
+	}
+	server.Close() // so that all is logged
+	for _, want := range []string{"status=400 ", "code=unsupported-version", `err="400 Bad Request: missing required Host header"`, "requestId=", "client=127.0.0.1:"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %s:\n%s", want, &log)
+		}
 	}
 }
 

@@ -104,6 +104,8 @@ func New(o Options) http.Handler {
 	if o.Metrics != nil {
 		router.Match(read, metricsPath, gin.WrapH(o.Metrics))
 	}
+	router.Match(read, "/problems", a.answer(a.listProblems))
+	router.Match(read, typePrefix+":code", a.answer(a.showProblem))
 	if o.Orders == nil {
 		return router
 	}

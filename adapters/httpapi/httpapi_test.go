@@ -1058,7 +1058,7 @@ func problem(status int, code, title, detail, errors string) string {
 	if errors != "" {
 		errors = `,"errors":[` + errors + `]`
 	}
-	return fmt.Sprintf(`{"type":"urn:hexorders:problem:%s","title":"%s","status":%d,"detail":"%s","code":"%s","requestId":"req-1"%s}`,
+	return fmt.Sprintf(`{"type":"/problems/%s","title":"%s","status":%d,"detail":"%s","code":"%s","requestId":"req-1"%s}`,
 		code, title, status, detail, code, errors)
 }
 

@@ -111,6 +111,11 @@ var problems = []problemKind{
 		detail: "Nothing is served under this path."},
 	{is: errMethodNotAllowed, status: 405, code: "method-not-allowed", title: "Method not allowed",
 		detail: "The header Allow lists the methods of this path."},
+	{is: errMalformedRequest, status: 400, code: "malformed-request", title: "Malformed request"},
+	{is: errUnknownExpectation, status: 417, code: "unknown-expectation", title: "Unknown expectation"},
+	{is: errHeadersTooLarge, status: 431, code: "headers-too-large", title: "Headers too large"},
+	{is: errUnsupportedEncoding, status: 501, code: "unsupported-encoding", title: "Unsupported encoding"},
+	{is: errUnsupportedVersion, status: 505, code: "unsupported-version", title: "Unsupported version of HTTP"},
 	{is: errNotReady, status: 503, code: "not-ready", title: "Not ready", retryAfter: 1,
 		detail: "The service is stopping, or its store cannot be reached."},
 	{is: context.DeadlineExceeded, status: 503, code: "interrupted", title: "Interrupted", retryAfter: 1,
@@ -127,8 +132,8 @@ var internalProblem = problemKind{
 
 const mayHaveTakenEffect = "The request may or may not have taken effect: read before you send it again."
 
-// typePrefix and a code are a problem's type: a URN, because it names the kind in every installation and never changes.
-const typePrefix = "urn:hexorders:problem:"
+// typePrefix and a code are a problem's type: the path of its page (problem_pages.go), the same in every installation.
+const typePrefix = "/problems/"
 
 type problemJSON struct {
 	Type      string       `json:"type"`

@@ -114,7 +114,7 @@ func TestEverySentinelIsAnsweredWithItsRow(t *testing.T) {
 				t.Errorf("answered %d with status %d and code %q, want %d and %q", answer.Code, got.Status, got.Code,
 					want.status, want.code)
 			}
-			if got.Type != "urn:hexorders:problem:"+want.code || got.Title == "" || got.Detail == "" || got.RequestID != "req-1" {
+			if got.Type != "/problems/"+want.code || got.Title == "" || got.Detail == "" || got.RequestID != "req-1" {
 				t.Errorf("incomplete problem: %s", answer.Body)
 			}
 			if strings.Contains(answer.Body.String(), "hunter2") {

@@ -215,7 +215,7 @@ func (s *Service) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx)) // for what goes on while requests finish
 	defer stopBackground()
 	work.Go(func() error {
-		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.server.Serve(httpapi.WithProblems(s.listener, s.log)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve HTTP: %w", err)
 		}
 		return nil

@@ -138,7 +138,7 @@ func (f *flow) refused(method, path, body, code, title, detail string) {
 		f.t.Errorf("%s %s: answer %s, want 409", method, path, a)
 	}
 	f.same(method+" "+path, string(a.body), fmt.Sprintf(
-		`{"type":"urn:hexorders:problem:%s","title":%q,"status":409,"detail":%q,"code":%q,"requestId":"request-1"}`,
+		`{"type":"/problems/%s","title":%q,"status":409,"detail":%q,"code":%q,"requestId":"request-1"}`,
 		code, title, detail, code))
 	f.header(a, "Content-Type", "application/problem+json")
 }
