@@ -30,6 +30,7 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'uns
 
 // docsFiles are what the page loads. Those of the library are stored compressed.
 var docsFiles = map[string]func() (*file, error){
+	"start.css":            readFile(pages, "pages/start.css", "text/css; charset=utf-8"),
 	"start.js":             readFile(pages, "pages/start.js", "text/javascript; charset=utf-8"),
 	"swagger-ui-bundle.js": readFile(static.FS, "swagger-ui-bundle.js.gz", "text/javascript; charset=utf-8"),
 	"swagger-ui.css":       readFile(static.FS, "swagger-ui.css.gz", "text/css; charset=utf-8"),

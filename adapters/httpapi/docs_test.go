@@ -89,6 +89,7 @@ func TestThePartsOfThePage(t *testing.T) {
 		"/problems":                  {"text/html; charset=utf-8", `href="problems/order-empty"`},
 		"/problems/order-empty":      {"text/html; charset=utf-8", "<h1>Order has no items</h1>"},
 		"/docs":                      {"text/html; charset=utf-8", `id="swagger-ui"`},
+		"/docs/start.css":            {"text/css; charset=utf-8", ".opblock-body"},
 		"/docs/start.js":             {"text/javascript; charset=utf-8", "SwaggerUIBundle({"},
 		"/docs/swagger-ui-bundle.js": {"text/javascript; charset=utf-8", "SwaggerUIBundle"},
 		"/docs/swagger-ui.css":       {"text/css; charset=utf-8", ".swagger-ui"},

@@ -90,7 +90,7 @@ func tryOut(ctx context.Context, t *testing.T, operation string, fields map[stri
 	waitFor(ctx, t, `(`+is+` .live-responses-table .response-col_status') || (`+is+` button.execute').click(), false))`)
 	shown := evaluate(ctx, t, is+` .live-responses-table tbody .response-col_status').innerText`)
 	body := evaluate(ctx, t, `(`+is+` .live-responses-table .highlight-code code') || {}).innerText`)
-	evaluate(ctx, t, is+`').scrollIntoView()`)
+	fitsAScreen(ctx, t, operation, is+`')`)
 	shoot(ctx, t, operation)
 	if !strings.HasPrefix(shown, map[int]string{200: "200", 201: "201"}[status]) {
 		t.Fatalf("%s is answered with %s %s", operation, shown, body)
@@ -100,6 +100,16 @@ func tryOut(ctx context.Context, t *testing.T, operation string, fields map[stri
 	}
 	click(ctx, t, block+` .opblock-summary-control`)
 	return a
+}
+
+// fitsAScreen expects that an operation is on one screen when it is scrolled to: all its fields and all that comes back.
+func fitsAScreen(ctx context.Context, t *testing.T, operation, block string) {
+	t.Helper()
+	height := evaluate(ctx, t, `(`+block+`.scrollIntoView(), Math.ceil(`+block+`.getBoundingClientRect().height) + " of " + innerHeight)`)
+	if evaluate(ctx, t, block+`.getBoundingClientRect().height <= innerHeight`) != "true" {
+		t.Errorf("%s takes %s pixels: more than a screen", operation, height)
+	}
+	t.Logf("%s: %s pixels", operation, height)
 }
 
 func click(ctx context.Context, t *testing.T, selector string) {
@@ -128,7 +138,7 @@ func TestTheDocsPageShowsEverythingAndAsksNobody(t *testing.T) {
 		block := `document.querySelector('[id^="operations-"][id$="-` + string(operation[1]) + `"]`
 		evaluate(ctx, t, block+` .opblock-summary-control').click()`)
 		waitFor(ctx, t, block+` .responses-wrapper')`)
-		evaluate(ctx, t, block+`').scrollIntoView()`)
+		fitsAScreen(ctx, t, string(operation[1]), block+`')`)
 		shoot(ctx, t, string(operation[1]))
 		evaluate(ctx, t, block+` .opblock-summary-control').click()`)
 	}
