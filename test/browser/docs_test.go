@@ -91,6 +91,11 @@ func tryOut(ctx context.Context, t *testing.T, operation string, fields map[stri
 	shown := evaluate(ctx, t, is+` .live-responses-table tbody .response-col_status').innerText`)
 	body := evaluate(ctx, t, `(`+is+` .live-responses-table .highlight-code code') || {}).innerText`)
 	fitsAScreen(ctx, t, operation, is+`')`)
+	for _, part := range []string{"button.execute", ".live-responses-table .response-col_status"} {
+		if evaluate(ctx, t, is+` `+part+`').getBoundingClientRect().bottom <= innerHeight`) != "true" {
+			t.Errorf("%s: %s is below the screen", operation, part)
+		}
+	}
 	shoot(ctx, t, operation)
 	if !strings.HasPrefix(shown, map[int]string{200: "200", 201: "201"}[status]) {
 		t.Fatalf("%s is answered with %s %s", operation, shown, body)
