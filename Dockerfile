@@ -5,7 +5,7 @@
 
 # cgo, because confluent-kafka-go brings librdkafka as a C library (linked statically). Bookworm, because its glibc is
 # that of the second stage.
-FROM golang:1.26-bookworm AS build
+FROM golang:1.26.11-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download

@@ -23,9 +23,10 @@ FASTJAVA  := JAVA_TOOL_OPTIONS="$$JAVA_TOOL_OPTIONS -XX:TieredStopAtLevel=1"
 BENCH     ?= .
 BENCHFLAGS ?=
 FUZZTIME  ?= 1m
+GOVULNDB  ?= https://vuln.go.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run build quick test check fuzz lint vet bench bench-peers faults test-peers test-alerts microbench screenshots test-chromium test-clients fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lint vulnerabilities sbom vet bench bench-peers faults test-peers test-alerts microbench screenshots test-chromium test-clients fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,9 +57,19 @@ fuzz: ## run every fuzz target, each for FUZZTIME
 		go test -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(FUZZTIME) "./$${target%:*}" || exit 1; \
 	done
 
-lint: ## golangci-lint, formatting included, and the alert rules
+lint: vulnerabilities ## golangci-lint, formatting included, the alert rules, and known holes
 	$(TOOL) golangci-lint run $(PACKAGES)
 	go -C tools/alerts test -count=1 .
+
+vulnerabilities: ## look for known holes in what is called of Go and of modules (govulncheck), where their database answers
+	@if curl -fsS -m 20 -o /dev/null '$(GOVULNDB)/index/modules.json'; then \
+		$(TOOL) govulncheck -db '$(GOVULNDB)' $(PACKAGES); \
+	else \
+		echo 'govulncheck is left out: its database $(GOVULNDB) does not answer.' >&2; \
+	fi
+
+sbom: build ## write what bin/hexorders is made of to bin/hexorders.cdx.json (CycloneDX)
+	$(TOOL) cyclonedx-gomod bin -json -std -output bin/hexorders.cdx.json bin/hexorders
 
 vet: ## go vet
 	go vet $(PACKAGES)
