@@ -45,6 +45,20 @@ func TestARequiredEventMayBeOfAnOrderWithASlash(t *testing.T) {
 	}
 }
 
+// Orders that were stored before a rule for ids came are read, and so their events can be required.
+func TestARequiredEventMayBeOfAnOrderWhoseIDIsNoLongerTaken(t *testing.T) {
+	for escaped, id := range map[string]string{"a%20": "a ", ".": ".", "%E2%80%8B": "\u200b"} {
+		views := &fakeViews{}
+		answer := do(overViews(views), "GET /orders?atLeastVersion="+escaped+"/1", nil)
+		if want := (ports.EventRef{OrderID: id, Version: 1}); answer.Code != 200 || views.required != want {
+			t.Errorf("%s: %d, required %+v, want %+v", escaped, answer.Code, views.required, want)
+		}
+	}
+	for _, bad := range []string{"a%00/1", "%ff/1", "a%C2%85/1", "a%0A/1"} {
+		wantBadParameter(t, "GET /orders?atLeastVersion="+bad, "atLeastVersion")
+	}
+}
+
 func TestAListOfOrdersPassesOnWhatTheViewHas(t *testing.T) {
 	first := `{"id":"o1","buyerId":"b","items":[],"totalAmount":0,"status":"pending","version":1,` +
 		`"createdAt":"2026-03-01T12:00:00.000Z","updatedAt":"2026-03-01T12:00:00.000Z"}`

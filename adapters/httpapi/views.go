@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
-	"hexorders/core/order"
 	"hexorders/ports"
 )
 
@@ -79,14 +79,17 @@ func requiredEvent(query url.Values) (ports.EventRef, error) {
 		return ports.EventRef{}, nil
 	}
 	id := query.Get(atLeastVersion)
-	slash := max(0, strings.LastIndexByte(id, '/'))
-	version, err := versionIn(strings.TrimPrefix(id[slash:], "/"))
-	if err != nil || order.CheckID(id[:slash]) != nil {
+	part := eventID.FindStringSubmatch(id)
+	if part == nil || !utf8.ValidString(id) {
 		return ports.EventRef{}, invalidParameter(atLeastVersion,
 			"must be the id of an event: an order's id, a slash and a version, a whole number from 1 on")
 	}
-	return ports.EventRef{OrderID: id[:slash], Version: version}, nil
+	version, err := versionIn(part[2])
+	return ports.EventRef{OrderID: part[1], Version: version}, err
 }
+
+// eventID takes what the description says, and so the ids of orders that are older than a rule for ids.
+var eventID = regexp.MustCompile(`^([^\x00-\x1f\x7f-\x9f]{1,64})/([1-9][0-9]{0,8})$`)
 
 // versionIn parses a version. No order reaches one of more than 9 digits.
 func versionIn(s string) (int, error) {
