@@ -69,11 +69,12 @@ func TestTheTypeOfAProblemIsThePathOfItsPage(t *testing.T) {
 		problem := readProblem(t, do(api, line, nil))
 		page := do(api, "GET "+problem.Type, nil)
 		text := page.Body.String()
-		if page.Code != 200 || page.Header().Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(text, "<h1>"+title+"</h1>") ||
-			!strings.Contains(text, "<code>"+problem.Code+"</code>") || strings.Contains(text, "<p></p>") {
+		if page.Code != 200 || page.Header().Get("Content-Type") != "text/html; charset=utf-8" || strings.Contains(text, "<p></p>") ||
+			!strings.Contains(text, "<h1>"+title+"</h1>") || !strings.Contains(text, "<code>"+problem.Code+"</code>") {
 			t.Errorf("%s: %s shows %d %v\n%s", line, problem.Type, page.Code, page.Header(), text)
 		}
-		if list := do(api, "GET /problems", nil); !strings.Contains(list.Body.String(), `href="`+strings.TrimPrefix(problem.Type, "/")+`"`) {
+		link := `href="` + strings.TrimPrefix(problem.Type, "/") + `"`
+		if list := do(api, "GET /problems", nil); !strings.Contains(list.Body.String(), link) {
 			t.Errorf("%s is not among the problems:\n%s", problem.Type, list.Body)
 		}
 	}
@@ -114,15 +115,18 @@ func TestWhatNetHTTPRefusesIsAProblemToo(t *testing.T) {
 			t.Fatalf("%.60q: %v", request, err)
 		}
 		var problem problemBody
-		if err := json.NewDecoder(answer.Body).Decode(&problem); err != nil || answer.StatusCode != want.status || problem.Status != want.status ||
-			problem.Code != want.code || problem.Type != "/problems/"+want.code || !answer.Close || problem.Detail == "" ||
+		err = json.NewDecoder(answer.Body).Decode(&problem)
+		_ = answer.Body.Close()
+		if err != nil || answer.StatusCode != want.status || problem.Status != want.status || problem.Code != want.code ||
+			problem.Type != "/problems/"+want.code || !answer.Close || problem.Detail == "" ||
 			answer.Header.Get("Content-Type") != "application/problem+json" || problem.RequestID != answer.Header.Get("X-Request-Id") {
 			t.Errorf("%.60q: %d %v %+v, error %v, want %d %s", request, answer.StatusCode, answer.Header, problem, err, want.status, want.code)
 		}
 		_ = conn.Close()
 	}
 	server.Close() // so that all is logged
-	for _, want := range []string{"status=400 ", "code=unsupported-version", `err="400 Bad Request: missing required Host header"`, "requestId=", "client=127.0.0.1:"} {
+	for _, want := range []string{"requestId=", "status=400 ", "client=127.0.0.1:", "code=unsupported-version",
+		`err="400 Bad Request: missing required Host header"`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, &log)
 		}

@@ -28,12 +28,14 @@ func TestAKnownHoleIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	nowhere := filepath.Join(database, "nowhere")
 	for db, want := range map[string]struct {
 		said   string
 		failed bool
 	}{
 		database:                           {"Vulnerability #1: GO-2026-0001", true},
-		filepath.Join(database, "nowhere"): {"govulncheck is left out: its database file://" + database + "/nowhere does not answer.\n", false},
+		nowhere: {"govulncheck is left out: its database file://" + nowhere + " does not answer.
+", false},
 	} {
 		output, err := runMake("vulnerabilities", "PACKAGES=./core/order", "GOVULNDB=file://"+db)
 		if (err != nil) != want.failed || !strings.Contains(output, want.said) {
@@ -65,7 +67,8 @@ func TestTheListOfPartsIsComplete(t *testing.T) {
 	for _, c := range list.Components {
 		listed[c.Name+"@"+c.Version] = true
 	}
-	deps := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}@{{.Version}}{{end}}{{end}}", "./cmd/hexorders")
+	deps := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}@{{.Version}}{{end}}{{end}}",
+		"./cmd/hexorders")
 	deps.Dir = repository
 	linked, err := deps.Output()
 	if err != nil {
