@@ -101,7 +101,8 @@ func TestWhatNetHTTPRefusesIsAProblemToo(t *testing.T) {
 		"POST /orders HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n":             {501, "unsupported-encoding"},
 		"GET / HTTP/3.0\r\nHost: a\r\n\r\n":                                               {505, "unsupported-version"},
 		"GET /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n":                   {404, "no-such-path"},
-		"POST /orders HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{": {400, "malformed-json"},
+		"POST /orders HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n" +
+			"Content-Length: 1\r\n\r\n{": {400, "malformed-json"},
 	} {
 		conn, err := net.Dial("tcp", server.Listener.Addr().String())
 		if err != nil {

@@ -33,9 +33,8 @@ func TestAKnownHoleIsFound(t *testing.T) {
 		said   string
 		failed bool
 	}{
-		database:                           {"Vulnerability #1: GO-2026-0001", true},
-		nowhere: {"govulncheck is left out: its database file://" + nowhere + " does not answer.
-", false},
+		database: {"Vulnerability #1: GO-2026-0001", true},
+		nowhere:  {"govulncheck is left out: its database file://" + nowhere + " does not answer.\n", false},
 	} {
 		output, err := runMake("vulnerabilities", "PACKAGES=./core/order", "GOVULNDB=file://"+db)
 		if (err != nil) != want.failed || !strings.Contains(output, want.said) {
