@@ -222,7 +222,8 @@ func TestAKeyDoesNotChangeWhatIsRefused(t *testing.T) {
 // The first of 200 requests with one key is held in the store until the others have been answered.
 func TestARequestInFlightIsSaidToBe(t *testing.T) {
 	store := &slowStore{Store: memory.NewStore(), reached: make(chan struct{}), goOn: make(chan struct{})}
-	api := newHandler(app.NewOrders(store, app.OrdersOptions{NewID: func() string { return "order-1" }, Idempotency: store}), nil)
+	options := app.OrdersOptions{NewID: func() string { return "order-1" }, Idempotency: store, MaxCommands: 200}
+	api := newHandler(app.NewOrders(store, options), nil)
 	key := map[string]string{"Idempotency-Key": "key-1"}
 	first := make(chan *httptest.ResponseRecorder)
 	go func() { first <- do(api, "POST /orders "+basket, key) }()
