@@ -10,6 +10,7 @@ var (
 	ErrBadCursor              = errors.New("the cursor does not come from this list")
 	ErrOverloaded             = errors.New("too many commands are under way")
 	ErrUnavailable            = errors.New("the store cannot be reached")
+	ErrNoRoom                 = errors.New("the store has no room") // comes with ErrUnavailable
 	ErrDuplicateRequest       = errors.New("a command with this idempotency key is in progress or was carried out")
 	ErrKeyReused              = errors.New("the idempotency key was used for another command")
 	ErrIdempotencyUnsupported = errors.New("the store keeps no results for idempotency keys")

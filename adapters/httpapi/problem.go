@@ -70,6 +70,8 @@ var problems = []problemKind{
 			"`hexorders views rebuild`."},
 	{is: ports.ErrOverloaded, status: 503, code: "overloaded", title: "Overloaded", retryAfter: 1,
 		detail: "Too many commands are under way. Nothing was changed by this request: send it again."},
+	{is: ports.ErrNoRoom, status: 503, code: "store-full", title: "Store full", retryAfter: 30,
+		detail: "The store has no room. Nothing was changed by this request: send it again once its operator has made room."},
 	{is: ports.ErrUnavailable, status: 503, code: "unavailable", title: "Store unavailable", retryAfter: 1,
 		detail: "The store cannot be reached. " + mayHaveTakenEffect},
 
@@ -117,7 +119,7 @@ var problems = []problemKind{
 	{is: errUnsupportedEncoding, status: 501, code: "unsupported-encoding", title: "Unsupported encoding"},
 	{is: errUnsupportedVersion, status: 505, code: "unsupported-version", title: "Unsupported version of HTTP"},
 	{is: errNotReady, status: 503, code: "not-ready", title: "Not ready", retryAfter: 1,
-		detail: "The service is stopping, or its store cannot be reached."},
+		detail: "The service is stopping, or its store cannot be reached or takes no writes."},
 	{is: context.DeadlineExceeded, status: 503, code: "interrupted", title: "Interrupted", retryAfter: 1,
 		detail: mayHaveTakenEffect},
 	{is: context.Canceled, status: 503, code: "interrupted", title: "Interrupted", retryAfter: 1,

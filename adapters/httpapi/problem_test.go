@@ -54,6 +54,7 @@ var sentinels = map[string]struct {
 	"ports.ErrHistoryDeleted":         {ports.ErrHistoryDeleted, 410, "history-deleted"},
 	"ports.ErrNotBuilt":               {ports.ErrNotBuilt, 503, "view-not-built"},
 	"ports.ErrOverloaded":             {ports.ErrOverloaded, 503, "overloaded"},
+	"ports.ErrNoRoom":                 {fmt.Errorf("%w: %w", ports.ErrUnavailable, ports.ErrNoRoom), 503, "store-full"},
 	"ports.ErrUnavailable":            {ports.ErrUnavailable, 503, "unavailable"},
 }
 

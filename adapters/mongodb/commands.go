@@ -58,3 +58,15 @@ func RunCommands(ctx context.Context, c *mongo.Collection, command, list string,
 	}
 	return n, nil
 }
+
+// TryWrite checks that the server takes writes: it writes a document and deletes it. Error: ports.ErrUnavailable, with
+// ErrNoRoom when the server's disk is full.
+func TryWrite(ctx context.Context, db *mongo.Database) error {
+	document := bson.D{{Key: "_id", Value: "try to write"}} // with spaces, as no idempotency key has any
+	results := db.Collection(resultsCollection)
+	_, err := results.InsertOne(ctx, document)
+	if err == nil || mongo.IsDuplicateKeyError(err) { // another process has just written it
+		_, err = results.DeleteOne(ctx, document)
+	}
+	return Fail(ctx, "try to write", err)
+}

@@ -33,18 +33,22 @@ const (
 	changeStreamFatalError  = 280
 	changeStreamHistoryLost = 286
 	emptyResumeToken        = 40649 // has no name
+	quotaExceeded           = 12501
+	outOfDiskSpace          = 14031
 	keyStringFormat         = 50811 // has no name; a resume token that is hexadecimal but no token
 )
 
 // Fail adds what was being done, and turns the driver's errors into those of the ports: ErrUnavailable when the
-// server could not be reached or its response was lost, the context's error when the caller has cancelled. nil stays
-// nil.
+// server could not be reached or its response was lost, with ErrNoRoom when its disk is full; the context's error when the
+// caller has cancelled. nil stays nil.
 func Fail(ctx context.Context, doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case hasCode(err, unauthorized):
 		return fmt.Errorf("%s: %w: grant the user the rights that docs/secure.md lists", doing, err)
+	case hasCode(err, outOfDiskSpace, quotaExceeded) && !hasLabel(err, unknownCommit):
+		return fmt.Errorf("%s: %w: %w: %s", doing, ports.ErrUnavailable, ports.ErrNoRoom, err.Error())
 	case !unavailable(err):
 		return fmt.Errorf("%s: %w", doing, err)
 	case ctx.Err() == nil:
@@ -86,6 +90,7 @@ var awayCodes = []int{
 	134,   // ReadConcernMajorityNotAvailableYet
 	189,   // PrimarySteppedDown
 	262,   // ExceededTimeLimit
+	371,   // UserWritesBlocked
 	9001,  // SocketException
 	10107, // NotWritablePrimary
 	11600, // InterruptedAtShutdown

@@ -25,7 +25,8 @@ var (
 	ErrNewer       = errors.New("a newer version of this program has written it: use that version, or choose another path")
 	ErrNoWAL       = errors.New("SQLite cannot keep a write-ahead log there (a network drive?): choose a path on a local disk")
 	ErrLocked      = errors.New("another process keeps it locked: close what has it open (an sqlite3 shell?), then try again")
-	ErrDiskFull    = errors.New("the disk is full: make room, then try again")
+	ErrDiskFull    = fmt.Errorf("%w: the disk is full: make room, then try again", ports.ErrNoRoom)
+	ErrDiskFails   = errors.New("the disk reports an error: is it full, over its quota or broken? The system's log says which")
 	ErrDamaged     = errors.New("the file is damaged: put a backup in its place")
 	ErrFileGone    = errors.New("the file was deleted, moved or replaced while it was open: put it back, then restart the service")
 	ErrClosed      = errors.New("the database is closed")
@@ -39,6 +40,8 @@ func explain(err error) error {
 	switch code(err) & 0xff {
 	case codes.SQLITE_FULL:
 		return ErrDiskFull
+	case codes.SQLITE_IOERR:
+		return fmt.Errorf("%w (%w)", ErrDiskFails, err)
 	case codes.SQLITE_BUSY:
 		return ErrLocked
 	case codes.SQLITE_READONLY, codes.SQLITE_PERM:

@@ -98,6 +98,21 @@ func (db *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
+// TryWrite checks that the file can grow: it writes 32 KiB and deletes them. Errors: ports.ErrUnavailable, with ErrDiskFull when
+// there is no room.
+func (db *DB) TryWrite(ctx context.Context) error {
+	for _, statement := range []string{
+		"INSERT OR REPLACE INTO subscribers (name, position) VALUES (hex(zeroblob(16384)), 0)",
+		"DELETE FROM subscribers WHERE name = hex(zeroblob(16384))",
+	} {
+		err := db.writer.do(ctx, 0, func(t *tx) error { _, err := t.exec(statement); return err })
+		if err != nil {
+			return fmt.Errorf("try to write to database %q: %w", db.path, err)
+		}
+	}
+	return nil
+}
+
 // CheckExists reports whether there is a file to open. For those who read orders an empty database is no
 // answer to a mistyped path, and Open would create one.
 //

@@ -431,11 +431,17 @@ func TestAFullDiskIsAnErrorAndPasses(t *testing.T) {
 			saved = append(saved, id)
 			continue
 		}
-		if !errors.Is(err, ErrDiskFull) || !errors.Is(err, ports.ErrUnavailable) {
-			t.Fatalf("save on a full disk: got error %v, want %v and %v", err, ErrDiskFull, ports.ErrUnavailable)
+		if !errors.Is(err, ErrDiskFull) || !errors.Is(err, ports.ErrNoRoom) || !errors.Is(err, ports.ErrUnavailable) {
+			t.Fatalf("save on a full disk: got error %v, want %v, %v and %v", err, ErrDiskFull, ports.ErrNoRoom, ports.ErrUnavailable)
 		}
 		wantNoOrder(t, db, id)
+		if err := db.TryWrite(t.Context()); !errors.Is(err, ports.ErrNoRoom) {
+			t.Errorf("try to write on a full disk: got error %v, want %v", err, ports.ErrNoRoom)
+		}
 		limit("1000000")
+		if err := db.TryWrite(t.Context()); err != nil {
+			t.Errorf("try to write with room: %v", err)
+		}
 		save(t, db, o)
 		saved = append(saved, id)
 		break

@@ -20,7 +20,7 @@ func doctorCommand() *cobra.Command {
 	return jsonFlag(&cobra.Command{
 		Use:   "doctor",
 		Short: "Check settings, store and broker, and say what is wrong and how to repair it",
-		Long: `Checks what serving needs, a line each: settings, address, store, clock, broker, views. It changes nothing.
+		Long: `Checks what serving needs, a line each: settings, address, store, clock, broker, views. It leaves everything as it was.
 The exit code is 1 when something is wrong.`,
 		Example: "  hexorders doctor\n  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders doctor",
 		Args:    noArgs,
@@ -127,7 +127,9 @@ func checkStore(ctx context.Context, c *Config) (*storage, []finding) {
 		f.note = c.Store.exists != nil && errors.Is(err, fs.ErrNotExist) // serving creates it
 		return nil, []finding{f}
 	}
-	f.err = s.ready(connecting)
+	if f.err = s.ready(connecting); f.err == nil && s.write != nil {
+		f.err = s.write(connecting)
+	}
 	findings := []finding{f}
 	if f.err == nil && s.examine != nil {
 		findings = append(findings, s.examine(connecting)...)

@@ -319,5 +319,5 @@ func (s *Service) ready(ctx context.Context) error {
 	if s.draining.Load() {
 		return errors.New("the process is stopping")
 	}
-	return s.storage.ready(ctx)
+	return s.storage.check(ctx)
 }

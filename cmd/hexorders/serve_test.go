@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -110,6 +111,53 @@ func TestARequestThatWaitsForAViewIsAnsweredAtTheStop(t *testing.T) {
 	}
 	if got := answer.Header.Get("View-Age"); got != "" {
 		t.Errorf("View-Age is %q, and nothing was ever in the views", got)
+	}
+}
+
+// fullStore takes no orders while it is full.
+type fullStore struct {
+	ports.OrderStore
+	full *atomic.Bool
+}
+
+func (s fullStore) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
+	if s.full.Load() {
+		return fmt.Errorf("%w: %w", ports.ErrUnavailable, ports.ErrNoRoom)
+	}
+	return s.OrderStore.Save(ctx, o, key)
+}
+
+func TestAProcessIsNotReadyWhileItsStoreTakesNoWrites(t *testing.T) {
+	var full atomic.Bool
+	s := start(t, []string{roleAPI}, func(s *Service) {
+		s.storage.orders = fullStore{s.storage.orders, &full}
+		s.storage.write = func(context.Context) error {
+			if full.Load() {
+				return ports.ErrNoRoom
+			}
+			return nil
+		}
+		s.server.Handler = s.handler()
+	})
+	wantReady := func(when string, want int) {
+		t.Helper()
+		if got := s.do(t, "GET", "/readyz", "", nil); got.status != want {
+			t.Errorf("/readyz %s: %d, want %d", when, got.status, want)
+		}
+	}
+	full.Store(true)
+	wantReady("before a save has failed", http.StatusOK)
+	got := s.do(t, "POST", "/orders", `{"buyerId":"9999"}`, nil)
+	if got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, `"code":"store-full"`) ||
+		!strings.Contains(got.body, "The store has no room.") || got.header.Get("Retry-After") == "" {
+		t.Errorf("an order over a full store: %d %s, want 503 store-full with Retry-After", got.status, got.body)
+	}
+	wantReady("while the store is full", http.StatusServiceUnavailable)
+	wantReady("while the store is full, once more", http.StatusServiceUnavailable)
+	full.Store(false)
+	wantReady("when there is room again", http.StatusOK)
+	if got := s.do(t, "POST", "/orders", `{"buyerId":"9999"}`, nil); got.status != http.StatusCreated {
+		t.Errorf("an order when there is room again: %d, want 201", got.status)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -83,6 +84,8 @@ type storage struct {
 	topic   inproc.Log                      // for the in-process broker
 	views   ports.ReadModelStore            // with the tables of all views
 	ready   func(context.Context) error     // nil when the store answers
+	write   func(context.Context) error     // nil when it takes writes; itself nil where that cannot fail
+	failing atomic.Bool                     // the last save has found the store unavailable
 	examine func(context.Context) []finding // more for doctor; may be nil
 	close   func(context.Context) error
 }
@@ -106,6 +109,7 @@ func openSQLite(ctx context.Context, c *Config, log *slog.Logger, _ func(saves i
 		topic:   sqlite.NewTopic(db),
 		views:   sqlite.NewReadModel(db, viewTables()),
 		ready:   db.Ping,
+		write:   db.TryWrite,
 		close:   func(context.Context) error { return db.Close() },
 	}, nil
 }
@@ -163,6 +167,7 @@ func mongoStorage(db *mongo.Database, log *slog.Logger) *storage {
 		topic:   mongodb.NewTopic(db),
 		views:   readmodel.New(db, viewTables(), readmodel.Options{Logger: log}),
 		ready:   func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // asks the primary
+		write:   func(ctx context.Context) error { return mongodb.TryWrite(ctx, db) },
 		examine: func(ctx context.Context) []finding {
 			return []finding{
 				{what: "replicas", good: "a replica set, as transactions and change streams need it"},

@@ -30,7 +30,7 @@ func newAPI(
 	idempotency, _ := s.orders.(ports.IdempotencyStore) // nil: commands with an Idempotency-Key are refused
 	history, _ := s.orders.(ports.History)              // nil: the events of an order cannot be asked for
 	return httpapi.Options{
-		Orders: console.Orders(app.NewOrders(console.OrderStore(metrics.Orders(s.orders), feed), app.OrdersOptions{
+		Orders: console.Orders(app.NewOrders(console.OrderStore(metrics.Orders(savesOf(s)), feed), app.OrdersOptions{
 			Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
 			MaxCommands: c.HTTP.MaxCommands,
 		}), feed),
