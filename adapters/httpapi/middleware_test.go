@@ -192,7 +192,7 @@ func TestReadiness(t *testing.T) {
 		Logger: slog.New(slog.NewJSONHandler(&log, nil)),
 	})
 	answer := do(h, "GET /readyz", nil)
-	want := problem(503, "not-ready", "Not ready", "The service is stopping, or its store cannot be reached.", "") + "\n"
+	want := problem(503, "not-ready", "Not ready", "The service is stopping, or its store cannot be reached or takes no writes.", "") + "\n"
 	if answer.Code != 503 || answer.Body.String() != want || answer.Header().Get("Retry-After") != "1" {
 		t.Errorf("%d %v %s", answer.Code, answer.Header(), answer.Body)
 	}

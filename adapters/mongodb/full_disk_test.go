@@ -19,7 +19,8 @@ func TestAServerWithoutRoomSaysSoAndPasses(t *testing.T) {
 			store := mongodb.NewStore(db, mongodb.Options{})
 			o := newOrder(t, "o", 1)
 			heal := mongotest.FailCommand(t, db, "alwaysOn", "insert", bson.D{{Key: "errorCode", Value: code}})
-			if err := store.Save(t.Context(), o, ports.IdempotencyKey{}); !errors.Is(err, ports.ErrNoRoom) || !errors.Is(err, ports.ErrUnavailable) {
+			err := store.Save(t.Context(), o, ports.IdempotencyKey{})
+			if !errors.Is(err, ports.ErrNoRoom) || !errors.Is(err, ports.ErrUnavailable) {
 				t.Errorf("save: got error %v, want %v and %v", err, ports.ErrNoRoom, ports.ErrUnavailable)
 			}
 			if err := mongodb.TryWrite(t.Context(), db); !errors.Is(err, ports.ErrNoRoom) {
