@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -261,14 +262,48 @@ func TestBreakItLosesNothingOfTheOutboxAndEventsOfTheDualWrite(t *testing.T) {
 	if s.State.Dual.Lost == 0 || len(s.State.Dual.Orders) == 0 {
 		t.Errorf("the dual write lost %d events, of %v: want some", s.State.Dual.Lost, s.State.Dual.Orders)
 	}
+	if v, code, said := verify(t, d.env, "30s"); code != 0 || v.Events != s.State.Committed || v.Duplicates != s.State.Outbox.Duplicates {
+		t.Errorf("the page says %+v, verify ends with %d and says\n%s", s.State, code, said)
+	}
 	p.signal(syscall.SIGINT)
 	if code := p.wait(10 * time.Second); code != 0 {
 		t.Errorf("exit code after SIGINT: %d, want 0", code)
+	}
+	if lost := d.lostByDualWrite(); lost != s.State.Dual.Lost {
+		t.Errorf("the page says that the dual write lost %d events, verify counts %d", s.State.Dual.Lost, lost)
 	}
 	if report := d.judge(s.State.Outbox.Duplicates, l.told()); report.Committed != s.State.Committed {
 		t.Errorf("the page counted %d events, the file has %d", s.State.Committed, report.Committed)
 	}
 	viewsOf(t, d.serve("serve"), d.topic())
+}
+
+// lostByDualWrite lets verify compare a copy of the store with the topic of the dual write.
+func (d *defaults) lostByDualWrite() (lost int) {
+	d.t.Helper()
+	dual := filepath.Join(filepath.Dir(d.file), "dual-write.db")
+	copied := filepath.Join(d.t.TempDir(), "copy.db")
+	if _, err := d.db.Exec(`VACUUM INTO ?`, copied); err != nil {
+		d.t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", copied)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1) // an ATTACH is of a connection
+	defer func() { _ = db.Close() }()
+	for _, statement := range []string{`ATTACH '` + dual + `' AS dual`, `DELETE FROM topic`, `INSERT INTO topic SELECT * FROM dual.topic`} {
+		if _, err := db.Exec(statement); err != nil {
+			d.t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	v, _, _ := verify(d.t, d.env.with("HEXORDERS_SQLITE_PATH", copied), "100ms")
+	for _, difference := range v.Differences {
+		if difference.Kind == "missing-in-topic" {
+			lost = difference.Count
+		}
+	}
+	return lost
 }
 
 // Records that are deleted before the views have read them are missing in the views, and the page says so, also after a
@@ -336,6 +371,19 @@ func TestOnlyThePageOfADemoCanBreakIt(t *testing.T) {
 	p := demo(t, environment{"TMPDIR": t.TempDir()})
 	if status := p.press("relay", "guessed"); status != http.StatusForbidden || p.state().State.Stopped["relay"] {
 		t.Errorf("with a wrong token: %d, want 403 and nothing stopped", status)
+	}
+	// The token is not for a page whose host name was made to lead here.
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.addr+"/console/demo/state", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Host = "rebound.example"
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _ = response.Body.Close(); response.StatusCode != http.StatusMisdirectedRequest {
+		t.Errorf("the state for another host: %d, want 421", response.StatusCode)
 	}
 	d := newEmbedded(t)
 	other := d.serve("serve")

@@ -46,6 +46,7 @@ type verified struct {
 	Orders      int
 	Events      int
 	Records     int `json:"topicMessages"`
+	Duplicates  int
 	Rows        int
 	Differences []struct {
 		Kind     string
@@ -57,25 +58,33 @@ type verified struct {
 // verifies fails unless verify tells these kinds of differences, or some of them at least.
 func (w *world) verifies(want []string) (v verified) {
 	w.t.Helper()
-	c := exec.CommandContext(w.t.Context(), program, "verify", "--json", "--settle", "30s")
+	settle := "30s"
 	if len(want) > 0 { // nothing is on its way
-		c.Args[len(c.Args)-1] = "100ms"
+		settle = "100ms"
 	}
-	c.Dir, c.Env, c.SysProcAttr = w.t.TempDir(), w.env.list(), dieWithUs()
-	var out, errOut bytes.Buffer
-	c.Stdout, c.Stderr = &out, &errOut
-	_ = c.Run()
-	if err := json.Unmarshal(out.Bytes(), &v); err != nil {
-		w.t.Fatalf("verify prints %s%s: %v", &out, &errOut, err)
-	}
+	v, code, said := verify(w.t, w.env, settle)
 	var kinds []string
 	for _, d := range v.Differences {
 		kinds = append(kinds, d.Kind)
 	}
-	if code := c.ProcessState.ExitCode(); !slices.Equal(kinds, want) || (code == 0) != (len(want) == 0) {
-		w.t.Errorf("verify ends with %d and tells of %v, want %v:\n%s%s", code, kinds, want, &out, &errOut)
+	if !slices.Equal(kinds, want) || (code == 0) != (len(want) == 0) {
+		w.t.Errorf("verify ends with %d and tells of %v, want %v:\n%s", code, kinds, want, said)
 	}
 	return v
+}
+
+// verify is what `hexorders verify --json` prints, with its exit code and all that it said.
+func verify(t testing.TB, env environment, settle string) (v verified, code int, said string) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), program, "verify", "--json", "--settle", settle)
+	c.Dir, c.Env, c.SysProcAttr = t.TempDir(), env.list(), dieWithUs()
+	var out, errOut bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errOut
+	_ = c.Run() // the exit code says it
+	if err := json.Unmarshal(out.Bytes(), &v); err != nil {
+		t.Fatalf("verify prints %s%s: %v", &out, &errOut, err)
+	}
+	return v, c.ProcessState.ExitCode(), out.String() + errOut.String()
 }
 
 // corrupt changes what the servers have of some orders, and mends it where that is possible.
