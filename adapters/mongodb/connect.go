@@ -113,51 +113,7 @@ func prepare(ctx context.Context, db *mongo.Database, s *options.ClientOptions) 
 	if err := server.check(hosts(s)); err != nil {
 		return err
 	}
-	// A collection that is created inside a transaction makes the transaction slow and prone to conflicts, so all
-	// exist before.
-	for _, name := range []string{ordersCollection, outboxCollection, eventsCollection, snapshotsCollection, resultsCollection,
-		relayCollection, parkedCollection, leasesCollection, topicCollection, topicEndCollection, subscribersCollection} {
-		if err := db.CreateCollection(ctx, name); err != nil && !hasCode(err, namespaceExists) {
-			return Fail(ctx, "create collection "+name, err)
-		}
-	}
-	if err := dropListIndexes(ctx, db); err != nil {
-		return err
-	}
-	parked := mongo.IndexModel{Keys: byVersion}
-	if _, err := db.Collection(parkedCollection).Indexes().CreateOne(ctx, parked); err != nil {
-		return Fail(ctx, "create the index of the parked messages", err)
-	}
-	if err := prepareResults(ctx, db.Collection(resultsCollection)); err != nil {
-		return err
-	}
-	if err := prepareTopicEnd(ctx, db.Collection(topicEndCollection)); err != nil {
-		return err
-	}
-	if err := prepareOutbox(ctx, db.Collection(eventsCollection)); err != nil {
-		return err
-	}
-	return prepareOutbox(ctx, db.Collection(outboxCollection))
-}
-
-func prepareOutbox(ctx context.Context, outbox *mongo.Collection) error {
-	_, err := outbox.Indexes().CreateMany(ctx, []mongo.IndexModel{
-		{Keys: byVersion, Options: options.Index().SetUnique(true)},
-		{Keys: byTime},
-	})
-	return Fail(ctx, "create the indexes of the outbox", err)
-}
-
-// dropListIndexes drops what earlier versions listed a buyer's orders by. Each Save had to keep it up to date.
-func dropListIndexes(ctx context.Context, db *mongo.Database) error {
-	for collection, index := range map[string]string{
-		ordersCollection: "buyerId_1__id_1", eventsCollection: "buyerId_1_aggregateid_1",
-	} {
-		if err := db.Collection(collection).Indexes().DropOne(ctx, index); err != nil && !hasCode(err, indexNotFound) {
-			return Fail(ctx, "drop the index "+index+" of "+collection, err)
-		}
-	}
-	return nil
+	return prepareSchema(ctx, db)
 }
 
 // hello is a server's description of itself.

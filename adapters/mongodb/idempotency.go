@@ -28,15 +28,6 @@ var (
 	current = bson.D{{Key: "$gt", Value: bson.A{"$keptAt", kept}}}
 )
 
-func prepareResults(ctx context.Context, results *mongo.Collection) error {
-	old := mongo.IndexModel{
-		Keys:    bson.D{{Key: "keptAt", Value: 1}},
-		Options: options.Index().SetExpireAfterSeconds(int32(ports.ResultsKept.Seconds())),
-	}
-	_, err := results.Indexes().CreateOne(ctx, old)
-	return Fail(ctx, "create the index of the stored results", err)
-}
-
 // find is the StoredResult of both stores.
 func (r *resultStore) find(ctx context.Context, key string) (ports.StoredResult, error) {
 	const doing = "get a stored result"

@@ -56,15 +56,6 @@ func NewTopic(db *mongo.Database) *Topic {
 	}
 }
 
-func prepareTopicEnd(ctx context.Context, end *mongo.Collection) error {
-	_, err := end.UpdateByID(ctx, topicID, bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "end", Value: int64(0)}}}},
-		options.UpdateOne().SetUpsert(true))
-	if mongo.IsDuplicateKeyError(err) { // another process has inserted it at the same moment
-		return nil
-	}
-	return Fail(ctx, "prepare the topic", err)
-}
-
 // Append implements inproc.Log.
 func (t *Topic) Append(ctx context.Context, messages []ports.Message) error {
 	if len(messages) == 0 {

@@ -2,7 +2,6 @@ package mongodb
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"time"
 
@@ -22,8 +21,8 @@ import (
 func (o *Outbox) scan(ctx context.Context, p position, emit emitFunc) (position, *scanned, error) {
 	const doing = "scan the outbox"
 	// The scan reads in the order of this index, which is missing if an operator dropped the collection.
-	if err := prepareOutbox(ctx, o.outbox); err != nil {
-		return p, nil, fmt.Errorf("%s: %w", doing, err)
+	if err := EnsureIndexes(ctx, o.outbox, outboxIndexes); err != nil {
+		return p, nil, Fail(ctx, doing, err)
 	}
 	moment := p.moment
 	if moment.IsZero() {

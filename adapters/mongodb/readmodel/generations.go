@@ -213,7 +213,7 @@ func (s *Store) prepare(ctx context.Context, number int) error {
 		for _, keys := range indexes {
 			models = append(models, mongo.IndexModel{Keys: keys})
 		}
-		if _, err := s.collection(number, name).Indexes().CreateMany(ctx, models); err != nil {
+		if err := mongodb.EnsureIndexes(ctx, s.collection(number, name), models); err != nil {
 			return err
 		}
 	}

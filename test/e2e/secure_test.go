@@ -1,0 +1,271 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"hexorders/test/certificates"
+)
+
+// The README's flow over a MongoDB and a Kafka with TLS and users, a process for each role, and each with a user who may do
+// what docs/secure.md lists and no more; then what doctor says of wrong settings. It is one test, because starting such
+// servers takes seconds.
+func TestSecuredServers(t *testing.T) {
+	t.Parallel()
+	s := newSecured(t)
+	var starting sync.WaitGroup
+	for _, server := range []string{"mongodb", "kafka"} {
+		starting.Go(func() { s.do(t, "up", server) })
+	}
+	starting.Wait()
+	w := newWorld(t, s.servers)
+	w.createTopic("1048588")
+	grant(t, w)
+	// The owner of the database prepares it once.
+	w.mongoUser("owner", "p%40ss", bson.A{bson.D{{Key: "role", Value: "dbOwner"}, {Key: "db", Value: w.source.Database}}})
+	owner := w.env.with("HEXORDERS_MONGODB_URI", s.uriFor("owner", "p%40ss"))
+	if output, code := ends(t, exec.Command(program, "views", "status"), owner); code != 0 {
+		t.Fatalf("the owner cannot prepare the database:\n%s", output)
+	}
+
+	t.Run("the flow with least rights", func(t *testing.T) { leastRights(t, s, w) })
+	t.Run("doctor", func(t *testing.T) {
+		for _, c := range wrongSettings(t, s, w) {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				output, _ := ends(t, exec.Command(program, "doctor"), c.env)
+				for line := range strings.Lines(output) {
+					if strings.HasPrefix(line, c.mark) && containsAll(line, c.says) {
+						t.Log(line)
+						return
+					}
+				}
+				t.Errorf("doctor has no line %q with %q:\n%s", c.mark, c.says, output)
+			})
+		}
+	})
+}
+
+func leastRights(t *testing.T, s *secured, w *world) {
+	user := func(name string) environment {
+		return w.env.with("HEXORDERS_MONGODB_URI", s.uri(s.ca.Issue(t, name, certificates.Wish{})))
+	}
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte("relay-secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	relay := s.kafkaUser(user("relay"), "relay").with("HEXORDERS_KAFKA_SASL_PASSWORD_FILE", secret)
+	delete(relay, "HEXORDERS_KAFKA_SASL_PASSWORD")
+	views := s.kafkaUser(user("views"), "views")
+	processes := []*process{
+		launch(t, "api", user("api"), "serve", "--roles", "api").ready(),
+		launch(t, "relay", relay.with("HEXORDERS_HTTP_ADDR", w.newAddr()), "serve", "--roles", "relay").ready(),
+		launch(t, "views", views.with("HEXORDERS_HTTP_ADDR", w.newAddr()), "serve", "--roles", "views").ready(),
+	}
+	placeAndPay(t, w)
+	for _, p := range processes {
+		if code := p.stop(); code != 0 {
+			t.Errorf("exit code of %s is %d, want 0", p.name, code)
+		}
+		for _, refusal := range []string{"Unauthorized", "authorization failed", "not authorized"} {
+			if p.output.contains(refusal) {
+				t.Errorf("%s lacks a right", p.name)
+			}
+		}
+	}
+	for _, c := range []struct {
+		env  environment
+		args string
+	}{
+		{relay, "outbox status"}, {relay, "outbox parked"},
+		{views, "views status"}, {views, "views parked"}, {views, "views rebuild"}, {views, "events tail --from start --count 1"},
+	} {
+		if output, code := ends(t, exec.Command(program, strings.Fields(c.args)...), c.env); code != 0 {
+			t.Errorf("hexorders %s: exit code %d\n%s", c.args, code, output)
+		}
+	}
+}
+
+// grant gives the users of docs/secure.md the rights that stand there.
+func grant(t *testing.T, w *world) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(repository, "docs", "secure.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer(`"db": "hexorders"`, `"db": "`+w.source.Database+`"`, "--topic orders.events", "--topic "+w.source.Topic).
+		Replace(string(page))
+	roles := 0
+	for _, match := range regexp.MustCompile(`db\.runCommand\((\{ "createRole": (?s:.*?\})\s*)\)\n`).FindAllStringSubmatch(text, -1) {
+		var role bson.D
+		if err := bson.UnmarshalExtJSON([]byte(match[1]), false, &role); err != nil {
+			t.Fatalf("docs/secure.md: %v in %s", err, match[1])
+		}
+		if err := w.mongo.Database(w.source.Database).RunCommand(t.Context(), role).Err(); err != nil {
+			t.Fatal(err)
+		}
+		name := role[0].Value.(string)
+		w.mongoUser("CN="+strings.TrimPrefix(name, "hexorders-")+",OU=services,O=hexorders", "",
+			bson.A{bson.D{{Key: "role", Value: name}, {Key: "db", Value: w.source.Database}}})
+		roles++
+	}
+	rights := regexp.MustCompile(`--allow-principal User:(\w+) --(topic|group) (\S+)( --resource-pattern-type prefixed)?((?: --operation \w+)+)`)
+	lists := rights.FindAllStringSubmatch(text, -1)
+	if roles != 3 || len(lists) != 3 {
+		t.Fatalf("docs/secure.md has %d roles of MongoDB and %d lists of rights in Kafka, want 3 and 3", roles, len(lists))
+	}
+	request := kmsg.NewPtrCreateACLsRequest()
+	types := map[string]kmsg.ACLResourceType{"topic": kmsg.ACLResourceTypeTopic, "group": kmsg.ACLResourceTypeGroup}
+	for _, match := range lists {
+		for operation := range strings.SplitSeq(strings.TrimPrefix(match[5], " --operation "), " --operation ") {
+			acl := kmsg.NewCreateACLsRequestCreation()
+			acl.Principal, acl.Host, acl.ResourceName = "User:"+match[1], "*", match[3]
+			acl.ResourceType = types[match[2]]
+			acl.ResourcePatternType, acl.PermissionType = kmsg.ACLResourcePatternTypeLiteral, kmsg.ACLPermissionTypeAllow
+			if match[4] != "" {
+				acl.ResourcePatternType = kmsg.ACLResourcePatternTypePrefixed
+			}
+			if acl.Operation, err = kmsg.ParseACLOperation(operation); err != nil {
+				t.Fatal(err)
+			}
+			request.Creations = append(request.Creations, acl)
+		}
+	}
+	response, err := request.RequestWith(t.Context(), w.kafka)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, result := range response.Results {
+		if err := kerr.ErrorForCode(result.ErrorCode); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// mongoUser makes a user: with a password, or without one of that certificate.
+func (w *world) mongoUser(name, password string, roles bson.A) {
+	w.t.Helper()
+	database, command := "$external", bson.D{{Key: "createUser", Value: name}, {Key: "roles", Value: roles}}
+	if password != "" {
+		database, command = "admin", append(command, bson.E{Key: "pwd", Value: strings.ReplaceAll(password, "%40", "@")})
+	}
+	if err := w.mongo.Database(database).RunCommand(w.t.Context(), command).Err(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+type wrongSetting struct {
+	name string
+	env  environment
+	mark string // how the line of doctor begins
+	says []string
+}
+
+func wrongSettings(t *testing.T, s *secured, w *world) []wrongSetting {
+	t.Helper()
+	another := certificates.New(t, "another")
+	expired := s.ca.Issue(t, "api-expired", certificates.Wish{Valid: -time.Minute})
+	trusted := s.ca.Issue(t, "stranger", certificates.Wish{})
+	late := lateServer(t, s.ca.Issue(t, "late", certificates.Wish{Hosts: []string{"127.0.0.1"}, Valid: -time.Minute}))
+	// A doctor who is asked about one server sees the other without a fault.
+	mongo := w.env.with("HEXORDERS_BROKER", "inproc").with("HEXORDERS_HTTP_ADDR", "127.0.0.1:0")
+	kafka := s.kafkaUser(mongo.with("HEXORDERS_STORE", "memory").with("HEXORDERS_BROKER", "kafka"), "relay")
+	in := func(text, old, replacement string) environment {
+		if !strings.Contains(text, old) {
+			t.Fatalf("%q is not in %q", old, text)
+		}
+		return mongo.with("HEXORDERS_MONGODB_URI", strings.Replace(text, old, replacement, 1))
+	}
+	right := s.uriFor("owner", "p%40ss")
+	kafkaSSL := mongo.with("HEXORDERS_STORE", "memory").with("HEXORDERS_BROKER", "kafka").with("HEXORDERS_KAFKA_BROKERS", s.ssl).
+		with("HEXORDERS_KAFKA_SECURITY_PROTOCOL", "ssl").with("HEXORDERS_KAFKA_SSL_CA", s.ca.File)
+	certificate := func(own certificates.Files) environment {
+		return kafkaSSL.with("HEXORDERS_KAFKA_SSL_CERTIFICATE", own.Certificate).with("HEXORDERS_KAFKA_SSL_KEY", own.Key)
+	}
+	plain := kafka.with("HEXORDERS_KAFKA_SASL_MECHANISM", "plain").with("HEXORDERS_KAFKA_SASL_PASSWORD", "plain-secret")
+	return []wrongSetting{
+		{"MongoDB: right", in(right, "p%40ss", "p%40ss"), "ok    store", nil},
+		{"MongoDB: wrong password", in(right, "p%40ss", "hunter2"), "BAD   store",
+			[]string{`refuses the user "owner"`, "HEXORDERS_MONGODB_URI"}},
+		{"MongoDB: untrusted", in(right, s.ca.File, another.File), "BAD   store", []string{"unknown authority", "set tlsCAFile"}},
+		{"MongoDB: host name", in(right, "127.0.0.1", "localhost"), "BAD   store",
+			[]string{"localhost", "a name in the server's certificate"}},
+		{"MongoDB: expired", in(right, s.mongo, late), "BAD   store", []string{"expired", "renew it"}},
+		{"MongoDB: own certificate expired", mongo.with("HEXORDERS_MONGODB_URI", s.uri(expired)), "BAD   store",
+			[]string{"tlsCertificateKeyFile", "expired at", "renew it"}},
+		{"MongoDB: unknown certificate", mongo.with("HEXORDERS_MONGODB_URI", s.uri(trusted)), "BAD   store",
+			[]string{"CN=stranger,OU=services,O=hexorders", "create this user in the database $external"}},
+		{"MongoDB: no TLS", in(right, "tls=true&tlsCAFile="+s.ca.File, "w=1"), "BAD   store", []string{"wants TLS: add tls=true"}},
+		{"MongoDB: no rights", mongo.with("HEXORDERS_MONGODB_URI", s.uri(s.ca.Issue(t, "relay", certificates.Wish{}))).
+			with("HEXORDERS_MONGODB_DATABASE", "other"), "BAD   store", []string{"not authorized on other", "docs/secure.md"}},
+
+		{"Kafka: scram-sha-512", kafka, "ok    broker", nil},
+		{"Kafka: scram-sha-256", kafka.with("HEXORDERS_KAFKA_SASL_MECHANISM", "scram-sha-256"), "ok    broker", nil},
+		{"Kafka: plain", plain, "ok    broker", nil},
+		{"Kafka: without TLS", plain.with("HEXORDERS_KAFKA_BROKERS", s.saslPlaintext).with("HEXORDERS_KAFKA_SSL_CA", "system").
+			with("HEXORDERS_KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"), "ok    broker", nil},
+		{"Kafka: wrong password", kafka.with("HEXORDERS_KAFKA_SASL_PASSWORD", "hunter2"), "BAD   broker",
+			[]string{`refuses the user "relay"`, "HEXORDERS_KAFKA_SASL_PASSWORD"}},
+		{"Kafka: untrusted", kafka.with("HEXORDERS_KAFKA_SSL_CA", another.File), "BAD   broker",
+			[]string{"unknown authority", "set HEXORDERS_KAFKA_SSL_CA"}},
+		{"Kafka: host name", kafka.with("HEXORDERS_KAFKA_BROKERS", strings.Replace(s.saslSSL, "127.0.0.1", "localhost", 1)), "BAD   broker",
+			[]string{"localhost", "a name in the broker's certificate"}},
+		{"Kafka: expired", kafka.with("HEXORDERS_KAFKA_BROKERS", late), "BAD   broker", []string{"expired", "renew it"}},
+		{"Kafka: own certificate", certificate(trusted), "BAD   broker", []string{"authorization failed", "docs/secure.md"}},
+		{"Kafka: own certificate expired", certificate(expired), "BAD   broker", []string{"HEXORDERS_KAFKA_SSL_CERTIFICATE", "expired at"}},
+		{"Kafka: no certificate", kafkaSSL, "BAD   broker", []string{"Set HEXORDERS_KAFKA_SSL_CERTIFICATE"}},
+		{"Kafka: no TLS", mongo.with("HEXORDERS_STORE", "memory").with("HEXORDERS_BROKER", "kafka").
+			with("HEXORDERS_KAFKA_BROKERS", s.saslSSL), "BAD   broker", []string{"wants TLS: set HEXORDERS_KAFKA_SECURITY_PROTOCOL"}},
+		{"Kafka: TLS where there is none", kafka.with("HEXORDERS_KAFKA_BROKERS", s.brokers), "BAD   broker",
+			[]string{"this port takes no TLS"}},
+		{"Kafka: no rights", kafka.with("HEXORDERS_KAFKA_TOPIC", "other"), "BAD   broker",
+			[]string{"authorization failed", "docs/secure.md"}},
+	}
+}
+
+// lateServer is what a server looks like whose certificate has expired: neither mongod nor Kafka starts with such a one.
+func lateServer(t *testing.T, own certificates.Files) (address string) {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(own.Certificate, own.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_ = connection.(*tls.Conn).Handshake() // it fails: the client does not accept the certificate
+				_ = connection.Close()
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func containsAll(line string, passages []string) bool {
+	for _, passage := range passages {
+		if !strings.Contains(line, passage) {
+			return false
+		}
+	}
+	return true
+}
