@@ -57,9 +57,9 @@ fuzz: ## run every fuzz target, each for FUZZTIME
 		go test -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(FUZZTIME) "./$${target%:*}" || exit 1; \
 	done
 
-lint: vulnerabilities ## golangci-lint, formatting included, the alert rules, and known holes
+lint: vulnerabilities ## golangci-lint, formatting included, the alert rules, the dashboard, and known holes
 	$(TOOL) golangci-lint run $(PACKAGES)
-	go -C tools/alerts test -count=1 .
+	go -C tools/monitoring test -count=1 ./...
 
 vulnerabilities: ## look for known holes in what is called of Go and of modules (govulncheck), where their database answers
 	@if curl -fsS -m 20 -o /dev/null '$(GOVULNDB)/index/modules.json'; then \
@@ -95,6 +95,9 @@ fuzz-api: ## hold the service against its description with more than 2,000 reque
 
 test-clients: ## make clients of the description with six tools, compile them and run them against the service
 	go test ./test/docs -run TestGeneratedClients -v -count=1 -timeout 30m $(TESTFLAGS) -args -all-clients
+
+dashboard: ## generate Grafana's dashboard, deploy/grafana/dashboards/hexorders.json
+	go generate -C tools/monitoring ./dashboard
 
 test-alerts: ## a killed relay becomes a banner, by Prometheus and Alertmanager of Debian 12, and goes when it is back
 	scripts/with-services go test -tags prometheus ./test/e2e -run '^TestPrometheus' -count=1 -timeout 20m $(TESTFLAGS)

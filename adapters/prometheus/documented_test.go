@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	manual = "../../docs/operate.md"
-	alerts = "../../deploy/prometheus/alerts.yaml"
+	manual    = "../../docs/operate.md"
+	alerts    = "../../deploy/prometheus/alerts.yaml"
+	dashboard = "../../deploy/grafana/dashboards/hexorders.json"
 )
 
 func TestEveryMetricIsInTheManual(t *testing.T) {
@@ -27,11 +28,11 @@ func TestEveryMetricIsInTheManual(t *testing.T) {
 	}
 }
 
-// A name that is spelled wrong makes an alert that never fires.
+// A name that is spelled wrong makes an alert that never fires, or an empty panel.
 func TestWhatIsNamedIsThere(t *testing.T) {
 	known := families(t, complete())
 	name := regexp.MustCompile(`\bhexorders_[a-z_]+`)
-	for _, file := range []string{manual, alerts} {
+	for _, file := range []string{manual, alerts, dashboard} {
 		found := name.FindAllString(read(t, file), -1)
 		if len(found) < 10 {
 			t.Errorf("%s names %d metrics: the search is broken", file, len(found))

@@ -5,12 +5,14 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -86,6 +88,48 @@ func (p *process) explains(alert, runbook string) {
 	if err != nil || runbook != "docs/operate.md#"+strings.ToLower(alert) || !strings.Contains(string(a.body), "\n### "+alert+"\n") {
 		p.t.Errorf("the runbook of %s is %q, error %v, and the manual of the console has no such section", alert, runbook, err)
 	}
+}
+
+// A panel whose metric has another name stays empty, and nothing says so.
+func TestPrometheusEveryQueryOfTheDashboardGivesASeries(t *testing.T) {
+	t.Parallel()
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal([]byte(deployed(t, "grafana/dashboards/hexorders.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, shared(t))
+	p := w.serve("serve")
+	m := observe(t, p.addr, p.addr)
+	asked := 0
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			asked++
+			expression := strings.ReplaceAll(target.Expr, "$__rate_interval", "20s") // Grafana makes it four scrapes
+			eventually(t, patience, panel.Title+" has a value: "+expression, func() bool {
+				a, err := w.client().do(t.Context(), "POST", "/orders", `{"buyerId":"9","items":[{"productId":"1","amount":1}]}`)
+				if err != nil || a.status != http.StatusCreated {
+					t.Fatalf("answer %.500s, error %v", a, err)
+				}
+				values := m.query(expression)
+				return len(values) > 0 && !slices.ContainsFunc(values, math.IsNaN)
+			})
+		}
+	}
+	if asked < 20 {
+		t.Errorf("the dashboard has %d queries: the search is broken", asked)
+	}
+	metrics := p.scrape()
+	for _, name := range regexp.MustCompile(`\b(hexorders|process|go)_\w+`).FindAllString(deployed(t, "grafana/dashboards/hexorders.json"), -1) {
+		if family := regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(name, ""); !metrics.has(family) {
+			t.Errorf("the dashboard asks for %s, and the service has no such metric", name)
+		}
+	}
+	t.Logf("%d queries, each with a value", asked)
 }
 
 // Prometheus' and Alertmanager's own tools agree with the files, also with what a shop is to uncomment.

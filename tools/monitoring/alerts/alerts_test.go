@@ -23,7 +23,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-const folder = "../../deploy/prometheus"
+const folder = "../../../deploy/prometheus"
 
 // cases is a file of promtool's, as far as it is used here; anything else in it is an error.
 type cases struct {
@@ -88,7 +88,7 @@ func TestTheAlertsFireWhenTheyShould(t *testing.T) {
 
 // Every alert has its section in the manual, where its runbook says, and every section has its alert.
 func TestEveryAlertIsInTheManual(t *testing.T) {
-	manual, err := os.ReadFile("../../docs/operate.md")
+	manual, err := os.ReadFile("../../../docs/operate.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,9 @@
-module hexorders/tools/alerts
+module hexorders/tools/monitoring
 
 go 1.26.8
 
 require (
+	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	github.com/prometheus/common v0.69.0
 	github.com/prometheus/prometheus v0.313.0
 	go.yaml.in/yaml/v3 v3.0.4
