@@ -58,6 +58,9 @@ func New(log *slog.Logger) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
 		}),
 	}
+	for _, code := range []string{"overloaded", "too-many-connections"} {
+		m.shed.WithLabelValues(code) // 0 from the start: a counter that is born at 1 does not seem to have grown
+	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(), m.requests, m.shed, m.saves, m.commits,

@@ -13,7 +13,7 @@ type panel struct {
 	queries            []query
 }
 
-// query is PromQL. Each gives a series at any time: what is counted by a label that has not come yet says "or vector(0)".
+// query is PromQL. Each gives a series at any time: "or vector(0)" stands for a label that has not come yet.
 type query struct{ legend, expression string }
 
 // api are the requests of clients, without probes, scrapes and pages.
@@ -39,9 +39,11 @@ var rows = []row{
 		{"Requests", "Of clients, by status.", units.RequestsPerSecond, []query{
 			{"{{status}}", `sum by (status) (rate(hexorders_http_request_duration_seconds_count{` + api + `}[$__rate_interval]))`},
 		}},
-		{"Errors", "Share of the requests that fail by the service (5xx), and by the client (4xx).", units.PercentUnit, []query{
+		{"Errors", "Share of the requests: by the service (5xx), by the client (4xx), refused for overload.", units.PercentUnit, []query{
 			{"5xx", share(`hexorders_http_request_duration_seconds_count`, api, `status=~"5.."`)},
 			{"4xx", share(`hexorders_http_request_duration_seconds_count`, api, `status=~"4.."`)},
+			{"overload", `(` + rate(`hexorders_http_shed_total`) + ` or vector(0))` +
+				` / sum(rate(hexorders_http_request_duration_seconds_count{` + api + `}[$__rate_interval]))`},
 		}},
 		{"Duration", "From a request's header to the end of its response.", units.Seconds, []query{
 			{"50 %", quantile("0.5", `hexorders_http_request_duration_seconds`, api)},
