@@ -93,13 +93,14 @@ func (p *process) explains(alert, runbook string) {
 // A panel whose metric has another name stays empty, and nothing says so.
 func TestPrometheusEveryQueryOfTheDashboardGivesASeries(t *testing.T) {
 	t.Parallel()
+	text := deployed(t, "grafana/dashboards/hexorders.json")
 	var dashboard struct {
 		Panels []struct {
 			Title   string
 			Targets []struct{ Expr string }
 		}
 	}
-	if err := json.Unmarshal([]byte(deployed(t, "grafana/dashboards/hexorders.json")), &dashboard); err != nil {
+	if err := json.Unmarshal([]byte(text), &dashboard); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorld(t, shared(t))
@@ -124,7 +125,7 @@ func TestPrometheusEveryQueryOfTheDashboardGivesASeries(t *testing.T) {
 		t.Errorf("the dashboard has %d queries: the search is broken", asked)
 	}
 	metrics := p.scrape()
-	for _, name := range regexp.MustCompile(`\b(hexorders|process|go)_\w+`).FindAllString(deployed(t, "grafana/dashboards/hexorders.json"), -1) {
+	for _, name := range regexp.MustCompile(`\b(hexorders|process|go)_\w+`).FindAllString(text, -1) {
 		if family := regexp.MustCompile(`_(bucket|count|sum)$`).ReplaceAllString(name, ""); !metrics.has(family) {
 			t.Errorf("the dashboard asks for %s, and the service has no such metric", name)
 		}
