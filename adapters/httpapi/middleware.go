@@ -30,6 +30,7 @@ func (a *api) identify(c *gin.Context) {
 		id = uuid.Must(uuid.NewV7()).String() // fails only without a source of randomness
 	}
 	c.Header(headerRequestID, id)
+	c.Request.Pattern = c.FullPath() // for those who stand before this handler
 	if parent := traceParent(c.Request.Header.Values("Traceparent")); parent != "" {
 		c.Request = c.Request.WithContext(ports.WithTraceParent(c.Request.Context(), parent))
 	}

@@ -117,7 +117,7 @@ func connect(t *testing.T, database string) *mongo.Database {
 		uri = "mongodb://127.0.0.1:27017/?replicaSet=rs0"
 	}
 	uri += "&heartbeatFrequencyMS=500" // closing a client may take as long as a heartbeat
-	db, err := mongodb.Connect(t.Context(), uri, database)
+	db, err := mongodb.Connect(t.Context(), uri, database, nil)
 	if err != nil {
 		t.Fatalf("%v\nThese tests need MongoDB: run scripts/services up", err)
 	}

@@ -26,7 +26,7 @@ func BenchmarkSave(b *testing.B) {
 			b.Run(fmt.Sprintf("clients=%d/batch=%d", clients, batch), func(b *testing.B) {
 				var transactions atomic.Int64
 				store := mongodb.NewStore(mongotest.DB(b), mongodb.Options{
-					MaxBatch: batch, Committed: func(int) { transactions.Add(1) },
+					MaxBatch: batch, Around: counted(func(int) { transactions.Add(1) }),
 				})
 				b.ReportAllocs()
 				fill(b, store, clients, b.N)

@@ -228,24 +228,24 @@ func (c *committer) commitBatch(b *batch) {
 // commitTogether commits a batch in one transaction. It tries twice, because a transient error often comes from another
 // process that saves at the same moment.
 func (c *committer) commitTogether(b *batch) error {
-	saves := b.saves()
-	err := RunTransaction(b.ctx, c.client, nil, 2, func(ctx context.Context) error { return c.insertOrUpdate(ctx, saves) })
-	if err == nil {
-		c.options.Committed(len(saves))
+	callers := make([]context.Context, len(b.pending))
+	for i, p := range b.pending {
+		callers[i] = p.ctx
 	}
-	return err
+	return c.transact(b.ctx, callers, b.saves(), 2)
 }
 
 // commitAlone commits one save in a transaction of its own.
 func (c *committer) commitAlone(ctx context.Context, save *encodedSave) error {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	saves := []*encodedSave{save}
-	err := RunTransaction(ctx, c.client, nil, untilDeadline, func(ctx context.Context) error { return c.insertOrUpdate(ctx, saves) })
-	if err == nil {
-		c.options.Committed(1)
-	}
-	return err
+	return c.transact(ctx, []context.Context{ctx}, []*encodedSave{save}, untilDeadline)
+}
+
+func (c *committer) transact(ctx context.Context, callers []context.Context, saves []*encodedSave, tries uint) error {
+	return c.options.Around(ctx, callers, func(ctx context.Context) error {
+		return RunTransaction(ctx, c.client, nil, tries, func(ctx context.Context) error { return c.insertOrUpdate(ctx, saves) })
+	})
 }
 
 // insertOrUpdate inserts or updates all documents of these saves; it runs inside a transaction. Errors: ErrConflict

@@ -30,14 +30,25 @@ func crowd(t *testing.T, saves ...func() error) []error {
 	return results
 }
 
+// counted counts the saves of each transaction that is committed.
+func counted(count func(saves int)) func(context.Context, []context.Context, func(context.Context) error) error {
+	return func(ctx context.Context, saves []context.Context, commit func(context.Context) error) error {
+		err := commit(ctx)
+		if err == nil {
+			count(len(saves))
+		}
+		return err
+	}
+}
+
 // A thousand saves come through in far fewer transactions, each of them once.
 func TestSavesThatWaitShareATransaction(t *testing.T) {
 	db := mongotest.DB(t)
 	var transactions, committed atomic.Int64
-	store := mongodb.NewStore(db, mongodb.Options{Committed: func(saves int) {
+	store := mongodb.NewStore(db, mongodb.Options{Around: counted(func(saves int) {
 		transactions.Add(1)
 		committed.Add(int64(saves))
-	}})
+	})})
 	var saves []func() error
 	for _, id := range ids("o", 1000) {
 		o := newOrder(t, id, 2)

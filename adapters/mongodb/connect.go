@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
@@ -48,15 +49,15 @@ const (
 // byVersion is the order of a scan: each order's messages in version order.
 var byVersion = bson.D{{Key: "aggregateid", Value: 1}, {Key: "version", Value: 1}}
 
-// Connect opens a database, checks that its server has transactions, and creates missing collections and indexes. The
-// caller disconnects db.Client(). Errors: ErrNotReplicaSet, ports.ErrUnavailable; their text names the address, never
+// Connect opens a database, checks that its server has transactions, and creates missing collections and indexes. monitor
+// may be nil. The caller disconnects db.Client(). Errors: ErrNotReplicaSet, ports.ErrUnavailable; their text names the address, never
 // the password, and says what to do.
-func Connect(ctx context.Context, uri, database string) (*mongo.Database, error) {
+func Connect(ctx context.Context, uri, database string, monitor *event.CommandMonitor) (*mongo.Database, error) {
 	settings, err := settings(uri)
 	if err != nil {
 		return nil, err
 	}
-	client, err := mongo.Connect(settings)
+	client, err := mongo.Connect(settings.SetMonitor(monitor))
 	if err != nil {
 		return nil, fmt.Errorf("connect to MongoDB at %s: %w", hosts(settings), err)
 	}

@@ -80,14 +80,14 @@ func TestTheTimeoutOfTheURIEndsNoTail(t *testing.T) {
 func TestACancelledConnectEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := mongodb.Connect(ctx, mongotest.URI(), "hexorders"); !errors.Is(err, context.Canceled) {
+	if _, err := mongodb.Connect(ctx, mongotest.URI(), "hexorders", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want Canceled", err)
 	}
 }
 
 func wantRefused(t *testing.T, uri string, want error, words ...string) {
 	t.Helper()
-	db, err := mongodb.Connect(t.Context(), uri, "hexorders")
+	db, err := mongodb.Connect(t.Context(), uri, "hexorders", nil)
 	if err == nil {
 		_ = db.Client().Disconnect(context.Background())
 		t.Fatalf("connected to %s", uri)

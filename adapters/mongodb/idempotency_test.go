@@ -49,10 +49,10 @@ func TestTwoStoresRaceForAKey(t *testing.T) {
 func TestADuplicateSaveDoesNotBreakUpItsBatch(t *testing.T) {
 	db := mongotest.DB(t)
 	var transactions, committed atomic.Int64
-	store := mongodb.NewStore(db, mongodb.Options{Committed: func(saves int) {
+	store := mongodb.NewStore(db, mongodb.Options{Around: counted(func(saves int) {
 		transactions.Add(1)
 		committed.Add(int64(saves))
-	}})
+	})})
 	var saves []func() error
 	for _, key := range ids("taken", 300) {
 		o := newOrder(t, key, 1)

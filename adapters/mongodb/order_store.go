@@ -23,15 +23,18 @@ type Options struct {
 	Timeout time.Duration
 	// MaxBatch bounds how many saves share a transaction. 1 gives each save a transaction of its own; 0 means 256.
 	MaxBatch int
-	// Committed is called after each transaction with the number of its saves. It may be nil.
-	Committed func(saves int)
+	// Around stands round each transaction: it calls commit, and gets the contexts of the transaction's saves. nil only
+	// calls commit.
+	Around func(ctx context.Context, saves []context.Context, commit func(context.Context) error) error
 }
 
 func (o Options) withDefaults() Options {
 	o.Timeout = cmp.Or(max(o.Timeout, 0), callTimeout)
 	o.MaxBatch = cmp.Or(max(o.MaxBatch, 0), defaultMaxBatch)
-	if o.Committed == nil {
-		o.Committed = func(int) {}
+	if o.Around == nil {
+		o.Around = func(ctx context.Context, _ []context.Context, commit func(context.Context) error) error {
+			return commit(ctx)
+		}
 	}
 	return o
 }

@@ -104,7 +104,7 @@ func TestConnectDropsTheIndexesOfTheLists(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	again, err := mongodb.Connect(t.Context(), mongotest.URI(), db.Name())
+	again, err := mongodb.Connect(t.Context(), mongotest.URI(), db.Name(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestConnectDropsTheIndexesOfTheLists(t *testing.T) {
 func TestConnectingAgainChangesNothing(t *testing.T) {
 	db := mongotest.DB(t)
 	save(t, mongodb.NewStore(db, mongodb.Options{}), newOrder(t, "o-1", 1))
-	again, err := mongodb.Connect(t.Context(), mongotest.URI(), db.Name())
+	again, err := mongodb.Connect(t.Context(), mongotest.URI(), db.Name(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,12 @@ func open(ctx context.Context, path string, o options) (*DB, error) {
 	return db, nil
 }
 
+// Watch calls watch after each transaction, with the contexts of those that it was for, and its error. It must be set before
+// the first write.
+func (db *DB) Watch(watch func(callers []context.Context, began time.Time, err error)) {
+	db.writer.watch = watch
+}
+
 // DroppedViews reports whether Open found the views of an older version and dropped them. The read model that replaces them
 // is made from the topic.
 func (db *DB) DroppedViews() bool { return db.writer.from == 3 || db.writer.from == 4 }

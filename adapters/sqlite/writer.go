@@ -36,6 +36,7 @@ type writer struct {
 	stopped    chan struct{} // closed: has run every job that it took
 	once       sync.Once
 	committed  func(*tx) // called after each commit
+	watch      func(callers []context.Context, began time.Time, err error)
 	options
 }
 
@@ -51,7 +52,8 @@ const (
 
 // job is one caller's part of a transaction.
 type job struct {
-	size    int // the approximate number of bytes that it writes
+	ctx     context.Context // the caller's
+	size    int             // the approximate number of bytes that it writes
 	apply   func(*tx) error
 	claimed atomic.Bool // by the writer, which runs it, or by the caller, which gave up before that
 	result  error       // of apply
@@ -70,7 +72,7 @@ func (w *writer) do(ctx context.Context, size int, apply func(*tx) error) error 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := &job{size: size, apply: apply, done: make(chan error, 1)}
+	j := &job{ctx: ctx, size: size, apply: apply, done: make(chan error, 1)}
 	select {
 	case w.jobs <- j:
 	case <-ctx.Done():
@@ -128,7 +130,7 @@ func (w *writer) nextJob() *job {
 
 // commitGroup runs a job, and the jobs that arrive meanwhile, in one transaction.
 func (w *writer) commitGroup(first *job) {
-	group := []*job{first}
+	group, began := []*job{first}, time.Now()
 	t, err := w.begin()
 	if err != nil {
 		for len(group) < w.maxBatch { // the lock would fail each of them in turn
@@ -138,14 +140,14 @@ func (w *writer) commitGroup(first *job) {
 			}
 			group = append(group, j)
 		}
-		report(group, err)
+		w.report(group, began, err)
 		return
 	}
 	for j, size := first, 0; j != nil; {
 		if !j.run(t) {
 			w.rollback()
 			if len(group) == 1 { // its own failure
-				report(group, nil)
+				w.report(group, began, nil)
 				return
 			}
 			for _, j := range group {
@@ -167,10 +169,11 @@ func (w *writer) commitGroup(first *job) {
 			group = append(group, j)
 		}
 	}
-	report(group, w.commit(t))
+	w.report(group, began, w.commit(t))
 }
 
 func (w *writer) commitAlone(j *job) {
+	began := time.Now()
 	t, err := w.begin()
 	if err == nil {
 		if j.run(t) {
@@ -179,7 +182,7 @@ func (w *writer) commitAlone(j *job) {
 			w.rollback()
 		}
 	}
-	report([]*job{j}, err)
+	w.report([]*job{j}, began, err)
 }
 
 // run reports whether the transaction may be committed: the job has succeeded, or has written nothing.
@@ -191,7 +194,14 @@ func (j *job) run(t *tx) bool {
 
 // report sends each caller the result of its job. When the commit failed every job gets that error: a result may
 // depend on data that was not committed.
-func report(group []*job, err error) {
+func (w *writer) report(group []*job, began time.Time, err error) {
+	if w.watch != nil {
+		callers := make([]context.Context, len(group))
+		for i, j := range group {
+			callers[i] = j.ctx
+		}
+		w.watch(callers, began, err)
+	}
 	for _, j := range group {
 		if err != nil {
 			j.result = err

@@ -26,7 +26,7 @@ func openExisting(ctx context.Context, c *Config) (*storage, error) {
 			return nil, err
 		}
 	}
-	return c.Store.open(ctx, c, slog.New(slog.DiscardHandler), nil)
+	return c.Store.open(ctx, c, slog.New(slog.DiscardHandler), watch{})
 }
 
 // notShared is the error of a command that cannot open the store beside the service.

@@ -7,14 +7,6 @@ import (
 	"hexorders/adapters/console"
 )
 
-// newFeed is nil without the console.
-func newFeed(c *Config) *console.Feed {
-	if !c.Console {
-		return nil
-	}
-	return console.NewFeed()
-}
-
 // console is the handler of the page, nil when it is off. A process without the role api serves it too: it shows what this
 // process sees.
 func (s *Service) console() http.Handler {
@@ -22,7 +14,7 @@ func (s *Service) console() http.Handler {
 		return nil
 	}
 	o := console.Options{
-		Feed: s.feed, Roles: s.roles, Store: s.config.Store.name, Broker: s.config.Broker.name, Logger: s.log,
+		Feed: s.feed, Spans: s.spans, Roles: s.roles, Store: s.config.Store.name, Broker: s.config.Broker.name, Logger: s.log,
 		Ports: console.Adapters{
 			OrderStore: s.storage.orders, Outbox: s.storage.outbox, Parking: s.storage.parking,
 			ReadModelStore: s.storage.views, Publisher: s.publisher, Subscriber: s.subscriber,

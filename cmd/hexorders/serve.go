@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"hexorders/adapters/console"
 	"hexorders/adapters/httpapi"
 	"hexorders/adapters/prometheus"
+	"hexorders/adapters/telemetry"
 	"hexorders/app/readside"
 	"hexorders/app/relay"
 	"hexorders/ports"
@@ -33,7 +35,7 @@ const (
 	interruptAfter  = 3 * requestsTimeout / 4 // those that still wait for the store then get 503, while they can
 	drainTimeout    = 3 * time.Second         // for the relay to send what it has read
 	flushTimeout    = time.Second / 2         // for messages that the relay no longer waits for
-	closeTimeout    = time.Second / 2         // for the store to close
+	closeTimeout    = time.Second / 2         // for the store to close, and the last spans to be sent meanwhile
 	stopWithin      = 9500 * time.Millisecond
 )
 
@@ -116,8 +118,10 @@ type Service struct {
 	relay       *relay.Relay
 	subscriber  ports.Subscriber // nil without the role views, and so is the next
 	views       *readside.Engine
-	feed        *console.Feed // nil without the console
-	demo        *demoService  // nil but in a demo
+	feed        *console.Feed // nil without the console, and so is the next
+	spans       *console.Spans
+	telemetry   *telemetry.Telemetry // nil without traces
+	demo        *demoService         // nil but in a demo
 	metrics     *prometheus.Metrics
 	draining    atomic.Bool // the process is about to end
 	hurry       atomic.Bool // and requests that wait for the views get their answer now
@@ -127,10 +131,14 @@ type Service struct {
 
 func newService(config Config, roles []string, log *slog.Logger) *Service {
 	access, log := log, withoutRepeats(log)
-	return &Service{
-		config: config, roles: roles, access: access, log: log, metrics: prometheus.New(log), feed: newFeed(&config),
+	s := &Service{
+		config: config, roles: roles, access: access, log: log, metrics: prometheus.New(log),
 		grace: func() { <-time.After(graceTime) },
 	}
+	if config.Console {
+		s.feed, s.spans = console.NewFeed(), &console.Spans{}
+	}
+	return s
 }
 
 // Open takes the port, connects the store and wires everything. What it opened before an error it closes again.
@@ -147,11 +155,15 @@ func (s *Service) Open(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			_ = s.listener.Close()
+			s.telemetry.Close(ctx) // it has made no spans
 		}
 	}()
+	if err := s.openTelemetry(ctx); err != nil {
+		return err
+	}
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	s.storage, err = s.config.Store.open(connecting, &s.config, s.log, s.metrics.Committed)
+	s.storage, err = s.config.Store.open(connecting, &s.config, s.log, s.watch())
 	if err != nil {
 		return err
 	}
@@ -167,7 +179,8 @@ func (s *Service) Open(ctx context.Context) (err error) {
 			s.closeStorage()
 			return err
 		}
-		s.relay = newRelay(&s.config, s.storage, s.demo.publisher(s.publisher), s.feed, s.log)
+		traced := telemetry.Publisher(s.demo.publisher(s.publisher), s.config.topic(), s.telemetry.Role(roleRelay))
+		s.relay = newRelay(&s.config, s.storage, traced, s.feed, s.log)
 		s.metrics.Watch(prometheus.Relay{Status: s.relay.Status, Unread: s.storage.unread})
 	}
 	if s.has(roleViews) {
@@ -197,7 +210,8 @@ func (s *Service) openViews() error {
 	if watched, ok := subscriber.(interface{ Stalls() int64 }); ok {
 		s.metrics.WatchStalls(watched.Stalls)
 	}
-	options := engineOptions(&s.config, s.storage, console.Subscriber(s.demo.subscriber(subscriber), s.feed), s.log)
+	traced := telemetry.Subscriber(s.demo.subscriber(subscriber), s.config.topic(), s.telemetry.Role(roleViews))
+	options := engineOptions(&s.config, s.storage, console.Subscriber(traced, s.feed), s.log)
 	options.Store = console.ReadModelStore(options.Store, s.feed)
 	s.views = readside.New(options)
 	s.metrics.WatchViews(s.views.Status)
@@ -288,6 +302,9 @@ func (s *Service) close() {
 			s.log.Warn("the demo could not be closed in order", "err", err)
 		}
 	}
+	var sent sync.WaitGroup
+	defer sent.Wait()
+	sent.Go(s.closeTelemetry)
 	s.closeStorage()
 }
 
@@ -307,12 +324,13 @@ func (s *Service) closeStorage() {
 }
 
 func (s *Service) handler() http.Handler {
-	options := newAPI(&s.config, s.storage, s.ready, s.hurry.Load, s.metrics, s.feed, s.access)
+	tracer := s.telemetry.Role(roleAPI)
+	options := newAPI(&s.config, s.storage, s.ready, s.hurry.Load, s.metrics, s.feed, tracer, s.access)
 	if !s.has(roleAPI) {
 		options.Orders = nil
 	}
 	options.Console = s.console()
-	return console.Requests(httpapi.New(options), s.feed)
+	return telemetry.Requests(console.Requests(httpapi.New(options), s.feed), tracer)
 }
 
 func (s *Service) ready(ctx context.Context) error {

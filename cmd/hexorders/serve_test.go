@@ -257,7 +257,7 @@ func TestAStartThatFailsGivesThePortBack(t *testing.T) {
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
-	config := Config{Store: storeKind{open: func(context.Context, *Config, *slog.Logger, func(int)) (*storage, error) {
+	config := Config{Store: storeKind{open: func(context.Context, *Config, *slog.Logger, watch) (*storage, error) {
 		return nil, errors.New("no store")
 	}}}
 	config.HTTP.Addr = address

@@ -49,9 +49,8 @@ var stores = []storeKind{
 type storeKind struct {
 	name string
 
-	// open connects to the store. The store calls committed after each transaction with the number of saves in it, if it
-	// can count them.
-	open func(ctx context.Context, c *Config, log *slog.Logger, committed func(saves int)) (*storage, error)
+	// open connects to the store, which lets w watch as much as it can show.
+	open func(ctx context.Context, c *Config, log *slog.Logger, w watch) (*storage, error)
 
 	// exists is asked by the commands beside the service before they open the store, if opening creates one where there is
 	// none. The error is fs.ErrNotExist if serving would create it.
@@ -93,11 +92,12 @@ type storage struct {
 // viewTables are what a read model has to keep.
 func viewTables() []ports.Table { return readside.Tables(readside.All) }
 
-func openSQLite(ctx context.Context, c *Config, log *slog.Logger, _ func(saves int)) (*storage, error) {
+func openSQLite(ctx context.Context, c *Config, log *slog.Logger, w watch) (*storage, error) {
 	db, err := sqlite.Open(ctx, c.SQLite.Path)
 	if err != nil {
 		return nil, fmt.Errorf("%w (HEXORDERS_SQLITE_PATH)", err)
 	}
+	db.Watch(w.ended)
 	if db.DroppedViews() {
 		log.Info("deleted the views of an earlier version: the read model is rebuilt from the topic")
 	}
@@ -121,7 +121,7 @@ func databaseExists(c *Config) error {
 	return nil
 }
 
-func openMemory(context.Context, *Config, *slog.Logger, func(saves int)) (*storage, error) {
+func openMemory(context.Context, *Config, *slog.Logger, watch) (*storage, error) {
 	store := memory.NewStore()
 	return &storage{
 		orders:  store,
@@ -135,25 +135,25 @@ func openMemory(context.Context, *Config, *slog.Logger, func(saves int)) (*stora
 	}, nil
 }
 
-func openMongoDB(ctx context.Context, c *Config, log *slog.Logger, committed func(saves int)) (*storage, error) {
-	db, err := mongodb.Connect(ctx, c.MongoDB.URI, c.MongoDB.Database)
+func openMongoDB(ctx context.Context, c *Config, log *slog.Logger, w watch) (*storage, error) {
+	db, err := mongodb.Connect(ctx, c.MongoDB.URI, c.MongoDB.Database, w.commands)
 	if err != nil {
 		return nil, err
 	}
 	s := mongoStorage(db, log)
-	store := mongodb.NewStore(db, mongodb.Options{MaxBatch: c.MongoDB.MaxBatch, Committed: committed})
+	store := mongodb.NewStore(db, mongodb.Options{MaxBatch: c.MongoDB.MaxBatch, Around: w.around})
 	s.orders, s.outbox = store, mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log})
 	s.close = func(ctx context.Context) error { return errors.Join(store.Close(ctx), db.Client().Disconnect(ctx)) }
 	return s, nil
 }
 
-func openMongoDBEvents(ctx context.Context, c *Config, log *slog.Logger, committed func(saves int)) (*storage, error) {
-	db, err := mongodb.Connect(ctx, c.MongoDB.URI, c.MongoDB.Database)
+func openMongoDBEvents(ctx context.Context, c *Config, log *slog.Logger, w watch) (*storage, error) {
+	db, err := mongodb.Connect(ctx, c.MongoDB.URI, c.MongoDB.Database, w.commands)
 	if err != nil {
 		return nil, err
 	}
 	s := mongoStorage(db, log)
-	store := mongodb.NewEventStore(db, mongodb.Options{MaxBatch: c.MongoDB.MaxBatch, Committed: committed})
+	store := mongodb.NewEventStore(db, mongodb.Options{MaxBatch: c.MongoDB.MaxBatch, Around: w.around})
 	s.orders, s.outbox = store, mongodb.NewEventLog(db, mongodb.OutboxOptions{Logger: log})
 	s.close = func(ctx context.Context) error { return errors.Join(store.Close(ctx), db.Client().Disconnect(ctx)) }
 	return s, nil

@@ -117,8 +117,8 @@ func TestARowSaysWhatTheStoreShares(t *testing.T) {
 
 func TestDoctorPrintsWhatAStoreFindsOutAboutItself(t *testing.T) {
 	k := fake()
-	k.open = func(ctx context.Context, c *Config, log *slog.Logger, committed func(int)) (*storage, error) {
-		s, err := openMemory(ctx, c, log, committed)
+	k.open = func(ctx context.Context, c *Config, log *slog.Logger, w watch) (*storage, error) {
+		s, err := openMemory(ctx, c, log, w)
 		s.examine = func(context.Context) []finding { return []finding{{what: "weather", good: "dry"}} }
 		return s, err
 	}

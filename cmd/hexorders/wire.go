@@ -14,6 +14,7 @@ import (
 	"hexorders/adapters/eventjson"
 	"hexorders/adapters/httpapi"
 	"hexorders/adapters/prometheus"
+	"hexorders/adapters/telemetry"
 	"hexorders/app"
 	"hexorders/app/readside"
 	"hexorders/app/relay"
@@ -25,15 +26,16 @@ import (
 
 func newAPI(
 	c *Config, s *storage, ready func(context.Context) error, hurry func() bool, metrics *prometheus.Metrics,
-	feed *console.Feed, log *slog.Logger,
+	feed *console.Feed, tracer *telemetry.Tracer, log *slog.Logger,
 ) httpapi.Options {
 	idempotency, _ := s.orders.(ports.IdempotencyStore) // nil: commands with an Idempotency-Key are refused
 	history, _ := s.orders.(ports.History)              // nil: the events of an order cannot be asked for
+	store := telemetry.OrderStore(console.OrderStore(metrics.Orders(savesOf(s)), feed), c.Store.name, tracer)
 	return httpapi.Options{
-		Orders: console.Orders(app.NewOrders(console.OrderStore(metrics.Orders(savesOf(s)), feed), app.OrdersOptions{
+		Orders: telemetry.Orders(console.Orders(app.NewOrders(store, app.OrdersOptions{
 			Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
 			MaxCommands: c.HTTP.MaxCommands,
-		}), feed),
+		}), feed), tracer),
 		Views:  console.Views(readside.NewQueries(s.views, readside.QueriesOptions{Wait: c.Views.Wait, Hurry: hurry}), feed),
 		Ready:  ready,
 		Logger: log,

@@ -46,6 +46,7 @@ var rooms = []room{
 	{packages: "docs/api", std: []string{"embed"}}, // the description of the API, which is text
 	{packages: "adapters/httpapi/...", own: []string{"core/...", "ports", "docs/api"}, std: anything, others: anything},
 	{packages: "adapters/prometheus/...", own: []string{"core/...", "ports"}, std: anything, others: anything},
+	{packages: "adapters/telemetry/...", own: []string{"core/...", "ports"}, std: anything, others: anything},
 	{packages: "adapters/console/...", own: []string{"core/...", "ports", "adapters/eventjson", "docs"}, std: anything},
 	{packages: "adapters/...", own: []string{"core/...", "ports", "adapters/eventjson"}, std: anything, others: anything},
 	{packages: "docs/...", own: []string{"core/...", "ports", "adapters/eventjson"}, std: anything}, // an exercise is an adapter
@@ -89,6 +90,8 @@ func TestEveryBreachIsFound(t *testing.T) {
 		"adapters/prometheus may not import adapters/eventjson",
 		"adapters/prometheus may not import adapters/memory",
 		"adapters/prometheus may not import app",
+		"adapters/telemetry may not import adapters/eventjson",
+		"adapters/memory may not import go.opentelemetry.io/otel/trace",
 		"app may not import adapters/inproc",
 		"app may not import github.com/gin-gonic/gin",
 		"cmd/hexorders may not import test/e2e",
@@ -158,6 +161,9 @@ func (r room) mayImport(name, imported string) bool {
 	}
 	if own, ok := strings.CutPrefix(imported, module+"/"); ok {
 		return folder(own) == folder(name) && !strings.HasPrefix(own, "cmd/") && own != "ports/porttest" || fits(own, r.own)
+	}
+	if strings.HasPrefix(imported, "go.opentelemetry.io/") { // for one adapter, and the receiver of the tests
+		return folder(name) == "adapters/telemetry" || folder(name) == "test"
 	}
 	if first, _, _ := strings.Cut(imported, "/"); strings.Contains(first, ".") { // the standard library has no domain
 		return fits(imported, r.others)

@@ -129,7 +129,7 @@ func (l *lab) sayf(format string, args ...any) {
 
 // database is a new one, prepared as the program prepares its own, with its own connections.
 func (l *lab) database(ctx context.Context) (db *mongo.Database, drop func(), err error) {
-	db, err = mongodb.Connect(ctx, l.mongoURI, l.newName())
+	db, err = mongodb.Connect(ctx, l.mongoURI, l.newName(), nil)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -54,7 +54,7 @@ func Connect(t testing.TB, uri, database string) *mongo.Database {
 	t.Helper()
 	// Closing a client may take as long as a heartbeat.
 	uri = With(With(uri, "appName", database), "heartbeatFrequencyMS", "500")
-	db, err := mongodb.Connect(t.Context(), uri, database)
+	db, err := mongodb.Connect(t.Context(), uri, database, nil)
 	if err != nil {
 		t.Fatalf("%v\nThese tests need MongoDB: run scripts/services up", err)
 	}

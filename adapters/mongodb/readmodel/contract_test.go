@@ -21,7 +21,7 @@ func TestReadModelStoreContract(t *testing.T) {
 			Store:       store,
 			FailCommits: func(t testing.TB) func() { return mongotest.RefuseCommits(t, db) },
 			Again: func(t testing.TB, tables []ports.Table) ports.ReadModelStore {
-				again, err := mongodb.Connect(t.Context(), mongotest.URI(), db.Name())
+				again, err := mongodb.Connect(t.Context(), mongotest.URI(), db.Name(), nil)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -5,4 +5,6 @@ import (
 	_ "hexorders/app"
 	_ "hexorders/docs/api"
 	_ "hexorders/ports/porttest"
+
+	_ "go.opentelemetry.io/otel/trace"
 )

@@ -1,0 +1,5 @@
+package telemetry
+
+import (
+	_ "hexorders/adapters/eventjson"
+)
