@@ -89,9 +89,6 @@ func (a *api) log(c *gin.Context) {
 			slog.String("client", c.Request.RemoteAddr),
 			slog.String("userAgent", truncated(c.Request.UserAgent())),
 		}
-		if trace := traceID(client); trace != "" {
-			attributes = append(attributes, slog.String("trace", trace))
-		}
 		if id := c.Param("id"); id != "" {
 			attributes = append(attributes, slog.String("order", id))
 		}
@@ -126,13 +123,6 @@ func truncated(text string) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:most], "") + "..."
-}
-
-// traceID is the second field of a traceparent.
-func traceID(ctx context.Context) string {
-	_, rest, _ := strings.Cut(ports.TraceParent(ctx), "-")
-	id, _, _ := strings.Cut(rest, "-")
-	return id
 }
 
 // isProbe tells probes, scrapes and the console from the requests of clients.

@@ -83,7 +83,8 @@ func (e *Engine) retryOrder(ctx context.Context, orderID string) error {
 func (c *consumer) report(b *batch) {
 	log := c.options.Logger
 	for _, f := range b.failures {
-		log.Error("a message cannot be applied; its order is parked until `hexorders views retry`",
+		log.ErrorContext(ports.WithTraceParent(context.Background(), f.message.TraceParent),
+			"a message cannot be applied; its order is parked until `hexorders views retry`",
 			"order", f.message.OrderID, "version", f.message.Version, "message", f.message.ID, "err", f.err)
 	}
 	for i := range b.orders {

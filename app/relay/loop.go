@@ -126,7 +126,7 @@ func (l *leadership) onResult(ctx context.Context, r result) {
 		l.markDone(q, r.of)
 	case r.of == publishing && errors.Is(r.err, ports.ErrRefused):
 		m := q.head.message
-		l.options.Logger.Error(
+		l.options.Logger.ErrorContext(ports.WithTraceParent(ctx, m.TraceParent),
 			"the broker refuses a message permanently; its order is parked until `hexorders outbox retry "+m.OrderID+"`",
 			"order", m.OrderID, "version", m.Version, "message", m.ID, "err", r.err)
 		q.parkedFrom = m.Version

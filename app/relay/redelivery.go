@@ -72,7 +72,7 @@ func (l *leadership) redeliver(ctx context.Context, orderID string) error {
 	for _, m := range messages {
 		err := l.publishAndWait(ctx, m)
 		if errors.Is(err, ports.ErrRefused) {
-			log.Error("the broker refuses a parked message again",
+			log.ErrorContext(ports.WithTraceParent(ctx, m.TraceParent), "the broker refuses a parked message again",
 				"order", orderID, "version", m.Version, "message", m.ID, "err", err)
 			if failed := store.Refused(ctx, orderID, err.Error()); failed != nil {
 				return fmt.Errorf("keep order %s parked: %w", orderID, failed)
