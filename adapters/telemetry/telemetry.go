@@ -114,9 +114,6 @@ func Ping(ctx context.Context) error {
 // Start begins to make spans when there is an endpoint or o.Spans; else it returns nil. A receiver that does not answer is no
 // error: its spans are lost, with a warning a minute, and nothing waits for it.
 func Start(ctx context.Context, o Options) (*Telemetry, error) {
-	if err := Check(); err != nil {
-		return nil, err
-	}
 	t := &Telemetry{log: cmp.Or(o.Logger, slog.Default()), version: o.Version}
 	if Endpoint() != "" {
 		otel.SetErrorHandler(otel.ErrorHandlerFunc(t.lost))

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hexorders/adapters/kafka"
+	"hexorders/adapters/telemetry"
 )
 
 const prefix = "HEXORDERS"
@@ -204,6 +206,9 @@ func parseAll(settings []variable) error {
 			problems = append(problems, fmt.Sprintf("%s=%s: %v", v.name, shown(v.name, v.text), err))
 		}
 	}
+	if err := telemetry.Check(); err != nil {
+		problems = append(problems, err.Error())
+	}
 	switch len(problems) {
 	case 0:
 		return nil
@@ -262,6 +267,14 @@ func printConfig(out io.Writer, asJSON bool, settings []variable) error {
 			rows[i].From = "environment"
 		} else if path := secretFile(v.name); path != "" {
 			rows[i].From = "file " + path
+		}
+	}
+	for _, entry := range slices.Sorted(slices.Values(os.Environ())) { // the standard's, for traces; headers may be secret
+		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OTEL_") {
+			if strings.HasSuffix(name, "_HEADERS") {
+				value = "***"
+			}
+			rows = append(rows, configRow{name, masked(value), "environment", "of OpenTelemetry"})
 		}
 	}
 	return printRows(out, asJSON, "VARIABLE\tVALUE\tFROM\tABOUT", "", rows, func(r configRow) string {

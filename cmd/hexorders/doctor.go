@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"hexorders/adapters/telemetry"
 )
 
 func doctorCommand() *cobra.Command {
@@ -20,7 +22,7 @@ func doctorCommand() *cobra.Command {
 	return jsonFlag(&cobra.Command{
 		Use:   "doctor",
 		Short: "Check settings, store and broker, and say what is wrong and how to repair it",
-		Long: `Checks what serving needs, a line each: settings, address, store, clock, broker, views. It leaves everything as it was.
+		Long: `Checks what serving needs, a line each: settings, address, traces, store, clock, broker, views. It leaves everything as it was.
 The exit code is 1 when something is wrong.`,
 		Example: "  hexorders doctor\n  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders doctor",
 		Args:    noArgs,
@@ -67,6 +69,9 @@ func examine(ctx context.Context, asJSON bool, out io.Writer) (wrong int) {
 		return wrong // the other checks need valid settings
 	}
 	report(checkAddress(ctx, &c))
+	if endpoint := telemetry.Endpoint(); endpoint != "" {
+		report(checkTraces(ctx, endpoint))
+	}
 	store, found := checkStore(ctx, &c)
 	for _, f := range found {
 		report(f)
@@ -110,6 +115,13 @@ func checkAddress(ctx context.Context, c *Config) finding {
 		f.good, f.err = "a service is running at "+c.HTTP.Addr, nil
 	}
 	return f
+}
+
+// checkTraces asks the receiver of traces. Serving works without it.
+func checkTraces(ctx context.Context, endpoint string) finding {
+	asking, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return finding{what: "traces", good: "their receiver answers at " + masked(endpoint), err: telemetry.Ping(asking), note: true}
 }
 
 // clockSkew is how far this machine's clock and the server's may differ before it is worth a word. Nothing breaks at

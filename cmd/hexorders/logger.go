@@ -41,4 +41,6 @@ func (h tracedHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
 	return tracedHandler{h.Handler.WithAttrs(attributes)}
 }
 
-func (h tracedHandler) WithGroup(name string) slog.Handler { return tracedHandler{h.Handler.WithGroup(name)} }
+func (h tracedHandler) WithGroup(name string) slog.Handler {
+	return tracedHandler{h.Handler.WithGroup(name)}
+}

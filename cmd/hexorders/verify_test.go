@@ -75,7 +75,7 @@ func TestWhatToVerifyIsFoundInEveryStore(t *testing.T) {
 		c := &Config{}
 		c.SQLite.Path = t.TempDir() + "/orders.db"
 		c.Outbox.Retention = 1
-		s, err := kind.open(t.Context(), c, nil, nil)
+		s, err := kind.open(t.Context(), c, nil, watch{})
 		if err != nil {
 			t.Fatal(err)
 		}

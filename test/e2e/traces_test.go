@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -73,7 +72,7 @@ func TestATraceGoesFromTheRequestToTheReadModel(t *testing.T) {
 	if code := relay.stop(); code != 0 {
 		t.Fatalf("exit code of the relay is %d", code)
 	}
-	if _, err := w.mongo.Database(w.source.Database).Collection("relay").DeleteMany(context.WithoutCancel(t.Context()), bson.D{}); err != nil {
+	if _, err := w.mongo.Database(w.source.Database).Collection("relay").DeleteMany(t.Context(), bson.D{}); err != nil {
 		t.Fatal(err)
 	}
 	w.serveAt("relay again", w.newAddr(), "--roles", "relay")
