@@ -121,7 +121,11 @@ func checkAddress(ctx context.Context, c *Config) finding {
 func checkTraces(ctx context.Context, endpoint string) finding {
 	asking, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	return finding{what: "traces", good: "their receiver answers at " + masked(endpoint), err: telemetry.Ping(asking), note: true}
+	f := finding{what: "traces", good: "their receiver answers at " + masked(endpoint), note: true}
+	if err := telemetry.Ping(asking); err != nil {
+		f.err = fmt.Errorf("spans would be lost: start the receiver, or correct OTEL_EXPORTER_OTLP_ENDPOINT: %w", err)
+	}
+	return f
 }
 
 // clockSkew is how far this machine's clock and the server's may differ before it is worth a word. Nothing breaks at
