@@ -54,7 +54,7 @@ func TestVerifyOfANewDatabaseAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openSQLite(t.Context(), &c, nil, nil)
+	s, err := openSQLite(t.Context(), &c, nil, watch{})
 	if err == nil {
 		err = s.close(t.Context())
 	}
