@@ -22,8 +22,8 @@ func doctorCommand() *cobra.Command {
 	return jsonFlag(&cobra.Command{
 		Use:   "doctor",
 		Short: "Check settings, store and broker, and say what is wrong and how to repair it",
-		Long: `Checks what serving needs, a line each: settings, address, traces, store, clock, broker, views. It leaves everything as it was.
-The exit code is 1 when something is wrong.`,
+		Long: `Checks what serving needs, a line each: settings, address, traces, store, clock, broker, views.
+It leaves everything as it was. The exit code is 1 when something is wrong.`,
 		Example: "  hexorders doctor\n  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders doctor",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
