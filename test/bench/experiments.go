@@ -18,6 +18,7 @@ type experiment struct {
 // standard is what `make bench` measures.
 var standard = []experiment{
 	{"post", post},
+	{"overload", overload},
 	{"pay", pay},
 	{"hot", hot},
 	{"get", get},

@@ -33,6 +33,7 @@ type size struct {
 	clients  []int
 	many     int   // clients where it is not about their number
 	hot      int   // clients of one order
+	crowd    int   // clients where there are too many
 	rates    []int // orders a second where the rate is given
 	lagRate  int   // the same where it is about how far a view is behind
 	messages int   // that a relay drains
@@ -42,11 +43,13 @@ type size struct {
 
 var (
 	full = size{
-		rounds: 5, time: 4 * time.Second, clients: []int{1, 16, 64, 128}, many: 64, hot: 50, rates: []int{100, 500, 1000}, lagRate: 2000,
+		rounds: 5, time: 4 * time.Second, clients: []int{1, 16, 64, 128}, many: 64, hot: 50, crowd: 1000,
+		rates: []int{100, 500, 1000}, lagRate: 2000,
 		messages: 200_000, backlogs: []int{10_000, 100_000, 1_000_000}, orders: 10_000,
 	}
 	small = size{
-		rounds: 2, time: 300 * time.Millisecond, clients: []int{1, 16}, many: 16, hot: 10, rates: []int{100}, lagRate: 100,
+		rounds: 2, time: 300 * time.Millisecond, clients: []int{1, 16}, many: 16, hot: 10, crowd: 200,
+		rates: []int{100}, lagRate: 100,
 		messages: 2000, backlogs: []int{500, 1000}, orders: 2000,
 	}
 )

@@ -19,12 +19,12 @@ import (
 // server wrote into its oplog, to the millisecond and rounded down, so the figures are up to a millisecond too long. The
 // peer is the same service without its relay, and rawTail in its place.
 func latency(ctx context.Context, l *lab) (results []result, err error) {
-	whole, err := l.newStand(ctx, "api,relay")
+	whole, err := l.newStand(ctx, "api,relay", withRoom)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, whole.close()) }()
-	half, err := l.newStand(ctx, "api")
+	half, err := l.newStand(ctx, "api", withRoom)
 	if err != nil {
 		return nil, err
 	}

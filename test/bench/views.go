@@ -127,7 +127,7 @@ func (l *lab) feed(ctx context.Context, db *mongo.Database, topic string) error 
 // viewLag is the time from the commit of an order to the commit of its row in order-summary, both as the server wrote them
 // into its oplog; they are read when the load is over.
 func (l *lab) viewLag(ctx context.Context) (r result, err error) {
-	s, err := l.newStand(ctx, "api,relay,views")
+	s, err := l.newStand(ctx, "api,relay,views", withRoom)
 	if err != nil {
 		return r, err
 	}
