@@ -35,7 +35,7 @@ func TestEveryRowRuns(t *testing.T) {
 	}
 	for _, want := range []string{
 		"POST /orders, 1 client |", "| raw loop behind net/http |", "POST /orders, 16 clients |",
-		"POST /orders, 16 clients: p99 |", "POST /orders/{id}/pay",
+		"POST /orders, 16 clients: p99 |", "POST /orders, overload: answered with 503 |", "POST /orders/{id}/pay",
 		"10 clients add items to one order", "GET /orders/{id}", "relay of 2,000 messages, an order each |",
 		"relay of 2,000 messages, 5 an order |", "relay of 2,000 new messages", "from commit to consumer at 100 orders/s: p99 |",
 		"relay of a backlog of 1,000 messages: peak memory", "2,000 events into three views |",
