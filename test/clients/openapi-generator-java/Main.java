@@ -85,7 +85,7 @@ class Main {
         orders.cancelOrder(third.getId(), null, null, null, null, null, reason).getStatus(), Status.CANCELLED);
     System.out.println("ok cancel");
 
-    String description = Files.readString(new DescriptionApi(client).describe(null).toPath());
+    String description = Files.readString(new DescriptionApi(client).describe(null, null).toPath());
     want("the description", description.startsWith("openapi: 3.1"), true);
     want("the health", new HealthApi(client).ready(null).getStatus(), Health.StatusEnum.READY);
     System.out.println("ok description");
