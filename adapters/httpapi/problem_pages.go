@@ -61,6 +61,8 @@ var problemPages = map[string]problemPage{
 		"Send the request later. Its operator has to run 'hexorders views rebuild'."},
 	"overloaded": {"Too many commands are under way in this process. This one was not carried out.",
 		"Wait as long as Retry-After says, then send it again, and fewer at once."},
+	"store-full": {"The store takes no writes: its disk is full, say. Nothing was changed by this request, and orders can be read.",
+		"Wait as long as Retry-After says, then send it again. Its operator has to make room."},
 	"unavailable": {"The store cannot be reached. The request may or may not have taken effect.",
 		"Wait as long as Retry-After says. Send a command again with the same Idempotency-Key, or read the order first."},
 	"malformed-json": {"The body is not one JSON object in UTF-8.",
