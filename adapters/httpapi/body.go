@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -135,3 +136,16 @@ func (e *inputError) Error() string {
 }
 
 func (e *inputError) Unwrap() error { return e.is }
+
+// pointerTo finds the place in the body that broke a limit of the core. Some values do not come from the body.
+func pointerTo(e *order.InputError) (string, bool) {
+	names := map[string]string{
+		"buyer": "/buyerId", "product": "/productId", "amount": "/amount", "by": "/by", "reason": "/reason",
+	}
+	name, ok := names[e.Field]
+	if e.Line >= 0 {
+		// "items" is about the line as a whole: the one that was too many.
+		return "/items/" + strconv.Itoa(e.Line) + name, ok || e.Field == "items"
+	}
+	return name, ok
+}

@@ -204,19 +204,6 @@ func (a *api) problem(c *gin.Context, err error) {
 	c.Abort()
 }
 
-// pointerTo finds the place in the body that broke a limit of the core. Some values do not come from the body.
-func pointerTo(e *order.InputError) (string, bool) {
-	names := map[string]string{
-		"buyer": "/buyerId", "product": "/productId", "amount": "/amount", "by": "/by", "reason": "/reason",
-	}
-	name, ok := names[e.Field]
-	if e.Line >= 0 {
-		// "items" is about the line as a whole: the one that was too many.
-		return "/items/" + strconv.Itoa(e.Line) + name, ok || e.Field == "items"
-	}
-	return name, ok
-}
-
 func sentence(s string) string {
 	if s == "" {
 		return ""
