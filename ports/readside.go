@@ -27,7 +27,8 @@ type Subscriber interface {
 	//
 	// Calls of handle come one at a time, a batch each, of at most MaxBatch messages. A shard's messages come in their
 	// order, and an order's messages are all in one shard. When a shard is assigned, reading begins where the member's
-	// resume says; if resume leaves the shard out, where the group came to, or else at the first message.
+	// resume says; if resume leaves the shard out, where the group came to, or else at the first message. Where messages
+	// are missing there, it begins at the first one that is left and says so (Gaps).
 	// A batch that handle returned nil for moves the group; any other is delivered again, to this member or another. So
 	// messages may be repeated, and are never left out.
 	Subscribe(ctx context.Context, group string, resume Resume, handle func(ctx context.Context, b Batch) error) error
@@ -44,12 +45,12 @@ type Replayable interface {
 }
 
 // Resume answers with the places to go on from. A shard that it leaves out is unknown to it; one with an empty Next
-// begins at the first message. It may also name shards that it was not asked for. A place that is not one of this
-// broker ends the reading with an error: it was stored while the program used another broker.
+// begins at the first message. It also names shards that it was not asked for: a place of another log, or of another
+// broker, is a gap.
 type Resume func(ctx context.Context, shards []string) ([]Place, error)
 
-// Place is a point in one shard of what a broker delivers. Only the broker's adapter can read it; everybody else
-// compares and stores it.
+// Place is a point in one shard of what a broker delivers. It knows its log. Only the broker's adapter reads it; all
+// others compare and store it.
 type Place struct {
 	Shard string // a name of the shard, such as a partition's; "" where the broker has only one
 	Next  string // from where to go on; "" is the beginning
@@ -67,9 +68,10 @@ const MaxBatch = 1000
 // Batch is what a Subscriber delivers at once.
 type Batch struct {
 	Messages []Delivery
-	// CaughtUp are shards of the share of which there is nothing more at the moment, besides Messages. While there is
-	// nothing at all, a batch without messages says so about once a second, and once at the beginning.
-	CaughtUp []string
+	// CaughtUp are places of the share after which there is nothing more at the moment, one a shard. While there are no
+	// messages at all, a batch says so about once a second, and once at the beginning.
+	CaughtUp []Place
+	Gaps     []Gap // in front of the messages; at most one a shard
 }
 
 // ReadModel answers questions, always from the live generation. Errors: ErrNotBuilt when the live generation does not
@@ -109,6 +111,8 @@ type ReadModelStore interface {
 
 	// Places are where each shard's last PlaceChange went to, by shard.
 	Places(ctx context.Context, g Generation) ([]Place, error)
+	// Gaps are the last gap of each shard that had one, by shard. Of its place they have the shard.
+	Gaps(ctx context.Context, g Generation) ([]Gap, error)
 	// Load reads the progress of these orders. An order of which nothing was received is not in the result.
 	Load(ctx context.Context, g Generation, orderIDs []string) (map[string]Progress, error)
 	// Buffered are an order's messages that wait, in version order; none is no error.
@@ -142,6 +146,7 @@ type Progress struct {
 // Change is what a batch of messages makes of the read model.
 type Change struct {
 	Places   []PlaceChange
+	Gaps     []Gap // each of a shard whose place changes, too
 	Progress []ProgressChange
 	Buffer   []BufferedMessage
 	Release  []EventRef            // buffered messages that were applied; one that is not buffered is no error
@@ -182,14 +187,15 @@ type Freshness struct {
 	// AsOf is a time up to which everything that was published is included: that of the shard with the oldest one, to
 	// the millisecond. It is zero when that cannot be said, of one shard or because no place was committed.
 	AsOf time.Time
+	// Incomplete says why messages are missing for ever, "" when none is. Then AsOf is zero.
+	Incomplete GapReason
 }
 
 // ViewsStatus is what the consumer of a process says of itself to whoever watches it. The totals count since the
 // process began.
 type ViewsStatus struct {
-	Generation     int       // the one that it feeds; 0 before it has begun, and then the next three say nothing
-	AsOf           time.Time // of its last commit; zero before the first
-	ParkedOrders   int       // those that wait for a missing message included; of the whole read model, a few seconds ago
+	Generation     int // the one that it feeds; 0 before it has begun, and then the next two say nothing
+	ParkedOrders   int // those that wait for a missing message included; of the whole read model, a few seconds ago
 	ParkedMessages int
 
 	Applied    int64 // messages that took effect

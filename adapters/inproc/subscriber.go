@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,14 +56,11 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	after, known, err := begin(ctx, resume)
-	if err == nil && !known {
-		after, err = s.log.Committed(ctx, group)
-	}
+	committed, err := s.log.Committed(ctx, group)
 	if err != nil {
 		return err
 	}
-	return s.follow(ctx, after, handle, func(last int64) error {
+	return s.follow(ctx, resume, committed, handle, func(last int64) error {
 		// Also when ctx has ended meanwhile: what was handled counts.
 		return s.log.Commit(context.WithoutCancel(ctx), group, last)
 	})
@@ -71,31 +68,37 @@ func (s *Subscriber) Subscribe(ctx context.Context, group string, resume ports.R
 
 // Replay implements ports.Replayable. A nil resume knows nothing.
 func (s *Subscriber) Replay(ctx context.Context, resume ports.Resume, handle func(context.Context, ports.Batch) error) error {
-	after, _, err := begin(ctx, resume)
-	if err != nil {
-		return err
-	}
-	return s.follow(ctx, after, handle, func(int64) error { return nil })
+	return s.follow(ctx, resume, 0, handle, func(int64) error { return nil })
 }
 
 // Ahead implements ports.Replayable. It counts offsets, and not all of them may have a message.
 func (s *Subscriber) Ahead(ctx context.Context, from []ports.Place) (map[string]int64, error) {
-	after, _, err := offsetIn(from)
+	topic, err := s.topic(ctx)
 	if err != nil {
 		return nil, err
 	}
-	end, err := s.log.End(ctx)
-	if err != nil || end <= after {
+	after, _, err := topic.Resume(from)
+	if err != nil || topic.End <= after {
 		return map[string]int64{"": 0}, err
 	}
-	_, first, err := s.log.Read(ctx, after, 1) // older ones may have been dropped
-	return map[string]int64{"": end - first + 1}, err
+	_, first, err := s.log.Read(ctx, after, 1)
+	return map[string]int64{"": topic.End - first + 1}, err
 }
 
 // Newest returns the place after the newest message, for a replay of what comes.
 func (s *Subscriber) Newest(ctx context.Context) ([]ports.Place, error) {
+	topic, err := s.topic(ctx)
+	return []ports.Place{topic.At(topic.End)}, err
+}
+
+// topic is what the log has now.
+func (s *Subscriber) topic(ctx context.Context) (ports.ShardRange, error) {
+	id, before, err := s.log.Begin(ctx)
+	if err != nil {
+		return ports.ShardRange{}, err
+	}
 	end, err := s.log.End(ctx)
-	return []ports.Place{placeAt(end)}, err
+	return ports.ShardRange{Log: "inproc/" + id, First: before, End: max(end, before)}, err
 }
 
 func (s *Subscriber) turn(group string) chan struct{} {
@@ -107,48 +110,53 @@ func (s *Subscriber) turn(group string) chan struct{} {
 	return s.turns[group]
 }
 
-// begin asks resume for the offset to go on from.
-func begin(ctx context.Context, resume ports.Resume) (after int64, known bool, err error) {
-	if resume == nil {
-		return 0, false, ctx.Err()
+// begin asks resume for the place to go on from. Without one that is where the group came to.
+func (s *Subscriber) begin(ctx context.Context, resume ports.Resume, committed int64) (topic ports.ShardRange, places []ports.Place, err error) {
+	if resume != nil {
+		if places, err = resume(ctx, []string{""}); err != nil {
+			return topic, nil, fmt.Errorf("load the place to resume from: %w", err)
+		}
 	}
-	places, err := resume(ctx, []string{""})
-	if err != nil {
-		return 0, false, fmt.Errorf("load the place to resume from: %w", err)
+	topic, err = s.topic(ctx)
+	if committed > 0 && !slices.ContainsFunc(places, func(p ports.Place) bool { return p.Shard == "" }) {
+		places = append(slices.Clone(places), topic.At(committed))
 	}
-	return offsetIn(places)
+	return topic, places, err
 }
 
-// offsetIn parses the place of the only shard.
-func offsetIn(places []ports.Place) (offset int64, known bool, err error) {
-	for _, p := range places {
-		if p.Next != "" {
-			offset, err = strconv.ParseInt(p.Next, 10, 64)
-		}
-		if p.Shard != "" || err != nil || offset < 0 {
-			return 0, false, fmt.Errorf("the place %q of shard %q is of another broker, not of the in-process one", p.Next, p.Shard)
-		}
-		known = true
-	}
-	return offset, known, nil
-}
-
-func placeAt(offset int64) ports.Place { return ports.Place{Next: strconv.FormatInt(offset, 10)} }
-
-// follow hands what comes after an offset to handle, and then commits it.
-func (s *Subscriber) follow(ctx context.Context, after int64, handle func(context.Context, ports.Batch) error,
+// follow hands what comes after a place to handle, and then commits it.
+func (s *Subscriber) follow(ctx context.Context, resume ports.Resume, committed int64, handle func(context.Context, ports.Batch) error,
 	commit func(last int64) error) error {
+	topic, places, err := s.begin(ctx, resume, committed)
+	if err != nil {
+		return err
+	}
+	after, gap, err := topic.Resume(places)
+	if err != nil {
+		return err
+	}
 	for first, busy := true, false; ; first = false {
 		if busy {
 			if err := s.linger(ctx, after); err != nil {
 				return err
 			}
 		}
-		batch, last, err := s.read(ctx, after, first)
+		batch, last, err := s.read(ctx, topic, after, first)
 		if err != nil {
 			return err
 		}
-		if len(batch.Messages) == 0 && len(batch.CaughtUp) == 0 {
+		if last-after > int64(len(batch.Messages)) { // offsets without a message, or messages that were deleted meanwhile
+			if topic, err = s.topic(ctx); err == nil && gap == nil {
+				_, gap, err = topic.Resume([]ports.Place{topic.At(after)})
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if gap != nil {
+			batch.Gaps = []ports.Gap{*gap}
+		}
+		if len(batch.Messages) == 0 && len(batch.CaughtUp) == 0 && gap == nil {
 			continue
 		}
 		if err := handle(ctx, batch); err != nil {
@@ -159,7 +167,7 @@ func (s *Subscriber) follow(ctx context.Context, after int64, handle func(contex
 				return err
 			}
 		}
-		after, busy = last, len(batch.Messages) >= busyFrom
+		after, gap, busy = last, nil, len(batch.Messages) >= busyFrom
 	}
 }
 
@@ -179,10 +187,10 @@ func (s *Subscriber) linger(ctx context.Context, after int64) error {
 }
 
 // read waits for messages, for idleAfter at most; at the beginning not at all when there are none.
-func (s *Subscriber) read(ctx context.Context, after int64, first bool) (batch ports.Batch, last int64, err error) {
+func (s *Subscriber) read(ctx context.Context, topic ports.ShardRange, after int64, first bool) (batch ports.Batch, last int64, err error) {
 	if first {
 		if end, err := s.log.End(ctx); err != nil || end <= after {
-			return ports.Batch{CaughtUp: []string{""}}, after, err
+			return ports.Batch{CaughtUp: []ports.Place{topic.At(after)}}, after, err
 		}
 	}
 	waiting, cancel := context.WithTimeout(ctx, idleAfter)
@@ -202,14 +210,14 @@ func (s *Subscriber) read(ctx context.Context, after int64, first bool) (batch p
 		if i == len(messages)-1 {
 			next = last
 		}
-		batch.Messages = append(batch.Messages, ports.Delivery{Message: m, Place: placeAt(next)})
+		batch.Messages = append(batch.Messages, ports.Delivery{Message: m, Place: topic.At(next)})
 	}
 	end, err := s.log.End(ctx)
 	if err != nil {
 		return ports.Batch{}, 0, err
 	}
 	if end <= last {
-		batch.CaughtUp = []string{""}
+		batch.CaughtUp = []ports.Place{topic.At(last)}
 	}
 	return batch, last, nil
 }

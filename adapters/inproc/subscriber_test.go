@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -25,8 +26,32 @@ func TestReplayable(t *testing.T) {
 	porttest.Replayable(t, func(testing.TB) porttest.Feed { return feed(memory.NewTopic()) })
 }
 
-func feed(topic inproc.Log) porttest.Feed {
+// trimmedTopic lets tests delete messages.
+type trimmedTopic struct {
+	inproc.Log
+	deleted atomic.Int64 // up to this offset
+}
+
+func (t *trimmedTopic) Begin(ctx context.Context) (id string, before int64, err error) {
+	id, before, err = t.Log.Begin(ctx)
+	return id, max(before, t.deleted.Load()), err
+}
+
+func (t *trimmedTopic) Read(ctx context.Context, after int64, limit int) ([]ports.Message, int64, error) {
+	return t.Log.Read(ctx, max(after, t.deleted.Load()), limit)
+}
+
+func feed(log inproc.Log) porttest.Feed {
+	topic := &trimmedTopic{Log: log}
 	return porttest.Feed{
+		Delete: func(t testing.TB) {
+			t.Helper()
+			end, err := topic.End(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			topic.deleted.Store(end)
+		},
 		Subscriber: inproc.NewSubscriber(topic),
 		Append: func(t testing.TB, messages ...ports.Message) {
 			t.Helper()
@@ -102,6 +127,27 @@ func TestReplayOfWhatComesBeginsAtTheNewest(t *testing.T) {
 			}
 			return enough
 		})
+	if !errors.Is(err, enough) {
+		t.Fatal(err)
+	}
+}
+
+// Messages that a slow reader had not read yet were deleted: it hears of that with the next ones.
+func TestMessagesThatAreDeletedInFrontOfAReaderAreAGap(t *testing.T) {
+	topic := &trimmedTopic{Log: memory.NewTopic()}
+	enough := errors.New("enough")
+	feed(topic).Append(t, ports.Message{ID: "1"})
+	err := inproc.NewSubscriber(topic).Replay(t.Context(), nil, func(_ context.Context, b ports.Batch) error {
+		if b.Messages[0].ID == "1" {
+			feed(topic.Log).Append(t, ports.Message{ID: "2"}, ports.Message{ID: "3"}, ports.Message{ID: "4"})
+			topic.deleted.Store(3)
+			return nil
+		}
+		if len(b.Messages) != 1 || len(b.Gaps) != 1 || b.Gaps[0].Reason != ports.GapDeleted || !strings.Contains(b.Gaps[0].Detail, "2 messages") {
+			t.Errorf("got %d messages and the gaps %+v, want one message, and two that were deleted", len(b.Messages), b.Gaps)
+		}
+		return enough
+	})
 	if !errors.Is(err, enough) {
 		t.Fatal(err)
 	}

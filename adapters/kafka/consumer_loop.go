@@ -62,8 +62,9 @@ type consumerLoop struct {
 	connection *connectionLog
 	waitFor    time.Duration // how long the handler may take before its partitions are revoked
 	stalled    time.Duration // how long a broker may report more records in a partition while none of them comes
-	// done is where to go on without a group: how far consumers before this one have handled each partition.
-	done map[int32]kafka.Offset
+	// done is where to go on without a group: by shard, how far consumers before this one have handled each partition.
+	done     map[string]ports.Place
+	identity string // of the topic: places name it
 
 	ctx          context.Context // Subscribe's
 	assigned     map[int32]*partitionState
@@ -74,6 +75,7 @@ type consumerLoop struct {
 	lastCallAt   time.Time    // when the last call ended; zero before the first
 	lastBatch    int          // messages of the last call
 	lastCheckAt  time.Time    // when checkEnds last ran
+	identifiedAt time.Time    // when the topic was last seen to be the same
 	paused       bool
 	closing      bool
 	broken       error             // the reason why the loop ends
@@ -83,9 +85,10 @@ type consumerLoop struct {
 // partitionState is how far the loop has read one partition.
 type partitionState struct {
 	shard   string
-	next    int64 // the offset to read next; -1 when only librdkafka knows it
-	handled int64 // the offset from which a new consumer continues; -1 when it is unknown
-	end     bool  // the partition has no more records
+	next    int64      // the offset to read next; -1 when nothing is read, because the consumer ends
+	handled int64      // the offset from which a new consumer continues; -1 when it is unknown
+	end     bool       // the partition has no more records
+	gap     *ports.Gap // what was missing when it was assigned; nil once the handler got it
 
 	behindSince time.Time // since then the broker reports more records and none has come; zero when that is not so
 }
@@ -111,7 +114,7 @@ func (l *consumerLoop) run(ctx context.Context, partitions []int32) error {
 	} else if err := l.consumer.Subscribe(l.topic, l.rebalance); err != nil {
 		return l.replaceBecause(err)
 	}
-	l.lastCallAt, l.lastCheckAt = time.Now(), time.Now()
+	l.lastCallAt, l.lastCheckAt, l.identifiedAt = time.Now(), time.Now(), time.Now()
 	for first := true; ; first = false {
 		if err := l.gather(first); err != nil {
 			return err
@@ -124,50 +127,90 @@ func (l *consumerLoop) run(ctx context.Context, partitions []int32) error {
 
 // startPartitions adds partitions to the assignment and returns the offset at which each begins.
 func (l *consumerLoop) startPartitions(partitions []int32) []kafka.TopicPartition {
-	offsets := make(map[int32]kafka.Offset)
+	states := make(map[int32]*partitionState)
 	// A consumer that is closing reads nothing more, and the store behind resume may be closed already.
 	if len(partitions) > 0 && !l.closing && l.ctx.Err() == nil {
 		var err error
-		if offsets, err = l.startOffsets(partitions); err != nil && l.broken == nil {
+		if states, err = l.start(partitions); err != nil && l.broken == nil {
 			l.broken = err
 		}
 	}
 	list := make([]kafka.TopicPartition, len(partitions))
 	for i, partition := range partitions {
-		offset, known := offsets[partition]
-		if !known {
-			offset = kafka.OffsetBeginning
+		at := states[partition]
+		if at == nil {
+			at = &partitionState{shard: shardOf(partition), next: -1, handled: -1}
 		}
-		list[i] = kafka.TopicPartition{Topic: &l.topic, Partition: partition, Offset: offset}
-		next := max(int64(offset), -1) // the beginning is a negative number; only librdkafka knows its offset
-		l.assigned[partition] = &partitionState{shard: shardOf(partition), next: next, handled: next}
+		l.assigned[partition] = at
+		list[i] = kafka.TopicPartition{Topic: &l.topic, Partition: partition, Offset: kafka.Offset(at.next)}
+		if at.next < 0 {
+			list[i].Offset = kafka.OffsetBeginning
+		}
 	}
 	return list
 }
 
-// startOffsets returns the offsets to begin at: of resume, and of the group where resume knows none.
-func (l *consumerLoop) startOffsets(partitions []int32) (map[int32]kafka.Offset, error) {
-	offsets, err := l.resumeAt(partitions)
+// start returns how partitions begin: at the places of resume, and of the group where resume knows none.
+func (l *consumerLoop) start(partitions []int32) (map[int32]*partitionState, error) {
+	places, err := l.stored(partitions)
 	if err != nil {
-		return nil, fmt.Errorf("load the places in topic %s: %w", l.topic, err)
+		return nil, err
 	}
-	unknown := slices.DeleteFunc(slices.Clone(partitions), func(partition int32) bool {
-		_, known := offsets[partition]
-		return known
-	})
-	if l.group == "" || len(unknown) == 0 {
-		return offsets, nil
+	ranges, err := l.admin.ranges(l.ctx, l.identity, partitions)
+	if err != nil {
+		return nil, l.replaceBecause(err)
 	}
-	if err := l.addCommitted(offsets, unknown); err != nil {
-		return nil, l.replaceBecause(fmt.Errorf("load the offsets of group %s: %w", l.group, err))
+	states := make(map[int32]*partitionState, len(partitions))
+	for partition, topic := range ranges {
+		next, gap, err := topic.Resume(places)
+		if err != nil {
+			return nil, fmt.Errorf("read topic %s: %w", l.topic, err)
+		}
+		states[partition] = &partitionState{shard: topic.Shard, next: next, handled: next, gap: gap}
+		if gap != nil {
+			states[partition].handled = -1 // a new consumer has to find it again
+		}
 	}
-	return offsets, nil
+	return states, nil
 }
 
-// addCommitted adds the offsets that the group has committed. librdkafka can ask for them itself (OffsetStored), but when
+// stored returns the places that resume, done and the group know.
+func (l *consumerLoop) stored(partitions []int32) ([]ports.Place, error) {
+	byShard, unknown := make(map[string]ports.Place), []int32(nil)
+	if l.resume != nil {
+		shards := make([]string, len(partitions))
+		for i, partition := range partitions {
+			shards[i] = shardOf(partition)
+		}
+		places, err := l.resume(l.ctx, shards)
+		if err != nil {
+			return nil, fmt.Errorf("load the places in topic %s: %w", l.topic, err)
+		}
+		for _, p := range places {
+			byShard[p.Shard] = p
+		}
+	}
+	maps.Copy(byShard, l.done)
+	for _, partition := range partitions {
+		if _, known := byShard[shardOf(partition)]; !known {
+			unknown = append(unknown, partition)
+		}
+	}
+	places := slices.Collect(maps.Values(byShard))
+	if l.group == "" || len(unknown) == 0 {
+		return places, nil
+	}
+	committed, err := l.committed(unknown)
+	if err != nil {
+		return nil, l.replaceBecause(fmt.Errorf("load the offsets of group %s: %w", l.group, err))
+	}
+	return append(places, committed...), nil
+}
+
+// committed returns the places that the group has committed. librdkafka can ask for them itself (OffsetStored), but when
 // the answer is an error, such as that of a broker that shuts down, it never asks again and never reads the partition
 // (librdkafka issue 5586).
-func (l *consumerLoop) addCommitted(offsets map[int32]kafka.Offset, partitions []int32) error {
+func (l *consumerLoop) committed(partitions []int32) (places []ports.Place, err error) {
 	asked := make([]kafka.TopicPartition, len(partitions))
 	for i, partition := range partitions {
 		asked[i] = kafka.TopicPartition{Topic: &l.topic, Partition: partition}
@@ -179,36 +222,16 @@ func (l *consumerLoop) addCommitted(offsets map[int32]kafka.Offset, partitions [
 		}
 		return committed, err
 	}, backoff.WithMaxElapsedTime(askCommittedFor))
-	if err != nil {
-		return err
-	}
 	for _, p := range committed {
 		if p.Offset >= 0 { // negative: none was committed
-			offsets[p.Partition] = p.Offset
+			places = append(places, l.place(shardOf(p.Partition), int64(p.Offset)))
 		}
 	}
-	return nil
+	return places, err
 }
 
-// resumeAt returns the offsets to begin at, of the partitions for which resume or done knows one.
-func (l *consumerLoop) resumeAt(partitions []int32) (map[int32]kafka.Offset, error) {
-	if l.resume == nil {
-		return maps.Collect(maps.All(l.done)), nil
-	}
-	shards := make([]string, len(partitions))
-	for i, partition := range partitions {
-		shards[i] = shardOf(partition)
-	}
-	places, err := l.resume(l.ctx, shards)
-	if err != nil {
-		return nil, err
-	}
-	offsets, err := offsetsIn(places)
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(offsets, l.done)
-	return offsets, nil
+func (l *consumerLoop) place(shard string, next int64) ports.Place {
+	return ports.ShardRange{Shard: shard, Log: l.identity}.At(next)
 }
 
 // gather polls until there is a batch to deliver: up to a full batch of messages, or none once the consumer is idle or
@@ -292,7 +315,7 @@ func (l *consumerLoop) handleEvent(event kafka.Event) {
 		}
 	case kafka.Error:
 		switch {
-		case e.IsFatal(), e.Code() == kafka.ErrMaxPollExceeded, judge(e) == stale:
+		case e.IsFatal(), e.Code() == kafka.ErrMaxPollExceeded, e.Code() == kafka.ErrAutoOffsetReset, judge(e) == stale:
 			l.broken = l.replaceBecause(e)
 		default:
 			for _, at := range l.assigned { // only checkEnds can tell now whether there is more
@@ -320,7 +343,7 @@ func (l *consumerLoop) collect(record *kafka.Message) {
 	}
 	l.bytes += len(message.Payload)
 	l.gathered = append(l.gathered, ports.Delivery{
-		Message: message, Place: placeAt(at.shard, at.next),
+		Message: message, Place: l.place(at.shard, at.next),
 	})
 }
 
@@ -330,7 +353,7 @@ func (l *consumerLoop) deliver() error {
 		l.connection.reached()
 	}
 	l.unrecognised.report(l.log, l.topic)
-	batch := ports.Batch{Messages: l.gathered, CaughtUp: l.caughtUp()}
+	batch := ports.Batch{Messages: l.gathered, CaughtUp: l.caughtUp(), Gaps: l.gaps()}
 	l.lastBatch = len(l.gathered)
 	l.gathered, l.bytes = nil, 0
 	ctx, cancel := context.WithCancel(l.ctx)
@@ -372,7 +395,7 @@ func (l *consumerLoop) callEnded(err error) {
 	}
 	for partition, next := range upTo {
 		if at := l.assigned[partition]; at != nil {
-			at.handled = next
+			at.handled, at.gap = next, nil
 		}
 	}
 	l.storeOffsets(upTo)
@@ -486,8 +509,9 @@ func (l *consumerLoop) checkEnds() {
 	var err error
 	if len(partitions) > 0 {
 		ends, err = l.admin.offsets(l.ctx, partitions, kafka.LatestOffsetSpec)
-	} else {
-		_, err = l.admin.describe(l.ctx) // librdkafka does not always report a deleted topic
+	}
+	if err == nil && (len(partitions) == 0 || time.Since(l.identifiedAt) >= checkEndsEvery) {
+		err = l.identify()
 	}
 	switch {
 	case judge(err) == stale, errors.Is(err, ErrNoTopic):
@@ -516,6 +540,16 @@ func (l *consumerLoop) checkEnds() {
 	}
 }
 
+// identify finds out whether the topic is still the same. librdkafka does not always report one that was deleted.
+func (l *consumerLoop) identify() error {
+	topic, err := l.admin.describe(l.ctx)
+	if is := logOf(topic); err == nil && is != l.identity {
+		return fmt.Errorf("%w: it is %s now", ErrNoTopic, is)
+	}
+	l.identifiedAt = time.Now()
+	return err
+}
+
 func (l *consumerLoop) atEnd() bool {
 	for _, at := range l.assigned {
 		if !at.end {
@@ -525,24 +559,33 @@ func (l *consumerLoop) atEnd() bool {
 	return true
 }
 
-func (l *consumerLoop) caughtUp() (shards []string) {
+func (l *consumerLoop) caughtUp() (places []ports.Place) {
 	for _, at := range l.assigned {
 		if at.end {
-			shards = append(shards, at.shard)
+			places = append(places, l.place(at.shard, at.next))
 		}
 	}
-	return shards
+	return places
 }
 
-// handled returns the offset up to which each partition was handled.
-func (l *consumerLoop) handled() map[int32]kafka.Offset {
-	offsets := make(map[int32]kafka.Offset, len(l.assigned))
-	for partition, at := range l.assigned {
-		if at.handled >= 0 {
-			offsets[partition] = kafka.Offset(at.handled)
+func (l *consumerLoop) gaps() (gaps []ports.Gap) {
+	for _, at := range l.assigned {
+		if at.gap != nil {
+			gaps = append(gaps, *at.gap)
 		}
 	}
-	return offsets
+	return gaps
+}
+
+// handled returns the place up to which each partition was handled, by shard.
+func (l *consumerLoop) handled() map[string]ports.Place {
+	places := make(map[string]ports.Place, len(l.assigned))
+	for _, at := range l.assigned {
+		if at.handled >= 0 {
+			places[at.shard] = l.place(at.shard, at.handled)
+		}
+	}
+	return places
 }
 
 // nextOffsets returns the offset up to which each partition was gathered.

@@ -84,6 +84,22 @@ func (c *cluster) createTopic(t testing.TB, topic string, partitions int, settin
 	}
 }
 
+// deleteRecords deletes all records of a topic, as a retention does.
+func (c *cluster) deleteRecords(t testing.TB, topic string, partitions int32) {
+	t.Helper()
+	var all []kafka.TopicPartition
+	for partition := range partitions {
+		all = append(all, kafka.TopicPartition{Topic: &topic, Partition: partition, Offset: kafka.OffsetEnd})
+	}
+	results, err := c.admin.DeleteRecords(t.Context(), all)
+	for _, r := range results.DeleteRecordsResults {
+		err = cmp.Or(err, r.TopicPartition.Error)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (c *cluster) exists(t testing.TB, topic string) bool {
 	t.Helper()
 	metadata, err := c.admin.GetMetadata(&topic, false, 5000)

@@ -3,7 +3,7 @@
 package kafka
 
 import (
-	"fmt"
+	"context"
 	"strconv"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -11,29 +11,28 @@ import (
 	"hexorders/ports"
 )
 
-// A place is a partition and the offset to read next, both as text.
+// A shard is a partition, and the offset of a place is the one to read next.
 
 func shardOf(partition int32) string { return strconv.Itoa(int(partition)) }
 
-func placeAt(shard string, next int64) ports.Place {
-	return ports.Place{Shard: shard, Next: strconv.FormatInt(next, 10)}
+// logOf identifies a topic. Kafka gives each a random id, also to one that is created again under the same name.
+func logOf(topic kafka.TopicDescription) string {
+	return "kafka/" + topic.Name + "/" + topic.TopicID.String()
 }
 
-// offsetsIn parses places into the offset at which to begin, by partition.
-func offsetsIn(places []ports.Place) (map[int32]kafka.Offset, error) {
-	offsets := make(map[int32]kafka.Offset, len(places))
-	for _, p := range places {
-		partition, err := strconv.ParseInt(p.Shard, 10, 32)
-		offset := int64(kafka.OffsetBeginning)
-		if err == nil && p.Next != "" {
-			if offset, err = strconv.ParseInt(p.Next, 10, 64); offset < 0 {
-				err = strconv.ErrRange // librdkafka gives negative offsets a meaning
-			}
-		}
-		if err != nil || partition < 0 {
-			return nil, fmt.Errorf("the place %q of shard %q is of another broker, not of Kafka", p.Next, p.Shard)
-		}
-		offsets[int32(partition)] = kafka.Offset(offset)
+// ranges returns what the broker has of each partition.
+func (a *topicAdmin) ranges(ctx context.Context, log string, partitions []int32) (map[int32]ports.ShardRange, error) {
+	if len(partitions) == 0 {
+		return nil, nil
 	}
-	return offsets, nil
+	first, err := a.offsets(ctx, partitions, kafka.EarliestOffsetSpec)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := a.offsets(ctx, partitions, kafka.LatestOffsetSpec)
+	ranges := make(map[int32]ports.ShardRange, len(ends))
+	for partition, end := range ends {
+		ranges[partition] = ports.ShardRange{Shard: shardOf(partition), Log: log, First: first[partition], End: end}
+	}
+	return ranges, err
 }

@@ -3,6 +3,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,7 +86,7 @@ func (s *Subscriber) read(ctx context.Context, group string, resume ports.Resume
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 50 * time.Millisecond
 	pause.MaxInterval = 2 * time.Second
-	done := map[int32]kafka.Offset{}
+	done := map[string]ports.Place{}
 	for {
 		l := &consumerLoop{
 			topic: s.options.Topic, group: group, resume: resume, log: s.log, waitFor: s.maxPoll * 3 / 4, stalled: s.options.stalled,
@@ -126,7 +127,7 @@ func (s *Subscriber) read(ctx context.Context, group string, resume ports.Resume
 func (s *Subscriber) Stalls() int64 { return s.stalls.Load() }
 
 // runConsumer runs one consumer until it ends or has to be replaced, and returns how far it has handled each partition.
-func (s *Subscriber) runConsumer(ctx context.Context, l *consumerLoop) (handled map[int32]kafka.Offset, err error) {
+func (s *Subscriber) runConsumer(ctx context.Context, l *consumerLoop) (handled map[string]ports.Place, err error) {
 	logs := make(chan kafka.LogEvent, 100)
 	config := s.config(l.group, logs)
 	consumer, err := kafka.NewConsumer(&config)
@@ -150,7 +151,12 @@ func (s *Subscriber) runConsumer(ctx context.Context, l *consumerLoop) (handled 
 	defer client.Close()
 	l.consumer, l.admin = consumer, &topicAdmin{client: client, options: s.options, log: s.log}
 
-	partitions, err := s.awaitTopic(ctx, l.admin, l.connection)
+	topic, err := s.awaitTopic(ctx, l.admin, l.connection)
+	if err != nil {
+		return nil, err
+	}
+	l.identity = logOf(topic)
+	partitions, err := partitionsOf(topic)
 	if err != nil {
 		return nil, err
 	}
@@ -176,22 +182,22 @@ func (s *Subscriber) close(consumer *kafka.Consumer, group string, after func())
 	}
 }
 
-// awaitTopic waits until the topic exists and returns its partitions. The error is ctx's, or errReplace.
-func (s *Subscriber) awaitTopic(ctx context.Context, admin *topicAdmin, connection *connectionLog) ([]int32, error) {
+// awaitTopic waits until the topic exists and its partitions have leaders. The error is ctx's, or errReplace.
+func (s *Subscriber) awaitTopic(ctx context.Context, admin *topicAdmin, connection *connectionLog) (kafka.TopicDescription, error) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 50 * time.Millisecond
 	pause.MaxInterval = time.Second
 	waiting := false
-	return backoff.Retry(ctx, func() ([]int32, error) {
+	return backoff.Retry(ctx, func() (kafka.TopicDescription, error) {
 		topic, err := admin.describe(ctx)
 		if admin.isCutOff(ctx, err) {
-			return nil, backoff.Permanent(fmt.Errorf("%w: %w: %w", errReplace, errCutOff, err))
+			return topic, backoff.Permanent(fmt.Errorf("%w: %w: %w", errReplace, errCutOff, err))
 		}
-		if err != nil {
-			return nil, err
+		if err == nil {
+			connection.reached()
+			_, err = partitionsOf(topic)
 		}
-		connection.reached()
-		return partitionsOf(topic)
+		return topic, err
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		switch {
 		case errors.Is(err, errNotReady):
@@ -215,54 +221,34 @@ func partitionsOf(topic kafka.TopicDescription) (partitions []int32, err error) 
 	return partitions, nil
 }
 
-// Ahead implements ports.Replayable. It counts offsets, and not every offset has a record that is an order event. A place
-// before the oldest record, or behind the newest, stands for the oldest: there a consumer would begin.
+// Ahead implements ports.Replayable. It counts offsets, and not every offset has a record that is an order event.
 func (s *Subscriber) Ahead(ctx context.Context, from []ports.Place) (map[string]int64, error) {
-	places, err := offsetsIn(from)
-	if err != nil {
-		return nil, err
-	}
 	ahead := make(map[string]int64)
-	return ahead, s.ask(ctx, func(admin *topicAdmin, partitions []int32) error {
-		oldest, err := admin.offsets(ctx, partitions, kafka.EarliestOffsetSpec)
-		if err != nil {
-			return err
-		}
-		ends, err := admin.offsets(ctx, partitions, kafka.LatestOffsetSpec)
-		if err != nil {
-			return err
-		}
-		for partition, end := range ends {
-			first, next := oldest[partition], int64(places[partition])
-			if next < first || next > end {
-				next = first
-			}
-			ahead[shardOf(partition)] = end - next
-		}
-		return nil
+	return ahead, s.ask(ctx, func(partition ports.ShardRange) error {
+		next, _, err := partition.Resume(from)
+		ahead[partition.Shard] = partition.End - next
+		return err
 	})
 }
 
 // Newest returns the places after the newest messages, for a replay of what comes.
 func (s *Subscriber) Newest(ctx context.Context) ([]ports.Place, error) {
 	var places []ports.Place
-	err := s.ask(ctx, func(admin *topicAdmin, partitions []int32) error {
-		ends, err := admin.offsets(ctx, partitions, kafka.LatestOffsetSpec)
-		for partition, end := range ends {
-			places = append(places, placeAt(shardOf(partition), end))
-		}
-		return err
+	err := s.ask(ctx, func(partition ports.ShardRange) error {
+		places = append(places, partition.At(partition.End))
+		return nil
 	})
 	return places, err
 }
 
-// ask calls question with the partitions of the topic, unless it does not exist yet.
-func (s *Subscriber) ask(ctx context.Context, question func(*topicAdmin, []int32) error) error {
+// ask calls tell with each partition of the topic, unless it does not exist yet.
+func (s *Subscriber) ask(ctx context.Context, tell func(ports.ShardRange) error) error {
 	admin, err := newAdmin(s.options)
 	if err != nil {
 		return fmt.Errorf("topic %s: %w", s.options.Topic, err)
 	}
 	defer admin.client.Close()
+	var ranges map[int32]ports.ShardRange
 	// For a moment after a topic is created some partitions have no leader.
 	_, err = backoff.Retry(ctx, func() (struct{}, error) {
 		topic, err := admin.describe(ctx)
@@ -276,8 +262,12 @@ func (s *Subscriber) ask(ctx context.Context, question func(*topicAdmin, []int32
 		if err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, question(admin, partitions)
+		ranges, err = admin.ranges(ctx, logOf(topic), partitions)
+		return struct{}{}, err
 	}, backoff.WithMaxElapsedTime(2*requestTimeout))
+	for _, partition := range ranges {
+		err = cmp.Or(err, tell(partition))
+	}
 	return err
 }
 
@@ -294,7 +284,7 @@ func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.Config
 		"enable.auto.offset.store": false,
 		"enable.auto.commit":       group != "",
 		"auto.commit.interval.ms":  1000,
-		"auto.offset.reset":        "earliest",
+		"auto.offset.reset":        "error", // the loop begins again, and finds out what is missing
 
 		// A rebalance revokes only the partitions that move; a consumer keeps reading the others.
 		"partition.assignment.strategy": "cooperative-sticky",

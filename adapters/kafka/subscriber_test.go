@@ -34,6 +34,7 @@ func feed(t testing.TB) porttest.Feed {
 	options := Options{Brokers: c.brokers, Topic: topic, Partitions: 3, SessionTimeout: time.Minute}
 	p := open(t, options)
 	return porttest.Feed{
+		Delete:     func(t testing.TB) { t.Helper(); c.deleteRecords(t, topic, 3) },
 		Subscriber: newSubscriber(t, options),
 		Append:     func(t testing.TB, messages ...ports.Message) { t.Helper(); publish(t, p, messages...) },
 	}
@@ -65,11 +66,10 @@ func TestAheadCountsFromTheFirstRecordThatIsThere(t *testing.T) {
 	topic := c.newTopic(t)
 	c.createTopic(t, topic, 1, nil)
 	options := Options{Brokers: c.brokers, Topic: topic, Partitions: 1}
-	publish(t, open(t, options), manyEvents(10, 1, 1)...)
-	results, err := c.admin.DeleteRecords(t.Context(), []kafka.TopicPartition{{Topic: &topic, Partition: 0, Offset: 4}})
-	if err != nil || results.DeleteRecordsResults[0].TopicPartition.Error != nil {
-		t.Fatal(err, results)
-	}
+	p := open(t, options)
+	publish(t, p, manyEvents(4, 1, 1)...)
+	c.deleteRecords(t, topic, 1)
+	publish(t, p, manyEvents(6, 2, 2)...)
 	s := newSubscriber(t, options)
 	for next, want := range map[string]int64{"": 6, "2": 6, "4": 6, "7": 3, "10": 0, "11": 6} {
 		ahead, err := s.Ahead(t.Context(), []ports.Place{{Shard: "0", Next: next}})
@@ -117,20 +117,6 @@ func TestABatchLingersWhileMessagesKeepComing(t *testing.T) {
 	// Those at the beginning and at the end may be small, and then the next one does not linger.
 	if most := 10 + int(last.Sub(first)/lingerFor); batches > most {
 		t.Errorf("%d messages in %s came in %d batches, want %d at most", messages, last.Sub(first), batches, most)
-	}
-}
-
-func TestOnlyPlacesOfKafkaAreTaken(t *testing.T) {
-	for _, place := range []ports.Place{
-		{Shard: "", Next: "12"}, {Shard: "orders", Next: "1"}, {Shard: "-1", Next: "1"}, {Shard: "0", Next: "x"},
-		{Shard: "0", Next: "-1"}, {Shard: "0", Next: "-1000"}, {Shard: "0", Next: "92233720368547758070"}, {Shard: "4294967296", Next: "0"},
-	} {
-		if offsets, err := offsetsIn([]ports.Place{{Shard: "1", Next: "1"}, place}); err == nil {
-			t.Errorf("%+v was taken as %v", place, offsets)
-		}
-	}
-	if got, err := offsetsIn([]ports.Place{{Shard: "7"}, placeAt(shardOf(11), 0)}); err != nil || got[7] != kafka.OffsetBeginning || got[11] != 0 {
-		t.Errorf("got %v, %v; want the beginning of 7 and the offset 0 of 11", got, err)
 	}
 }
 

@@ -88,8 +88,8 @@ func (r *ReadModel) Discard(ctx context.Context) error {
 func (r *ReadModel) begin() int {
 	r.newest++
 	g := &generation{
-		views: map[string]rows{}, places: map[string]ports.PlaceChange{}, progress: map[string]ports.Progress{},
-		buffered: map[ports.EventRef]bufferedMessage{},
+		views: map[string]rows{}, places: map[string]ports.PlaceChange{}, gaps: map[string]ports.Gap{},
+		progress: map[string]ports.Progress{}, buffered: map[ports.EventRef]bufferedMessage{},
 	}
 	for name := range r.tables {
 		g.views[name] = nil

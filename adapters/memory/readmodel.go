@@ -22,6 +22,7 @@ type ReadModel struct {
 type generation struct {
 	views    map[string]rows
 	places   map[string]ports.PlaceChange // the last one of each shard
+	gaps     map[string]ports.Gap         // also
 	progress map[string]ports.Progress
 	buffered map[ports.EventRef]bufferedMessage
 }
@@ -70,6 +71,9 @@ func (r *ReadModel) Freshness(ctx context.Context, orderID string) (ports.Freshn
 			f.AsOf = p.AsOf
 		}
 	}
+	for _, gap := range live.gaps {
+		f.AsOf, f.Incomplete = time.Time{}, gap.Reason
+	}
 	return f, ctx.Err()
 }
 
@@ -81,6 +85,16 @@ func (r *ReadModel) Places(ctx context.Context, g ports.Generation) (places []po
 		places = append(places, ports.Place{Shard: shard, Next: from[shard].To})
 	}
 	return places, ctx.Err()
+}
+
+func (r *ReadModel) Gaps(ctx context.Context, g ports.Generation) (gaps []ports.Gap, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from := r.read(g).gaps
+	for _, shard := range slices.Sorted(maps.Keys(from)) {
+		gaps = append(gaps, from[shard])
+	}
+	return gaps, ctx.Err()
 }
 
 func (r *ReadModel) Load(ctx context.Context, g ports.Generation, orderIDs []string) (map[string]ports.Progress, error) {
@@ -166,6 +180,10 @@ func (g *generation) allows(c ports.Change) bool {
 func (g *generation) apply(c ports.Change, now time.Time) {
 	for _, p := range c.Places {
 		g.places[p.Shard] = p
+	}
+	for _, gap := range c.Gaps {
+		gap.Place.Next = ""
+		g.gaps[gap.Place.Shard] = gap
 	}
 	for _, p := range c.Progress {
 		p.State = slices.Clone(p.State)

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ const TopicKept = 100_000
 // Topic is an inproc.Log that lives as long as the process. A reader that asks for a dropped message gets the
 // oldest one that is left.
 type Topic struct {
+	id        string
 	mu        sync.Mutex
 	messages  []ports.Message
 	end       int64         // offset of the newest message; the oldest has end-len(messages)+1
@@ -24,7 +26,7 @@ type Topic struct {
 }
 
 func NewTopic() *Topic {
-	return &Topic{grown: make(chan struct{}), committed: make(map[string]int64)}
+	return &Topic{id: rand.Text(), grown: make(chan struct{}), committed: make(map[string]int64)}
 }
 
 func (t *Topic) Append(ctx context.Context, messages []ports.Message) error {
@@ -67,6 +69,12 @@ func (t *Topic) page(after int64, limit int) (messages []ports.Message, last int
 	from := min(max(after-dropped, 0), int64(len(t.messages)))
 	to := min(from+int64(limit), int64(len(t.messages)))
 	return slices.Clone(t.messages[from:to]), dropped + to, t.grown
+}
+
+func (t *Topic) Begin(ctx context.Context) (id string, first int64, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.id, t.end - int64(len(t.messages)), ctx.Err()
 }
 
 func (t *Topic) End(ctx context.Context) (int64, error) {

@@ -17,7 +17,7 @@ import (
 // Topic implements inproc.Log: the log behind the in-process broker, and how far its subscribers have come.
 //
 //	topic        {_id: offset, message: <as in the outbox>}
-//	topic_end    {_id: "topic", end: the newest offset}
+//	topic_end    {_id: "topic", end: the newest offset, id: of this topic among all that there ever were}
 //	subscribers  {_id: name, position}
 //
 // An append takes its offsets from topic_end in the transaction that inserts the messages, so the appends of all
@@ -145,6 +145,32 @@ func (t *Topic) page(ctx context.Context, after int64, limit int) (messages []po
 		return nil, 0, err
 	}
 	return messages, last, nil
+}
+
+// Begin implements inproc.Log.
+func (t *Topic) Begin(ctx context.Context) (id string, before int64, err error) {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var topic struct {
+		ID  string `bson:"id"`
+		End int64  `bson:"end"`
+	}
+	var oldest topicDocument
+	is := bson.D{{Key: "_id", Value: topicID}}
+	err = t.end.FindOne(bounded, is).Decode(&topic)
+	if errors.Is(err, mongo.ErrNoDocuments) { // the database was dropped under this process: it gets another topic
+		if err = prepareTopicEnd(bounded, t.end); err == nil {
+			err = t.end.FindOne(bounded, is).Decode(&topic)
+		}
+	}
+	if err == nil {
+		first := options.FindOne().SetSort(bson.D{{Key: "_id", Value: 1}}).SetProjection(bson.D{{Key: "_id", Value: 1}})
+		err = t.topic.FindOne(bounded, bson.D{}, first).Decode(&oldest)
+	}
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		oldest.Offset, err = topic.End+1, nil
+	}
+	return topic.ID, oldest.Offset - 1, Fail(ctx, "read the topic's beginning", err)
 }
 
 // End implements inproc.Log.

@@ -117,14 +117,19 @@ func sameKeys(found []mongo.IndexSpecification, keys any) (name string, err erro
 	return name, err
 }
 
-// prepareTopicEnd makes the document that counts the messages of the in-process broker.
+// prepareTopicEnd makes the document that counts the messages of the in-process broker, or gives that of an earlier version
+// its id.
 func prepareTopicEnd(ctx context.Context, end *mongo.Collection) error {
 	const doing = "prepare the topic"
-	byID := bson.D{{Key: "_id", Value: topicID}}
-	if err := end.FindOne(ctx, byID).Err(); !errors.Is(err, mongo.ErrNoDocuments) {
+	hasID := bson.D{{Key: "_id", Value: topicID}, {Key: "id", Value: bson.D{{Key: "$exists", Value: true}}}}
+	if err := end.FindOne(ctx, hasID).Err(); !errors.Is(err, mongo.ErrNoDocuments) {
 		return Fail(ctx, doing, err)
 	}
-	_, err := end.InsertOne(ctx, append(byID, bson.E{Key: "end", Value: int64(0)}))
+	ifNew := func(name string, value any) bson.E {
+		return bson.E{Key: name, Value: bson.D{{Key: "$ifNull", Value: bson.A{"$" + name, value}}}}
+	}
+	set := mongo.Pipeline{{{Key: "$set", Value: bson.D{ifNew("end", int64(0)), ifNew("id", bson.NewObjectID().Hex())}}}}
+	_, err := end.UpdateByID(ctx, topicID, set, options.UpdateOne().SetUpsert(true))
 	if mongo.IsDuplicateKeyError(err) { // another process has inserted it at the same moment
 		return nil
 	}

@@ -35,10 +35,30 @@ func (o options) migrate(ctx context.Context, conn *sql.Conn) (from int, err err
 			return 0, fmt.Errorf("migration %d: %w", from+i+1, err)
 		}
 	}
+	if from < placesOfATopic {
+		if err := addColumns(ctx, conn); err != nil {
+			return 0, fmt.Errorf("migrate the read model: %w", err)
+		}
+	}
 	// This write is unconditional: on a read-only file BEGIN IMMEDIATE succeeds, and only a write fails.
 	_, err = conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d; PRAGMA application_id = %d; COMMIT",
 		len(migrations), applicationID))
 	return from, err
+}
+
+// placesOfATopic is the schema version whose generations of the read model have more columns.
+const placesOfATopic = 7
+
+// addColumns adds them to the generations that the file has. Their names depend on the file, so no migration has them.
+func addColumns(ctx context.Context, conn *sql.Conn) error {
+	const columns = "VALUES ('places', 'gap TEXT'), ('places', 'missing TEXT'), ('progress', 'digest INTEGER')"
+	var statements string
+	err := conn.QueryRowContext(ctx, `SELECT coalesce(group_concat(printf('ALTER TABLE "%w" ADD COLUMN %s', name, column2), '; '), '')
+		FROM sqlite_schema JOIN (`+columns+`) ON name GLOB 'rm[0-9]*_' || column1 WHERE type = 'table'`).Scan(&statements)
+	if err == nil && statements != "" {
+		_, err = conn.ExecContext(ctx, statements)
+	}
+	return err
 }
 
 // inspect returns the schema version of the file. Errors: ErrForeign, ErrNewer.

@@ -189,7 +189,9 @@ func (t table) scan(rows *sql.Rows) (row ports.Row, err error) {
 
 func (m *ReadModel) Freshness(ctx context.Context, orderID string) (f ports.Freshness, err error) {
 	var asOf string
-	err = m.readLive(ctx, selectFreshness, []any{orderID}, func(rows *sql.Rows) error { return rows.Scan(&f.Version, &asOf) })
+	err = m.readLive(ctx, selectFreshness, []any{orderID}, func(rows *sql.Rows) error {
+		return rows.Scan(&f.Version, &asOf, &f.Incomplete)
+	})
 	if err == nil {
 		f.AsOf, err = parseTimeIfAny(asOf)
 	}
@@ -200,7 +202,7 @@ func (m *ReadModel) Freshness(ctx context.Context, orderID string) (f ports.Fres
 }
 
 const selectFreshness = `SELECT coalesce((SELECT version FROM rm_progress WHERE order_id = ?), 0),
-	coalesce((SELECT min(as_of) FROM rm_places), '')`
+	coalesce((SELECT min(iif(gap IS NULL, as_of, '')) FROM rm_places), ''), coalesce((SELECT max(gap) FROM rm_places), '')`
 
 // readLive runs a query on the SQL views of the live generation. Error also: ErrNotBuilt.
 func (m *ReadModel) readLive(ctx context.Context, query string, args []any, scan func(*sql.Rows) error) error {

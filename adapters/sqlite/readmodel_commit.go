@@ -24,6 +24,17 @@ func (m *ReadModel) Places(ctx context.Context, g ports.Generation) (places []po
 	return places, err
 }
 
+func (m *ReadModel) Gaps(ctx context.Context, g ports.Generation) (gaps []ports.Gap, err error) {
+	const query = `SELECT shard, gap, missing FROM %s WHERE ` + isKept + ` AND gap IS NOT NULL ORDER BY shard`
+	err = m.readOf(ctx, g, query, "places", nil, func(rows *sql.Rows) error {
+		var gap ports.Gap
+		err := rows.Scan(&gap.Place.Shard, &gap.Reason, &gap.Detail)
+		gaps = append(gaps, gap)
+		return err
+	})
+	return gaps, err
+}
+
 func (m *ReadModel) Load(ctx context.Context, g ports.Generation, orderIDs []string) (map[string]ports.Progress, error) {
 	loaded := map[string]ports.Progress{}
 	err := m.readOf(ctx, g, `SELECT order_id, version, newest, buffered, parked, state FROM %s WHERE `+isKept+`
@@ -96,7 +107,7 @@ type encoder struct {
 }
 
 func (e *encoder) encode(c ports.Change) {
-	e.places(c.Places)
+	e.places(c.Places, c.Gaps)
 	e.progress(c.Progress)
 	e.buffer(c.Buffer, c.Release)
 	for view, changes := range c.Rows {
@@ -138,7 +149,7 @@ func (e *encoder) statement(claims bool, before, row, after string) *statement {
 }
 
 // places treats a missing row as one with an empty place.
-func (e *encoder) places(changes []ports.PlaceChange) {
+func (e *encoder) places(changes []ports.PlaceChange, gaps []ports.Gap) {
 	name := tableOf(e.generation, "places")
 	first := e.statement(true, `INSERT INTO `+name+` (next, as_of, shard) VALUES `, `(?, ?, ?)`,
 		` ON CONFLICT (shard) DO UPDATE SET next = excluded.next, as_of = excluded.as_of WHERE next = ''`)
@@ -149,6 +160,10 @@ func (e *encoder) places(changes []ports.PlaceChange) {
 		} else {
 			move.add(p.To, formatTimeIfAny(p.AsOf), p.Shard, p.From)
 		}
+	}
+	miss := e.statement(false, `UPDATE `+name+` SET gap = ?, missing = ? WHERE shard = ?`, ``, ``)
+	for _, gap := range gaps {
+		miss.add(string(gap.Reason), gap.Detail, gap.Place.Shard)
 	}
 }
 

@@ -28,9 +28,10 @@ func rowsOfLive(view string) string { return quoted("rm_rows_" + view) }
 // bookkeeping are the tables that every generation has, without its prefix.
 var bookkeeping = map[string]string{
 	// How far the read model is, by shard of the topic.
-	"places": `shard TEXT NOT NULL PRIMARY KEY, next TEXT NOT NULL, as_of TEXT NOT NULL`, // as_of: '' when unknown
+	"places": `shard TEXT NOT NULL PRIMARY KEY, next TEXT NOT NULL, as_of TEXT NOT NULL, -- '' when unknown
+		gap TEXT, missing TEXT`, // NULL without a gap
 	"progress": `order_id TEXT NOT NULL PRIMARY KEY, version INTEGER NOT NULL, newest INTEGER NOT NULL, buffered INTEGER NOT NULL,
-		parked TEXT NOT NULL, state TEXT NOT NULL`,
+		parked TEXT NOT NULL, state TEXT NOT NULL, digest INTEGER`,
 	// Buffered messages, byte for byte as they came: they need not be JSON, or even text.
 	"buffered": `order_id TEXT NOT NULL, version INTEGER NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, payload BLOB NOT NULL,
 		occurred_at TEXT NOT NULL, traceparent TEXT NOT NULL, reason TEXT NOT NULL, since TEXT NOT NULL,

@@ -55,6 +55,15 @@ func (s *Topic) Read(ctx context.Context, after int64, limit int) (messages []po
 	return messages, last, nil
 }
 
+func (s *Topic) Begin(ctx context.Context) (id string, before int64, err error) {
+	err = s.db.queryRow(ctx, `SELECT id, coalesce((SELECT min(seq) - 1 FROM topic),
+		(SELECT seq FROM sqlite_sequence WHERE name = 'topic'), 0) FROM topic_id`, nil, &id, &before)
+	if err != nil {
+		return "", 0, fmt.Errorf("read the topic's beginning: %w", err)
+	}
+	return id, before, nil
+}
+
 func (s *Topic) End(ctx context.Context) (end int64, err error) {
 	if err := s.db.queryRow(ctx, `SELECT coalesce(max(seq), 0) FROM topic`, nil, &end); err != nil {
 		return 0, fmt.Errorf("read the topic's end: %w", err)

@@ -1,6 +1,7 @@
 package readside
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -43,8 +44,8 @@ func newConsumer(e *Engine, g ports.Generation, current func(context.Context) (p
 	}
 }
 
-// resume is the read model's answer to a subscriber. It knows every shard: one that it has nothing of begins at the
-// first message, wherever the group came to on behalf of another generation.
+// resume is the read model's answer to a subscriber: all places. It knows every shard: one that it has nothing of begins
+// at the first message, wherever the group came to on behalf of another generation.
 func (c *consumer) resume(ctx context.Context, shards []string) ([]ports.Place, error) {
 	stored, err := c.storedPlaces(ctx)
 	if err != nil {
@@ -52,10 +53,13 @@ func (c *consumer) resume(ctx context.Context, shards []string) ([]ports.Place, 
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	from := make([]ports.Place, len(shards))
-	for i, shard := range shards {
-		from[i] = ports.Place{Shard: shard, Next: stored[shard]}
+	for _, shard := range shards {
 		c.places[shard] = stored[shard]
+		stored[shard] = c.places[shard] // "" when nothing is stored
+	}
+	from := make([]ports.Place, 0, len(stored))
+	for shard, next := range stored {
+		from = append(from, ports.Place{Shard: shard, Next: next})
 	}
 	return from, nil
 }
@@ -132,7 +136,7 @@ func (c *consumer) try(ctx context.Context, t *taking) error {
 		return err
 	}
 	change := b.change()
-	change.Places = c.moves(t)
+	change.Places, change.Gaps = c.moves(t), t.batch.Gaps
 	if len(change.Places) > 0 || len(change.Progress) > 0 {
 		if err := c.options.Store.Commit(ctx, c.generation, change); err != nil {
 			return err
@@ -171,29 +175,28 @@ func (c *consumer) findPlaces(ctx context.Context, t *taking) error {
 	if err != nil {
 		return err
 	}
-	inBatch := func(p ports.Place) bool {
-		return slices.ContainsFunc(t.batch.Messages, func(d ports.Delivery) bool { return d.Place == p })
-	}
-	for shard := range t.shards() {
-		place := stored[shard]
-		if place != t.from[shard] && !inBatch(ports.Place{Shard: shard, Next: place}) {
+	places := t.places()
+	for _, p := range places {
+		place := stored[p.Shard]
+		if place != t.from[p.Shard] && !slices.Contains(places, ports.Place{Shard: p.Shard, Next: place}) {
 			return errReplaced
 		}
-		t.from[shard] = place
+	}
+	for _, p := range places {
+		t.from[p.Shard] = stored[p.Shard]
 	}
 	return nil
 }
 
-// shards are those that the batch says something of.
-func (t *taking) shards() map[string]bool {
-	shards := map[string]bool{}
+// places are all that the batch names.
+func (t *taking) places() (places []ports.Place) {
+	for _, gap := range t.batch.Gaps {
+		places = append(places, gap.Place)
+	}
 	for _, d := range t.batch.Messages {
-		shards[d.Place.Shard] = true
+		places = append(places, d.Place)
 	}
-	for _, shard := range t.batch.CaughtUp {
-		shards[shard] = true
-	}
-	return shards
+	return append(places, t.batch.CaughtUp...)
 }
 
 // compute loads what the batch needs and computes its changes. Messages that cannot be applied are tried a few times, all
@@ -295,6 +298,9 @@ func (c *consumer) moves(t *taking) []ports.PlaceChange {
 		}
 		return &moves[i]
 	}
+	for _, gap := range t.batch.Gaps {
+		move(gap.Place.Shard).To = gap.Place.Next
+	}
 	for _, d := range t.batch.Messages {
 		m := move(d.Place.Shard)
 		if m.AsOf = d.OccurredAt; t.at.Before(m.AsOf) { // by another machine's clock
@@ -304,11 +310,12 @@ func (c *consumer) moves(t *taking) []ports.PlaceChange {
 			m.To = d.Place.Next
 		}
 	}
-	for _, shard := range t.batch.CaughtUp {
-		move(shard).AsOf = t.at
+	for _, p := range t.batch.CaughtUp {
+		m := move(p.Shard)
+		m.AsOf, m.To = t.at, cmp.Or(p.Next, m.To)
 	}
 	moves = slices.DeleteFunc(moves, func(m ports.PlaceChange) bool { // nothing but what was committed before
-		return m.To == m.From && m.To != "" && !slices.Contains(t.batch.CaughtUp, m.Shard)
+		return m.To == m.From && m.To != "" && !m.AsOf.Equal(t.at)
 	})
 	for i, m := range moves {
 		if known := c.asOf[m.Shard]; known.After(m.AsOf) {
@@ -335,8 +342,9 @@ func (c *consumer) committed(b *batch, change ports.Change) {
 			c.orders.Add(known.progress.OrderID, known)
 		}
 	}
-	c.status.count(b, change)
+	c.status.count(b)
 	c.report(b)
+	c.reportGaps(change.Gaps)
 }
 
 // viewsOf are the views that a generation has, of those of this program.

@@ -188,7 +188,7 @@ func (s *tape) read(next map[int]int) (b ports.Batch, grown chan struct{}) {
 			b.Messages = append(b.Messages, ports.Delivery{Message: m, Place: ports.Place{Shard: shard(n), Next: place(next[n])}})
 		}
 		if next[n] == len(messages) {
-			b.CaughtUp = append(b.CaughtUp, shard(n))
+			b.CaughtUp = append(b.CaughtUp, ports.Place{Shard: shard(n), Next: place(next[n])})
 		}
 	}
 	s.delivered += len(b.Messages)

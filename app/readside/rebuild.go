@@ -110,8 +110,8 @@ func (r *rebuild) feed(ctx context.Context, worked func()) error {
 			return err
 		}
 		worked()
-		for _, shard := range b.CaughtUp {
-			delete(all, shard)
+		for _, p := range b.CaughtUp {
+			delete(all, p.Shard)
 		}
 		p.Done += int64(len(b.Messages))
 		if p.Total = max(p.Total, p.Done); len(all) == 0 {

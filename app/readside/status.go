@@ -2,7 +2,6 @@ package readside
 
 import (
 	"sync/atomic"
-	"time"
 
 	"hexorders/ports"
 )
@@ -10,7 +9,6 @@ import (
 // status is what others may know of an engine while it works.
 type status struct {
 	generation     atomic.Int64
-	asOf           atomic.Int64 // in Unix ms, 0 before the first commit
 	parkedOrders   atomic.Int64
 	parkedMessages atomic.Int64
 
@@ -20,7 +18,7 @@ type status struct {
 // Status may be called at any time, on any goroutine.
 func (e *Engine) Status() ports.ViewsStatus {
 	s := &e.status
-	v := ports.ViewsStatus{
+	return ports.ViewsStatus{
 		Generation:     int(s.generation.Load()),
 		ParkedOrders:   int(s.parkedOrders.Load()),
 		ParkedMessages: int(s.parkedMessages.Load()),
@@ -32,28 +30,15 @@ func (e *Engine) Status() ports.ViewsStatus {
 		Conflicts:      s.conflicts.Load(),
 		Failed:         s.failed.Load(),
 	}
-	if asOf := s.asOf.Load(); asOf != 0 {
-		v.AsOf = time.UnixMilli(asOf)
-	}
-	return v
 }
 
 // count adds up what a commit has done.
-func (s *status) count(b *batch, c ports.Change) {
+func (s *status) count(b *batch) {
 	s.applied.Add(int64(b.applied))
 	s.duplicates.Add(int64(b.duplicates))
 	s.buffered.Add(int64(b.buffered))
 	s.parked.Add(int64(len(b.failures)))
 	s.foreign.Add(int64(b.foreign))
-	oldest := time.Time{}
-	for i, m := range c.Places {
-		if i == 0 || m.AsOf.Before(oldest) {
-			oldest = m.AsOf
-		}
-	}
-	if !oldest.IsZero() {
-		s.asOf.Store(oldest.UnixMilli())
-	}
 }
 
 func (s *status) parkedNow(orders []ports.ParkedOrder) {

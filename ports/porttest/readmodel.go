@@ -13,7 +13,7 @@ import (
 	"hexorders/ports"
 )
 
-// The checks stand in readmodel_rows.go, readmodel_commit.go and readmodel_generations.go.
+// The checks stand in readmodel_rows.go, readmodel_commit.go, readmodel_gaps.go and readmodel_generations.go.
 var readModelStoreChecks = []check[ReadModelStorage]{
 	{"a row comes back as it was put: its fields, and its body byte for byte", rowReadsBack},
 	{"keys and texts of any characters are found as they are", oddTexts},
@@ -48,6 +48,10 @@ var readModelStoreChecks = []check[ReadModelStorage]{
 	{"a change of a thousand messages is committed", largeChange},
 	{"the read model says how far it is with an order", freshnessOfOrder},
 	{"the read model is as fresh as its least fresh shard, also when nothing new comes", freshnessOfShards},
+
+	{"a gap stays, and then the read model is as of no time", gapStays},
+	{"the last gap of each shard that had one is told, by shard", gapsByShard},
+	{"a new generation has no gap", gapsOfGenerations},
 
 	{"a change that does not begin with what there is is ErrConflict, and nothing of it stays", staleChange},
 	{"of 20 commits of the same change exactly one is taken", racingCommits},

@@ -459,6 +459,7 @@ func cancelledReadModel(t testing.TB, f ReadModelStorage) {
 		"Swap":      func(ctx context.Context) error { return s.Swap(ctx, shadow) },
 		"Discard":   func(ctx context.Context) error { return s.Discard(ctx) },
 		"Places":    func(ctx context.Context) error { _, err := s.Places(ctx, g); return err },
+		"Gaps":      func(ctx context.Context) error { _, err := s.Gaps(ctx, g); return err },
 		"Load":      func(ctx context.Context) error { _, err := s.Load(ctx, g, []string{orderID(1)}); return err },
 		"Buffered":  func(ctx context.Context) error { _, err := s.Buffered(ctx, g, orderID(1)); return err },
 		"Parked":    func(ctx context.Context) error { _, err := s.Parked(ctx, g); return err },

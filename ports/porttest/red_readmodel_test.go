@@ -103,6 +103,15 @@ var readModelFlaws = []flaw[porttest.ReadModelStorage]{
 	readModelFlaw("ignores a place that stays", "the read model is as fresh as its least fresh shard, also when nothing new comes"),
 	readModelFlaw("passes over a shard without a time", "the read model is as fresh as its least fresh shard, also when nothing new comes"),
 
+	readModelFlaw("forgets a gap at the next change", "a gap stays, and then the read model is as of no time"),
+	readModelFlaw("is as fresh as if nothing were missing",
+		"a gap stays, and then the read model is as of no time",
+		"a new generation has no gap"),
+	readModelFlaw("says nothing of why it is incomplete", "a gap stays, and then the read model is as of no time"),
+	readModelFlaw("keeps the first gap of a shard", "the last gap of each shard that had one is told, by shard"),
+	readModelFlaw("keeps one gap", "the last gap of each shard that had one is told, by shard"),
+	readModelFlaw("has the gaps of the live generation in all", "a new generation has no gap"),
+
 	readModelFlaw("takes the places for granted",
 		"a change that does not begin with what there is is ErrConflict, and nothing of it stays",
 		"of 20 commits of the same change exactly one is taken"),
@@ -208,15 +217,18 @@ type readModelFlawed struct {
 	touched  []string             // the shards of the last change
 	asOf     map[string]time.Time // by shard; those that a flaw counts
 	lastAsOf time.Time
-	newest   int // version of all
-	busy     bool
-	left     map[int][]ports.Place // the places of generations that are gone
-	begun    *readModel            // whose tables the shadow has
-	shadow   ports.Generation
-	shadows  int // how many were discarded
-	swapping bool
-	seen     chan struct{} // closed when a reader has seen a Swap half done
-	once     sync.Once
+	gaps     []ports.Gap // of the last change
+
+	firstGaps map[string]ports.Gap // by shard
+	newest    int                  // version of all
+	busy      bool
+	left      map[int][]ports.Place // the places of generations that are gone
+	begun     *readModel            // whose tables the shadow has
+	shadow    ports.Generation
+	shadows   int // how many were discarded
+	swapping  bool
+	seen      chan struct{} // closed when a reader has seen a Swap half done
+	once      sync.Once
 }
 
 // readModel spoils what goes into a sound store and what comes out of it.
@@ -473,6 +485,14 @@ func (r *readModel) Freshness(ctx context.Context, orderID string) (ports.Freshn
 		live, _ := r.ReadModel.Live(ctx)
 		loaded, _ := r.ReadModel.Load(ctx, live, []string{orderID})
 		f.Version = loaded[orderID].Newest
+	case "forgets a gap at the next change":
+		if len(r.gaps) == 0 {
+			f.Incomplete, f.AsOf = "", r.lastAsOf
+		}
+	case "is as fresh as if nothing were missing":
+		f.AsOf = r.lastAsOf
+	case "says nothing of why it is incomplete":
+		f.Incomplete = ""
 	case "is as fresh as its last change":
 		f.AsOf = r.lastAsOf
 	case "ignores a place that stays", "passes over a shard without a time":
@@ -484,6 +504,29 @@ func (r *readModel) Freshness(ctx context.Context, orderID string) (ports.Freshn
 		}
 	}
 	return f, err
+}
+
+func (r *readModel) Gaps(ctx context.Context, g ports.Generation) ([]ports.Gap, error) {
+	ctx = r.context(ctx)
+	if r.has("has the gaps of the live generation in all") {
+		g, _ = r.ReadModel.Live(ctx)
+	}
+	gaps, err := r.ReadModel.Gaps(ctx, g)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.has("forgets a gap at the next change"):
+		return r.gaps, err
+	case r.has("keeps one gap"):
+		return gaps[:min(len(gaps), 1)], err
+	case r.has("keeps the first gap of a shard"):
+		for i, gap := range gaps {
+			if first := r.firstGaps[gap.Place.Shard]; first.Reason != "" {
+				gaps[i].Reason, gaps[i].Detail = first.Reason, first.Detail
+			}
+		}
+	}
+	return gaps, err
 }
 
 func (r *readModel) Live(ctx context.Context) (ports.Generation, error) {
@@ -1002,7 +1045,15 @@ func (r *readModel) alsoDelete(ctx context.Context, view, key string) {
 
 // note keeps what the flaws need of a change that was taken.
 func (r *readModel) note(c ports.Change) {
-	r.touched = nil
+	r.touched, r.gaps = nil, c.Gaps
+	for _, gap := range c.Gaps {
+		if r.firstGaps == nil {
+			r.firstGaps = map[string]ports.Gap{}
+		}
+		if _, known := r.firstGaps[gap.Place.Shard]; !known {
+			r.firstGaps[gap.Place.Shard] = gap
+		}
+	}
 	for _, p := range c.Places {
 		r.touched = append(r.touched, p.Shard)
 		r.lastAsOf = p.AsOf

@@ -4,7 +4,9 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,13 +70,36 @@ var replayableFlaws = []flaw[porttest.Feed]{
 		"a member begins where its resume says",
 		"a replay begins where its resume says",
 		"an error of resume ends Subscribe and Replay",
-		"a place of another broker is an error"),
+		"what no log made is no place",
+		"a place of another log is a gap, and reading begins at the first message",
+		"a place behind the end is a gap, and reading begins at the first message",
+		"a place without a log is one of this log, if it has the shard"),
 	subscriberFlaw("takes the group's position before resume's", "a member begins where its resume says"),
 	subscriberFlaw("asks resume for other shards", "resume is asked for the shards that are read"),
 	subscriberFlaw("takes an empty place for none", "an empty place is the first message"),
 	subscriberFlaw("passes over an error of resume", "an error of resume ends Subscribe and Replay"),
-	subscriberFlaw("takes a foreign place for the beginning", "a place of another broker is an error"),
-	subscriberFlaw("takes a foreign place for the beginning when it counts", "a place of another broker is an error"),
+	subscriberFlaw("takes no place for the beginning",
+		"what no log made is no place",
+		"a place of another log is a gap, and reading begins at the first message",
+		"a place without a log is one of this log, if it has the shard"),
+	subscriberFlaw("takes no place for the beginning when it counts", "what no log made is no place"),
+	subscriberFlaw("leaves out the logs of places",
+		"a place of another log is a gap, and reading begins at the first message"),
+	subscriberFlaw("says nothing of gaps",
+		"a place of another log is a gap, and reading begins at the first message",
+		"a place behind the end is a gap, and reading begins at the first message",
+		"messages that were deleted before they were read are a gap",
+		"a place without a log is one of this log, if it has the shard"),
+	subscriberFlaw("says of every gap that messages were deleted",
+		"a place of another log is a gap, and reading begins at the first message",
+		"a place behind the end is a gap, and reading begins at the first message",
+		"a place without a log is one of this log, if it has the shard"),
+	subscriberFlaw("says twice what is missing",
+		"a place of another log is a gap, and reading begins at the first message"),
+	subscriberFlaw("says later what is missing",
+		"a place of another log is a gap, and reading begins at the first message"),
+	subscriberFlaw("says at every beginning that messages are missing", "without such a thing there is no gap"),
+	subscriberFlaw("is caught up with the beginning", "a replay says of every shard that it is caught up with"),
 	subscriberFlaw("never says that it has caught up",
 		"a replay is caught up with a shard when its last message is delivered, and not before",
 		"a replay says of every shard that it is caught up with"),
@@ -98,6 +123,7 @@ func subscriberFlaw(name string, red ...string) flaw[porttest.Feed] {
 func openFeed(flaw string) porttest.Feed {
 	topic := &spoiltTopic{Topic: memory.NewTopic(), flaw: flaw}
 	return porttest.Feed{
+		Delete:     topic.delete,
 		Subscriber: &subscriber{sound: inproc.NewSubscriber(topic), topic: topic, flaw: flaw},
 		Append: func(t testing.TB, messages ...ports.Message) {
 			if err := topic.Append(t.Context(), messages); err != nil {
@@ -110,7 +136,25 @@ func openFeed(flaw string) porttest.Feed {
 // spoiltTopic spoils the positions of groups.
 type spoiltTopic struct {
 	*memory.Topic
-	flaw string
+	flaw    string
+	deleted atomic.Int64 // up to this offset
+}
+
+func (s *spoiltTopic) delete(t testing.TB) {
+	end, err := s.End(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.deleted.Store(end)
+}
+
+func (s *spoiltTopic) Begin(ctx context.Context) (id string, before int64, err error) {
+	id, before, err = s.Topic.Begin(ctx)
+	return id, max(before, s.deleted.Load()), err
+}
+
+func (s *spoiltTopic) Read(ctx context.Context, after int64, limit int) ([]ports.Message, int64, error) {
+	return s.Topic.Read(ctx, max(after, s.deleted.Load()), limit)
 }
 
 func (s *spoiltTopic) Committed(ctx context.Context, group string) (int64, error) {
@@ -154,7 +198,7 @@ func (s *subscriber) Ahead(ctx context.Context, from []ports.Place) (map[string]
 	switch s.flaw {
 	case "counts what is there, not what comes after":
 		from = nil
-	case "takes a foreign place for the beginning when it counts":
+	case "takes no place for the beginning when it counts":
 		from = withoutForeign(from)
 	case "counts on when its context has ended":
 		ctx = context.WithoutCancel(ctx)
@@ -196,8 +240,16 @@ func (s *subscriber) spoiltResume(resume ports.Resume) ports.Resume {
 		return change(func(places []ports.Place) []ports.Place {
 			return slices.DeleteFunc(slices.Clone(places), func(p ports.Place) bool { return p.Next == "" })
 		})
-	case "takes a foreign place for the beginning":
+	case "takes no place for the beginning":
 		return change(withoutForeign)
+	case "leaves out the logs of places":
+		return change(func(places []ports.Place) []ports.Place {
+			places = slices.Clone(places)
+			for i := range places {
+				places[i].Next, _, _ = strings.Cut(places[i].Next, "@")
+			}
+			return places
+		})
 	}
 	return resume
 }
@@ -307,7 +359,33 @@ func (s *subscriber) read(ctx context.Context, group string, handle func(context
 				}
 			}
 		case "says too early that it has caught up":
-			b.CaughtUp = []string{""}
+			b.CaughtUp = []ports.Place{{}}
+		case "is caught up with the beginning":
+			for i := range b.CaughtUp {
+				b.CaughtUp[i].Next = ""
+			}
+		case "says nothing of gaps":
+			b.Gaps = nil
+		case "says of every gap that messages were deleted":
+			for i := range b.Gaps {
+				b.Gaps[i].Reason = ports.GapDeleted
+			}
+		case "says twice what is missing":
+			if err := handle(ctx, ports.Batch{Gaps: b.Gaps}); err != nil {
+				return err
+			}
+		case "says later what is missing":
+			later := b.Gaps
+			if b.Gaps = nil; len(later) > 0 {
+				if err := handle(ctx, b); err != nil {
+					return err
+				}
+				b = ports.Batch{Gaps: later}
+			}
+		case "says at every beginning that messages are missing":
+			if len(b.Messages) > 0 {
+				b.Gaps = []ports.Gap{{Place: b.Messages[0].Place, Reason: ports.GapLost, Detail: "some"}}
+			}
 		case "gives the handler a context of its own":
 			own, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Hour)
 			defer cancel()
@@ -319,7 +397,8 @@ func (s *subscriber) read(ctx context.Context, group string, handle func(context
 
 // offset is the place of a message in the sound topic.
 func offset(d ports.Delivery) int64 {
-	next, _ := strconv.ParseInt(d.Place.Next, 10, 64)
+	number, _, _ := strings.Cut(d.Place.Next, "@")
+	next, _ := strconv.ParseInt(number, 10, 64)
 	return next
 }
 

@@ -3,8 +3,11 @@ package porttest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,13 +34,19 @@ var replayableChecks = []check[Feed]{
 	{"resume is asked for the shards that are read", resumeIsAsked},
 	{"an empty place is the first message", emptyPlace},
 	{"an error of resume ends Subscribe and Replay", resumeFails},
-	{"a place of another broker is an error", foreignPlace},
+	{"what no log made is no place", noPlace},
 
 	{"a replay is caught up with a shard when its last message is delivered, and not before", func(t testing.TB, f Feed) {
 		caughtUpWithLast(t, f, replay(f, unknown))
 	}},
 	{"a replay says of every shard that it is caught up with", caughtUpWithAll},
 	{"Ahead counts the messages after places", aheadCounts},
+
+	{"a place of another log is a gap, and reading begins at the first message", otherLog},
+	{"a place behind the end is a gap, and reading begins at the first message", behindTheEnd},
+	{"messages that were deleted before they were read are a gap", deletedBefore},
+	{"without such a thing there is no gap", noGap},
+	{"a place without a log is one of this log, if it has the shard", placeWithoutLog},
 
 	{"the end of its context ends Replay, its handler's context, and Ahead", replayEnds},
 }
@@ -166,21 +175,143 @@ func errorOf(t testing.TB, what string, read reading) error {
 	panic("unreachable")
 }
 
-func foreignPlace(t testing.TB, f Feed) {
+func noPlace(t testing.TB, f Feed) {
 	f.Append(t, manyOrders(5, 1, 1)...)
-	foreign := ports.Place{Shard: "a shard of another broker", Next: "a place in it"}
-	for what, read := range map[string]reading{
-		"Subscribe": subscription(f, newGroup(), at(foreign)), "Replay": replay(f, at(foreign)),
-	} {
-		if err := errorOf(t, what, read); err == nil || errors.Is(err, context.Canceled) {
-			t.Errorf("%s from a place of another broker: got error %v, want one that says so", what, err)
+	for _, next := range []string{"a place", "-1", "-1@a log", "92233720368547758070"} {
+		place := ports.Place{Shard: "a shard", Next: next}
+		for what, read := range map[string]reading{
+			"Subscribe": subscription(f, newGroup(), at(place)), "Replay": replay(f, at(place)),
+		} {
+			if err := errorOf(t, what, read); err == nil || errors.Is(err, context.Canceled) {
+				t.Errorf("%s from the place %q: got error %v, want one that says so", what, next, err)
+			}
 		}
-	}
-	if ahead, err := replayable(f).Ahead(bounded(t), []ports.Place{foreign}); err == nil {
-		t.Errorf("Ahead of a place of another broker: got %v, want an error", ahead)
+		if ahead, err := replayable(f).Ahead(bounded(t), []ports.Place{place}); err == nil {
+			t.Errorf("Ahead of the place %q: got %v, want an error", next, ahead)
+		}
 	}
 }
 
+// wantGaps reads, in every way, until all these messages have come. It fails unless the shard of the first one has a gap for
+// this reason, once, not later than its messages; with no reason, unless there is none.
+func wantGaps(t testing.TB, f Feed, resume ports.Resume, reason ports.GapReason, want ...ports.Message) {
+	t.Helper()
+	for what, read := range map[string]reading{"Subscribe": subscription(f, newGroup(), resume), "Replay": replay(f, resume)} {
+		batches, gaps, due := make(chan handed), map[string]ports.Gap{}, idsOf(want)
+		m := begin(t, read, batches)
+		for limit := time.Now().Add(arrival); len(due) > 0; {
+			if time.Now().After(limit) {
+				t.Fatalf("%s: after %v these messages have not come: %.300q", what, arrival, due)
+			}
+			h := next(t, batches)
+			for _, gap := range h.Gaps {
+				if was, again := gaps[gap.Place.Shard]; again {
+					t.Errorf("%s: the gap %+v comes after %+v", what, gap, was)
+				}
+				gaps[gap.Place.Shard] = gap
+			}
+			for _, d := range h.Messages {
+				switch gap, found := gaps[d.Place.Shard]; {
+				case reason == "" && found:
+					t.Fatalf("%s: got the gap %+v, want none", what, gap)
+				case reason != "" && (gap.Reason != reason || gap.Detail == ""):
+					t.Fatalf("%s: message %s comes after the gap %+v, want one for the reason %s, with words", what, d.ID, gap, reason)
+				}
+				due = slices.DeleteFunc(due, func(id string) bool { return id == d.ID })
+			}
+			h.reply(t, nil)
+		}
+		m.leave(t)
+		for _, gap := range gaps { // it stands for where reading began
+			wantNoGap := at(gap.Place)
+			batches := make(chan handed)
+			m := begin(t, replay(f, wantNoGap), batches)
+			h := next(t, batches)
+			if slices.ContainsFunc(h.Gaps, func(g ports.Gap) bool { return g.Place.Shard == gap.Place.Shard }) {
+				t.Errorf("%s: from the gap's place %+v there is a gap again: %+v", what, gap.Place, h.Gaps)
+			}
+			h.reply(t, nil)
+			m.leave(t)
+		}
+	}
+}
+
+func otherLog(t testing.TB, f Feed) {
+	all := messages(orderID(1), 1, 6)
+	f.Append(t, all...)
+	shard := takeAll(t, replay(f, unknown), all...)[0].Place.Shard
+	for _, place := range []ports.Place{
+		{Shard: shard, Next: "3@another log"}, {Shard: "a shard of another broker", Next: "3@another log"},
+	} {
+		wantGaps(t, f, at(place), ports.GapOtherLog, all...)
+	}
+	wantGaps(t, f, at(ports.Place{Shard: shard, Next: "0@another log"}), "", all...)
+}
+
+func behindTheEnd(t testing.TB, f Feed) {
+	all := messages(orderID(1), 1, 6)
+	f.Append(t, all...)
+	end := takeAll(t, replay(f, unknown), all...)[5].Place
+	offset, log := split(t, end)
+	behind := ports.Place{Shard: end.Shard, Next: fmt.Sprintf("%d@%s", offset+1000, log)}
+	wantGaps(t, f, at(behind), ports.GapLost, all...)
+	if ahead, err := replayable(f).Ahead(bounded(t), []ports.Place{behind}); err != nil || ahead[end.Shard] != 6 {
+		t.Errorf("Ahead of a place behind the end: got %v, %v; want 6", ahead, err)
+	}
+}
+
+// split reads a place. The port says how it looks.
+func split(t testing.TB, p ports.Place) (offset int64, log string) {
+	t.Helper()
+	number, log, found := strings.Cut(p.Next, "@")
+	offset, err := strconv.ParseInt(number, 10, 64)
+	if !found || log == "" || err != nil {
+		t.Fatalf("the place %+v has not the form <offset>@<log>", p)
+	}
+	return offset, log
+}
+
+func deletedBefore(t testing.TB, f Feed) {
+	first, second := messages(orderID(1), 1, 6), messages(orderID(1), 7, 9)
+	f.Append(t, first...)
+	read := takeAll(t, replay(f, unknown), first...)
+	f.Delete(t)
+	f.Append(t, second...)
+	wantGaps(t, f, unknown, ports.GapDeleted, second...)
+	wantGaps(t, f, at(ports.Place{Shard: read[0].Place.Shard}), ports.GapDeleted, second...)
+	wantGaps(t, f, at(read[3].Place), ports.GapDeleted, second...)
+	wantGaps(t, f, at(read[5].Place), "", second...) // what was deleted had been read
+}
+
+func noGap(t testing.TB, f Feed) {
+	wantGaps(t, f, unknown, "")
+	all := messages(orderID(1), 1, 6)
+	f.Append(t, all...)
+	read := takeAll(t, replay(f, unknown), all...)
+	wantGaps(t, f, unknown, "", all...)
+	wantGaps(t, f, at(read[2].Place), "", all[3:]...)
+	more := messages(orderID(1), 7, 7)
+	f.Append(t, more...)
+	wantGaps(t, f, at(read[5].Place), "", more...)
+	other := ports.Place{Shard: "a shard that another broker had before", Next: "3@another log"}
+	wantGaps(t, f, at(other, read[5].Place), "", more...) // the gap was known before
+}
+
+func placeWithoutLog(t testing.TB, f Feed) {
+	all := messages(orderID(1), 1, 6)
+	f.Append(t, all...)
+	third := takeAll(t, replay(f, unknown), all...)[2].Place
+	offset, _ := split(t, third)
+	own := ports.Place{Shard: third.Shard, Next: strconv.FormatInt(offset, 10)}
+	wantGaps(t, f, at(own), "", all[3:]...)
+	foreign := ports.Place{Next: "3"} // one shard without a name: the in-process broker
+	if third.Shard == "" {
+		foreign.Shard = "0"
+	}
+	wantGaps(t, f, at(foreign), ports.GapOtherLog, all...)
+}
+
+// caughtUpWithAll: the places that a replay is caught up with have nothing after them.
 func caughtUpWithAll(t testing.TB, f Feed) {
 	f.Append(t, message(orderID(1), 1)) // one message, so that a broker with several shards has some without any
 	open, err := replayable(f).Ahead(bounded(t), nil)
@@ -190,17 +321,27 @@ func caughtUpWithAll(t testing.TB, f Feed) {
 	if len(open) == 0 {
 		t.Fatal("Ahead names no shard of a topic with a message")
 	}
-	batches := make(chan handed)
+	batches, ends := make(chan handed), map[string]ports.Place{}
 	begin(t, replay(f, unknown), batches)
 	for limit := time.Now().Add(arrival); len(open) > 0; {
 		if time.Now().After(limit) {
 			t.Fatalf("%v after the replay began these shards are not caught up with: %v", arrival, open)
 		}
 		h := next(t, batches)
-		for _, shard := range h.CaughtUp {
-			delete(open, shard)
+		for _, p := range h.CaughtUp {
+			delete(open, p.Shard)
+			ends[p.Shard] = p
 		}
 		h.reply(t, nil)
+	}
+	ahead, err := replayable(f).Ahead(bounded(t), slices.Collect(maps.Values(ends)))
+	for shard, n := range ahead {
+		if n != 0 {
+			t.Errorf("Ahead of %+v, with which a replay has caught up: got %d, want 0", ends[shard], n)
+		}
+	}
+	if err != nil {
+		t.Errorf("Ahead: %v", err)
 	}
 }
 

@@ -19,6 +19,8 @@ type Feed struct {
 	Subscriber ports.Subscriber
 	// Append adds messages to the topic, those of an order in the order given, and returns when they are there.
 	Append func(t testing.TB, messages ...ports.Message)
+	// Delete deletes all messages that are in the topic, as a retention does. Only the suite Replayable needs it.
+	Delete func(t testing.TB)
 }
 
 // Subscriber checks the promises of ports.Subscriber that hold for every broker; those about places are in the suite
@@ -403,7 +405,7 @@ func caughtUpAtFirst(t testing.TB, f Feed) {
 			t.Fatalf("an empty topic: got a batch of %d messages, caught up with the shards %q; want none, and some",
 				len(h.Messages), h.CaughtUp)
 		}
-		if unique := slices.Compact(slices.Sorted(slices.Values(h.CaughtUp))); len(unique) != len(h.CaughtUp) {
+		if unique := slices.Compact(slices.Sorted(slices.Values(shardsOf(h.CaughtUp)))); len(unique) != len(h.CaughtUp) {
 			t.Errorf("batch %d says twice that a shard is caught up with: %q", n+1, h.CaughtUp)
 		}
 		h.reply(t, nil)
@@ -431,7 +433,7 @@ func caughtUpWithLast(t testing.TB, f Feed, read reading) {
 			shard = d.Place.Shard
 		}
 		delivered += len(h.Messages)
-		says := slices.Contains(h.CaughtUp, shard)
+		says := slices.Contains(shardsOf(h.CaughtUp), shard)
 		h.reply(t, nil)
 		if says && delivered < len(all) {
 			t.Fatalf("shard %q is said to be caught up with after %d of %d messages", shard, delivered, len(all))
@@ -441,6 +443,13 @@ func caughtUpWithLast(t testing.TB, f Feed, read reading) {
 		}
 	}
 	t.Errorf("%v after %d messages nobody has said that shard %q is caught up with", arrival, delivered, shard)
+}
+
+func shardsOf(places []ports.Place) (shards []string) {
+	for _, p := range places {
+		shards = append(shards, p.Shard)
+	}
+	return shards
 }
 
 func subscribeEnds(t testing.TB, f Feed) {

@@ -47,6 +47,7 @@ var checks = []check{
 	{"every Read that waits gets what is appended", wakesEveryone},
 	{"a reader among writers gets every message once, each order's in version order", amongWriters},
 
+	{"a log has an id that stays, and all of its messages", begins},
 	{"End is 0 at first, then the offset of the newest message", end},
 
 	{"a subscriber that never committed is at 0", firstCommitted},
@@ -376,6 +377,22 @@ func amongWriters(t testing.TB, log inproc.Log) {
 	}
 	l.wantAll(want)
 	l.wantOnce()
+}
+
+func begins(t testing.TB, log inproc.Log) {
+	var id string
+	for n := range 3 {
+		is, before, err := log.Begin(bounded(t))
+		if err != nil || is == "" || before != 0 {
+			t.Fatalf("Begin of a log with %d messages: got id %q, before %d, %v; want an id, and 0", n, is, before, err)
+		}
+		if n > 0 && is != id {
+			t.Errorf("the id of the log was %q and is %q", id, is)
+		}
+		id = is
+		appendTo(t, log, message(orderID(1), n+1))
+	}
+	wantCancelled(t, "Begin", func(ctx context.Context) error { _, _, err := log.Begin(ctx); return err })
 }
 
 func end(t testing.TB, log inproc.Log) {

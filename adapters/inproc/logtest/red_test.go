@@ -2,6 +2,7 @@ package logtest_test
 
 import (
 	"context"
+	"crypto/rand"
 	"slices"
 	"strings"
 	"sync"
@@ -100,6 +101,12 @@ var flaws = []flaw{
 	{"says the number of messages of an empty topic less one", openLog("end off by one"), []string{
 		"End is 0 at first, then the offset of the newest message",
 		"appending nothing adds nothing",
+	}},
+	{"has another id each time", openLog("many ids"), []string{
+		"a log has an id that stays, and all of its messages",
+	}},
+	{"counts the messages where those that are gone should be", openLog("begins at its end"), []string{
+		"a log has an id that stays, and all of its messages",
 	}},
 	{"starts new subscribers at the end", openLog("starts at end"), []string{
 		"a subscriber that never committed is at 0",
@@ -278,6 +285,21 @@ func (f *fakeTopic) read(after int64, limit int) (messages []ports.Message, last
 		f.waiting++
 	}
 	return messages, last, f.grown
+}
+
+func (f *fakeTopic) Begin(ctx context.Context) (id string, before int64, err error) {
+	if err := f.refuse(ctx); err != nil {
+		return "", 0, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch f.flaw {
+	case "many ids":
+		return rand.Text(), 0, nil
+	case "begins at its end":
+		return "fake", int64(len(f.log)), nil
+	}
+	return "fake", 0, nil
 }
 
 func (f *fakeTopic) End(ctx context.Context) (int64, error) {

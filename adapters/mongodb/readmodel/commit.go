@@ -88,10 +88,18 @@ type write struct {
 func encode(c ports.Change) ([]write, error) {
 	var e encoder
 	move := write{collection: places, command: "update", want: len(c.Places)}
+	gaps := map[string]ports.Gap{}
+	for _, gap := range c.Gaps {
+		gaps[gap.Place.Shard] = gap
+	}
 	for _, p := range c.Places {
+		set := bson.D{{Key: "next", Value: p.To}, {Key: "asOf", Value: p.AsOf}}
+		if gap, found := gaps[p.Shard]; found {
+			set = append(set, bson.E{Key: "gap", Value: gapDocument{gap.Reason, gap.Detail}})
+		}
 		move.statements = append(move.statements, e.marshal(bson.D{
 			{Key: "q", Value: bson.D{{Key: "_id", Value: p.Shard}, {Key: "next", Value: p.From}}},
-			{Key: "u", Value: placeDocument{Next: p.To, AsOf: p.AsOf}},
+			{Key: "u", Value: bson.D{{Key: "$set", Value: set}}},
 			{Key: "upsert", Value: p.From == ""}, // where there is another place, this runs into its id
 		}))
 	}

@@ -13,7 +13,7 @@ import (
 // The collections. Each generation has its own, because to drop a collection is quick, however much is in it.
 //
 //	readmodel                {_id: "generations", live: {number, views}, shadow: {number, views}, newest}
-//	readmodel.<n>.places     {_id: shard, next, asOf?}
+//	readmodel.<n>.places     {_id: shard, next, asOf?, gap?: {reason, detail}}
 //	readmodel.<n>.progress   {_id: order id, version, newest, buffered, parked?, state?}
 //	readmodel.<n>.buffered   {_id: "<order id>/<version>", <the rest as in the collection parked>}
 //	readmodel.<n>.<view>     {_id: key, f?: {<field>: value, ...}, body?, c?: {<counter>: number, ...}}
@@ -126,9 +126,15 @@ func (d rowDocument) row() ports.Row {
 }
 
 type placeDocument struct {
-	Shard string    `bson:"_id,omitempty"` // left out where a statement changes the rest
-	Next  string    `bson:"next"`
-	AsOf  time.Time `bson:"asOf,omitempty"`
+	Shard string      `bson:"_id"`
+	Next  string      `bson:"next"`
+	AsOf  time.Time   `bson:"asOf"`
+	Gap   gapDocument `bson:"gap"`
+}
+
+type gapDocument struct {
+	Reason ports.GapReason `bson:"reason"`
+	Detail string          `bson:"detail"`
 }
 
 // bufferedDocument is a document of mongodb.Parking, without its id and its reason.

@@ -185,6 +185,10 @@ func (s *Store) Freshness(ctx context.Context, orderID string) (f ports.Freshnes
 			if i == 0 || p.AsOf.Before(f.AsOf) {
 				f.AsOf = p.AsOf
 			}
+			f.Incomplete = cmp.Or(f.Incomplete, p.Gap.Reason)
+		}
+		if f.Incomplete != "" {
+			f.AsOf = time.Time{}
 		}
 		return len(places) > 0 && (orderID == "" || f.Version > 0), err
 	})
@@ -242,6 +246,19 @@ func (s *Store) Places(ctx context.Context, g ports.Generation) (places []ports.
 		places = append(places, ports.Place{Shard: d.Shard, Next: d.Next})
 	}
 	return places, mongodb.Fail(ctx, "places of "+name(g.Number), err)
+}
+
+// Gaps implements ports.ReadModelStore.
+func (s *Store) Gaps(ctx context.Context, g ports.Generation) (gaps []ports.Gap, err error) {
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	documents, err := s.places(bounded, g.Number)
+	for _, d := range documents {
+		if d.Gap.Reason != "" {
+			gaps = append(gaps, ports.Gap{Place: ports.Place{Shard: d.Shard}, Reason: d.Gap.Reason, Detail: d.Gap.Detail})
+		}
+	}
+	return gaps, mongodb.Fail(ctx, "gaps of "+name(g.Number), err)
 }
 
 func (s *Store) places(ctx context.Context, number int) ([]placeDocument, error) {
