@@ -67,7 +67,8 @@ type readModelState struct {
 	Generation int       `json:"generation"`
 	Views      []string  `json:"views"`
 	AsOf       time.Time `json:"asOf,omitzero"`
-	Applied    int64     `json:"applied"` // by this process
+	Incomplete string    `json:"incomplete,omitempty"` // why events are missing for ever
+	Applied    int64     `json:"applied"`              // by this process
 }
 
 type parkedState struct {
@@ -136,7 +137,7 @@ func (c *console) look(ctx context.Context) snapshot {
 	}
 	s.ReadModel.Generation, s.ReadModel.Views = live.Number, live.Views
 	if f, err := c.Ports.ReadModelStore.Freshness(ctx, ""); !failed("age of the read model", err) {
-		s.ReadModel.AsOf = f.AsOf
+		s.ReadModel.AsOf, s.ReadModel.Incomplete = f.AsOf, string(f.Incomplete)
 	}
 	if parked, err := c.Ports.ReadModelStore.Parked(ctx, live); !failed("orders that are parked in the views", err) {
 		s.park("views", parked)

@@ -31,7 +31,7 @@ func (a *api) crossOriginHeaders() gin.HandlerFunc {
 		AllowHeaders: []string{"Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", headerRequestID, "Traceparent",
 			"Tracestate"},
 		ExposeHeaders: []string{"Content-Location", "ETag", "Link", "Location", "Retry-After", headerRequestID,
-			headerViewAge, headerViewVersion},
+			headerViewAge, headerViewIncomplete, headerViewVersion},
 		MaxAge: time.Hour,
 	})
 	return func(c *gin.Context) {

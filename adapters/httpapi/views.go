@@ -43,9 +43,11 @@ func bodies(rows []ports.Row) []json.RawMessage {
 
 // The read model may be behind, and the response says by how much: View-Age is the number of seconds since it was up to
 // date, View-Version the version of the order that it has reached (without X-: RFC 6648). Age is for caches (RFC 9111, 5.1).
+// View-Incomplete is there only if events are missing for ever, and says why.
 const (
-	headerViewAge     = "View-Age"
-	headerViewVersion = "View-Version"
+	headerViewAge        = "View-Age"
+	headerViewIncomplete = "View-Incomplete"
+	headerViewVersion    = "View-Version"
 )
 
 // freshnessHeaders says how old the answer is. The age is unknown until the first event was applied.
@@ -53,6 +55,9 @@ func freshnessHeaders(c *gin.Context, f ports.Freshness, orderID string) {
 	if !f.AsOf.IsZero() {
 		// Below 0 if the clock of the process that fills the views runs ahead.
 		c.Header(headerViewAge, strconv.Itoa(max(0, int(time.Since(f.AsOf).Seconds()))))
+	}
+	if f.Incomplete != "" {
+		c.Header(headerViewIncomplete, string(f.Incomplete))
 	}
 	if orderID != "" {
 		c.Header(headerViewVersion, strconv.Itoa(f.Version))

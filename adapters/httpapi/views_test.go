@@ -103,6 +103,7 @@ func TestEveryViewSaysHowFreshItsAnswerIs(t *testing.T) {
 		freshness ports.Freshness
 		age       string
 	}{
+		"incomplete":              {ports.Freshness{Incomplete: ports.GapDeleted, Version: 7}, ""},
 		"a minute old":            {ports.Freshness{AsOf: minute, Version: 7}, "60"},
 		"new":                     {ports.Freshness{AsOf: time.Now(), Version: 7}, "0"},
 		"by a clock that is fast": {ports.Freshness{AsOf: time.Now().Add(time.Hour), Version: 7}, "0"},
@@ -119,6 +120,9 @@ func TestEveryViewSaysHowFreshItsAnswerIs(t *testing.T) {
 				}
 				if got, want := sent.Get("View-Version"), fmt.Sprint(x.freshness.Version); age != x.age || got != want {
 					t.Errorf("%s: View-Age %q and View-Version %q, want %q and %q", path, sent.Get("View-Age"), got, x.age, want)
+				}
+				if got, want := sent.Get("View-Incomplete"), string(x.freshness.Incomplete); got != want {
+					t.Errorf("%s: View-Incomplete %q, want %q", path, got, want)
 				}
 				if want := (ports.EventRef{OrderID: "1", Version: 8}); views.required != want {
 					t.Errorf("%s: required %v, want %v", path, views.required, want)

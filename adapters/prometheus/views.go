@@ -25,6 +25,8 @@ var (
 	viewParkedOrders   = viewDesc("parked_orders", "Orders with buffered events, because one cannot be applied or is missing.")
 	viewParkedMessages = viewDesc("parked_messages", "Events of the parked orders.")
 	viewAge            = viewDesc("age_seconds", "Time since the views last included every event.")
+	viewIncomplete     = prometheus.NewDesc("hexorders_view_incomplete",
+		"1 when events are missing in the views for ever, for this reason; else 0.", []string{"reason"}, nil)
 )
 
 func viewDesc(name, help string) *prometheus.Desc {
@@ -75,32 +77,40 @@ type viewsAge struct {
 
 	mu    sync.Mutex
 	asked time.Time
-	asOf  time.Time // zero: unknown
+	known ports.Freshness
+	err   error
 }
 
-func (v *viewsAge) Describe(to chan<- *prometheus.Desc) { to <- viewAge }
+func (v *viewsAge) Describe(to chan<- *prometheus.Desc) { to <- viewAge; to <- viewIncomplete }
 
-// Collect leaves out an age that is unknown: no process fills the views, or the store does not answer.
+// Collect leaves out an age that is unknown: no process fills the views, events are missing, or the store does not answer.
 func (v *viewsAge) Collect(to chan<- prometheus.Metric) {
-	if asOf := v.current(); !asOf.IsZero() {
-		age := max(0, time.Since(asOf).Seconds()) // the clock of the process that fills them may run ahead
+	f, err := v.current()
+	if err != nil {
+		return
+	}
+	if !f.AsOf.IsZero() {
+		age := max(0, time.Since(f.AsOf).Seconds()) // the clock of the process that fills them may run ahead
 		to <- prometheus.MustNewConstMetric(viewAge, prometheus.GaugeValue, age)
+	}
+	for _, reason := range ports.GapReasons {
+		value := 0.0
+		if f.Incomplete == reason {
+			value = 1
+		}
+		to <- prometheus.MustNewConstMetric(viewIncomplete, prometheus.GaugeValue, value, string(reason))
 	}
 }
 
 // current asks the store every unreadEvery at most.
-func (v *viewsAge) current() time.Time {
+func (v *viewsAge) current() (ports.Freshness, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.asked.IsZero() && time.Since(v.asked) < unreadEvery {
-		return v.asOf
+	if v.asked.IsZero() || time.Since(v.asked) >= unreadEvery {
+		ctx, cancel := context.WithTimeout(context.Background(), unreadTimeout)
+		defer cancel()
+		v.known, v.err = v.freshness(ctx, "")
+		v.asked = time.Now()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), unreadTimeout)
-	defer cancel()
-	v.asOf = time.Time{}
-	if f, err := v.freshness(ctx, ""); err == nil {
-		v.asOf = f.AsOf
-	}
-	v.asked = time.Now()
-	return v.asOf
+	return v.known, v.err
 }

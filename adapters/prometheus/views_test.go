@@ -32,14 +32,14 @@ func TestTheAgeOfTheViewsIsTheStoresToSay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(nil)
 		var err error
-		asOf := time.Now()
+		asOf, incomplete := time.Now(), ports.GapReason("")
 		asked := 0
 		m.WatchFreshness(func(_ context.Context, order string) (ports.Freshness, error) {
 			asked++
 			if order != "" {
 				t.Errorf("asked for order %q", order)
 			}
-			return ports.Freshness{AsOf: asOf}, err
+			return ports.Freshness{AsOf: asOf, Incomplete: incomplete}, err
 		})
 		time.Sleep(time.Minute)
 		wantValue(t, m, 60, `hexorders_view_age_seconds`)
@@ -55,8 +55,14 @@ func TestTheAgeOfTheViewsIsTheStoresToSay(t *testing.T) {
 		asOf = time.Time{}                               // no process fills them
 		time.Sleep(unreadEvery)
 		wantAbsent(t, m, `hexorders_view_age_seconds`)
-		asOf, err = time.Now(), ports.ErrUnavailable
+		wantValue(t, m, 0, `hexorders_view_incomplete{reason="another-topic"}`)
+		incomplete = ports.GapOtherLog
 		time.Sleep(unreadEvery)
 		wantAbsent(t, m, `hexorders_view_age_seconds`)
+		wantValue(t, m, 1, `hexorders_view_incomplete{reason="another-topic"}`)
+		wantValue(t, m, 0, `hexorders_view_incomplete{reason="messages-deleted"}`)
+		asOf, err = time.Now(), ports.ErrUnavailable
+		time.Sleep(unreadEvery)
+		wantAbsent(t, m, `hexorders_view_age_seconds`, `hexorders_view_incomplete{reason="another-topic"}`)
 	})
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -188,10 +189,14 @@ func checkViews(ctx context.Context, c *Config, s *storage) finding {
 		return f
 	}
 	freshness, err := s.views.Freshness(reading, "")
+	gaps, gapsErr := s.views.Gaps(reading, live)
+	err = cmp.Or(err, gapsErr)
 	missing := missingViews(live)
 	switch age := time.Since(freshness.AsOf).Round(time.Second); {
 	case err != nil:
 		f.err = err
+	case len(gaps) > 0:
+		f.err = fmt.Errorf("incomplete (%s): %s: run `hexorders views rebuild`", gaps[0].Reason, gaps[0].Detail)
 	case freshness.AsOf.IsZero():
 		f.err = errors.New("no process has filled them yet: start one with the role views")
 	case age > viewsStaleAfter:

@@ -36,7 +36,8 @@ func viewsStatusCommand() *cobra.Command {
 		Short: "Show how far the views are",
 		Long: `Prints the generation that is read, which changes with each rebuild; how many events it is behind the topic ("-" when
 the broker cannot say); the time as of which it is up to date; how many events and orders are parked; and its views. It
-says so when a view of this version is not built yet.`,
+says so when a view of this version is not built yet, and when events are missing for ever, because the topic did not have
+them any more or is another one than before.`,
 		Example: "  hexorders views status",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -102,6 +103,10 @@ func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, a
 	if err != nil {
 		return err
 	}
+	gaps, err := s.views.Gaps(ctx, live)
+	if err != nil {
+		return err
+	}
 	behind, err := messagesAhead(ctx, subscriber, places)
 	if err != nil {
 		printWarnings(errOut, []string{"the broker does not say how far the views are behind: " + err.Error()})
@@ -120,10 +125,14 @@ func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, a
 			ParkedOrders int        `json:"parkedOrders"`
 			Views        []string   `json:"views"`
 			NotBuilt     []string   `json:"notBuilt"`
-		}{live.Number, behind, asOf, eventsOf(parked), len(parked), live.Views, append([]string{}, missing...)})
+			Gaps         []gapRow   `json:"gaps"`
+		}{live.Number, behind, asOf, eventsOf(parked), len(parked), live.Views, append([]string{}, missing...), gapRows(gaps)})
 	}
 	asOf, ahead := "-", "-"
-	if !freshness.AsOf.IsZero() {
+	switch {
+	case len(gaps) > 0:
+		asOf = "never: incomplete"
+	case !freshness.AsOf.IsZero():
 		asOf = freshness.AsOf.UTC().Format(time.RFC3339)
 	}
 	if behind != nil {
@@ -138,11 +147,34 @@ func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, a
 	if _, err := fmt.Fprintf(out, "views: %s\n", strings.Join(live.Views, ", ")); err != nil {
 		return err
 	}
+	for _, gap := range gaps {
+		if _, err := fmt.Fprintf(out, "incomplete (%s): %s\n", gap.Reason, visible(gap.Detail)); err != nil {
+			return err
+		}
+	}
+	if len(gaps) > 0 {
+		if _, err := fmt.Fprintln(out, "lists are wrong until they are rebuilt: run `hexorders views rebuild`"); err != nil {
+			return err
+		}
+	}
 	if len(missing) > 0 {
 		_, err := fmt.Fprintf(out, "not built: %s: run `hexorders views rebuild`\n", strings.Join(missing, ", "))
 		return err
 	}
 	return nil
+}
+
+type gapRow struct {
+	Reason ports.GapReason `json:"reason"`
+	Detail string          `json:"detail"`
+}
+
+func gapRows(gaps []ports.Gap) []gapRow {
+	rows := make([]gapRow, len(gaps)) // never nil: none is []
+	for i, gap := range gaps {
+		rows[i] = gapRow{gap.Reason, gap.Detail}
+	}
+	return rows
 }
 
 // messagesAhead is how many messages come after the places; nil when the broker cannot say.

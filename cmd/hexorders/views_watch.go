@@ -27,6 +27,9 @@ func (s *Service) watchViews(ctx context.Context) {
 		if err != nil {
 			continue // the store is away; a request for a list gets that as its error
 		}
+		if freshness.Incomplete != "" {
+			continue // no age can tell whether a process updates them, and the one that found it has said so
+		}
 		asOf := freshness.AsOf
 		if asOf.Before(began) {
 			asOf = began // a process that starts beside us gets as long

@@ -66,6 +66,7 @@ export function update(now) {
   definitions($('lag'), [
     [t('relayLag'), waiting],
     [t('age'), readModel.asOf ? t('ago', { s: seconds(readModel.asOf) }) : t('unknown')],
+    [t('incomplete'), readModel.incomplete ? `${readModel.incomplete}: hexorders views status` : null],
     [t('views'), `${(readModel.views ?? []).join(', ')} (${t('generation')} ${readModel.generation})`],
     [t('unreadable'), now.problems.length ? now.problems.join('; ') : null],
   ]);
