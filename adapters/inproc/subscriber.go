@@ -111,7 +111,9 @@ func (s *Subscriber) turn(group string) chan struct{} {
 }
 
 // begin asks resume for the place to go on from. Without one that is where the group came to.
-func (s *Subscriber) begin(ctx context.Context, resume ports.Resume, committed int64) (topic ports.ShardRange, places []ports.Place, err error) {
+func (s *Subscriber) begin(
+	ctx context.Context, resume ports.Resume, committed int64,
+) (topic ports.ShardRange, places []ports.Place, err error) {
 	if resume != nil {
 		if places, err = resume(ctx, []string{""}); err != nil {
 			return topic, nil, fmt.Errorf("load the place to resume from: %w", err)

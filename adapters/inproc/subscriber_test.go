@@ -143,7 +143,8 @@ func TestMessagesThatAreDeletedInFrontOfAReaderAreAGap(t *testing.T) {
 			topic.deleted.Store(3)
 			return nil
 		}
-		if len(b.Messages) != 1 || len(b.Gaps) != 1 || b.Gaps[0].Reason != ports.GapDeleted || !strings.Contains(b.Gaps[0].Detail, "2 messages") {
+		if len(b.Messages) != 1 || len(b.Gaps) != 1 || b.Gaps[0].Reason != ports.GapDeleted ||
+			!strings.Contains(b.Gaps[0].Detail, "2 messages") {
 			t.Errorf("got %d messages and the gaps %+v, want one message, and two that were deleted", len(b.Messages), b.Gaps)
 		}
 		return enough

@@ -156,7 +156,10 @@ func (l *consumerLoop) start(partitions []int32) (map[int32]*partitionState, err
 	if err != nil {
 		return nil, err
 	}
-	ranges, err := l.admin.ranges(l.ctx, l.identity, partitions)
+	// For a moment after a topic is created not every broker knows it.
+	ranges, err := backoff.Retry(l.ctx, func() (map[int32]ports.ShardRange, error) {
+		return l.admin.ranges(l.ctx, l.identity, partitions)
+	}, backoff.WithMaxElapsedTime(2*requestTimeout))
 	if err != nil {
 		return nil, l.replaceBecause(err)
 	}

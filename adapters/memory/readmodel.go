@@ -87,16 +87,6 @@ func (r *ReadModel) Places(ctx context.Context, g ports.Generation) (places []po
 	return places, ctx.Err()
 }
 
-func (r *ReadModel) Gaps(ctx context.Context, g ports.Generation) (gaps []ports.Gap, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	from := r.read(g).gaps
-	for _, shard := range slices.Sorted(maps.Keys(from)) {
-		gaps = append(gaps, from[shard])
-	}
-	return gaps, ctx.Err()
-}
-
 func (r *ReadModel) Load(ctx context.Context, g ports.Generation, orderIDs []string) (map[string]ports.Progress, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -349,7 +349,8 @@ func TestAPlaceFollowsTheReading(t *testing.T) {
 		options := r.options()
 		options.Store = store
 		options.Subscriber = &script{t: t, shards: []string{"s", "idle"}, batches: []ports.Batch{
-			{Messages: all[:4]}, {Messages: all[3:4]}, {Messages: all[4:], CaughtUp: []ports.Place{{Shard: "s"}, {Shard: "idle"}}}, {CaughtUp: []ports.Place{{Shard: "idle"}}},
+			{Messages: all[:4]}, {Messages: all[3:4]},
+			{Messages: all[4:], CaughtUp: []ports.Place{{Shard: "s"}, {Shard: "idle"}}}, {CaughtUp: []ports.Place{{Shard: "idle"}}},
 		}}
 		defer r.run(readside.New(options))()
 		synctest.Wait()

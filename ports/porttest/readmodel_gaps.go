@@ -78,7 +78,8 @@ func gapsByShard(t testing.TB, f ReadModelStorage) {
 	wantGapsOf(t, f.Store, g, other, second)
 	wantIncomplete(t, f.Store, ports.GapLost, ports.GapOtherLog)
 	stale := ports.Change{
-		Places: []ports.PlaceChange{{Shard: "a", From: "1", To: "9", AsOf: time.Now()}}, Gaps: []ports.Gap{gapAt("a", ports.GapDeleted, "more")},
+		Places: []ports.PlaceChange{{Shard: "a", From: "1", To: "9", AsOf: time.Now()}},
+		Gaps:   []ports.Gap{gapAt("a", ports.GapDeleted, "more")},
 	}
 	wantError(t, "Commit of a stale gap", f.Store.Commit(bounded(t), g, stale), ports.ErrConflict)
 	wantGapsOf(t, f.Store, g, other, second)

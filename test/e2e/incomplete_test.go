@@ -1,0 +1,96 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Records were deleted from the topic before the views had read them: the lists lack orders, and everything says so.
+func TestViewsThatMissDeletedRecordsSaySo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, shared(t))
+	o := &operator{t: t, client: w.client()}
+	p := w.serve("all roles")
+	seen := o.order(`{"buyerId":"9999"}`)
+	w.lists(p, seen, "")
+	p.stop()
+
+	p = w.serve("without views", "--roles", "api,relay")
+	missed := o.order(`{"buyerId":"9999"}`)
+	w.complete()
+	w.deleteRecords()
+	p.stop()
+
+	for _, start := range []string{"after the records were deleted", "once more"} {
+		p = w.serve(start)
+		later := o.order(`{"buyerId":"9999"}`)
+		w.lists(p, later, "messages-deleted")
+		if a := w.lists(p, seen, "messages-deleted"); strings.Contains(string(a.body), missed) {
+			t.Errorf("%s: the list has an order whose events were deleted: %s", start, a.body)
+		}
+		status := w.command("views", "status")
+		for _, words := range []string{
+			"never: incomplete", "incomplete (messages-deleted): shard ", "1 messages from offset",
+			"lists are wrong until they are rebuilt",
+		} {
+			if !strings.Contains(status, words) {
+				t.Errorf("%s: `views status` says\n%swant %q", start, status, words)
+			}
+		}
+		t.Logf("%s: `views status` says\n%s", start, status)
+		if said, code := ends(t, exec.Command(program, "doctor"), w.env); code != 0 ||
+			!strings.Contains(said, "note  views      incomplete (messages-deleted): shard ") {
+			t.Errorf("%s: doctor says, with exit code %d,\n%swant a note on the views", start, code, said)
+		}
+		m := p.scrape()
+		m.want(1, "hexorders_view_incomplete", "reason", "messages-deleted")
+		m.want(0, "hexorders_view_incomplete", "reason", "another-topic")
+		if m.has("hexorders_view_age_seconds") {
+			t.Errorf("%s: the metrics have an age of the views", start)
+		}
+		p.stop()
+	}
+}
+
+// lists waits until the list has an order and says why it is incomplete, "" for not at all. What it says was read before the list.
+func (w *world) lists(p *process, id, incomplete string) (a answer) {
+	w.t.Helper()
+	eventually(w.t, patience, fmt.Sprintf("the list has the order %s, with View-Incomplete %q", id, incomplete), func() bool {
+		var err error
+		a, err = newClient(p.addr).do(w.t.Context(), http.MethodGet, "/orders", "")
+		return err == nil && strings.Contains(string(a.body), id) && a.header.Get("View-Incomplete") == incomplete
+	})
+	if age := a.header.Get("View-Age"); incomplete != "" && age != "" {
+		w.t.Errorf("GET /orders: incomplete, with View-Age %q", age)
+	}
+	return a
+}
+
+// deleteRecords deletes all records of the topic, as a retention does.
+func (w *world) deleteRecords() {
+	w.t.Helper()
+	topic := kmsg.NewDeleteRecordsRequestTopic()
+	topic.Topic = w.source.Topic
+	for n := range int32(12) {
+		partition := kmsg.NewDeleteRecordsRequestTopicPartition()
+		partition.Partition, partition.Offset = n, -1 // to the end
+		topic.Partitions = append(topic.Partitions, partition)
+	}
+	request := kmsg.NewPtrDeleteRecordsRequest()
+	request.Topics = append(request.Topics, topic)
+	response, err := w.kafka.Request(w.t.Context(), request)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, p := range response.(*kmsg.DeleteRecordsResponse).Topics[0].Partitions {
+		if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+			w.t.Fatalf("delete the records of partition %d: %v", p.Partition, err)
+		}
+	}
+}
