@@ -48,6 +48,11 @@ func TestAConsumerThatGetsNothingThoughThereIsSomethingIsReplaced(t *testing.T) 
 		log: o.Logger, connection: &connectionLog{options: o}, stalled: o.stalled,
 		assigned: make(map[int32]*partitionState),
 	}
+	described, err := l.admin.describe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.identity = logOf(described)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- l.run(ctx, []int32{0, 1}) }()
