@@ -14,8 +14,7 @@ type Log interface {
 	// Read returns at most limit messages after an offset, and the offset of the last of them. It waits until there
 	// is at least one, or ctx ends; what another process appends is seen within a second.
 	Read(ctx context.Context, after int64, limit int) (messages []ports.Message, last int64, err error)
-	// Begin returns the log's id, which no other log has, also not one that is made in the place of this one, and the offset
-	// before the oldest message that is left: 0 as long as none was deleted.
+	// Begin returns an id, which no other log has, and the offset before the oldest message that was not deleted.
 	Begin(ctx context.Context) (id string, before int64, err error)
 	// End returns the offset of the newest message, 0 when there is none.
 	End(ctx context.Context) (int64, error)

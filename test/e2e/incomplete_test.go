@@ -6,9 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Records were deleted from the topic before the views had read them: the lists lack orders, and everything says so.
@@ -70,27 +67,4 @@ func (w *world) lists(p *process, id, incomplete string) (a answer) {
 		w.t.Errorf("GET /orders: incomplete, with View-Age %q", age)
 	}
 	return a
-}
-
-// deleteRecords deletes all records of the topic, as a retention does.
-func (w *world) deleteRecords() {
-	w.t.Helper()
-	topic := kmsg.NewDeleteRecordsRequestTopic()
-	topic.Topic = w.source.Topic
-	for n := range int32(12) {
-		partition := kmsg.NewDeleteRecordsRequestTopicPartition()
-		partition.Partition, partition.Offset = n, -1 // to the end
-		topic.Partitions = append(topic.Partitions, partition)
-	}
-	request := kmsg.NewPtrDeleteRecordsRequest()
-	request.Topics = append(request.Topics, topic)
-	response, err := w.kafka.Request(w.t.Context(), request)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, p := range response.(*kmsg.DeleteRecordsResponse).Topics[0].Partitions {
-		if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-			w.t.Fatalf("delete the records of partition %d: %v", p.Partition, err)
-		}
-	}
 }
