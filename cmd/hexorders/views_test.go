@@ -155,6 +155,11 @@ func TestTheStatusWithoutAnAnswerOfTheBroker(t *testing.T) {
 		if !strings.Contains(out.String(), "\n1           -       -  ") || errOut.String() != x.warning {
 			t.Errorf("%s: the status is\n%s%swant no number and %q", name, &out, &errOut, x.warning)
 		}
+		out.Reset()
+		err := viewsStatus(t.Context(), s, x.subscriber, true, &out, &errOut)
+		if want := `{"generation":1,"behind":null,"upToDateAsOf":null,"parkedEvents":0,`; err != nil || !strings.HasPrefix(out.String(), want) {
+			t.Errorf("%s: as JSON the status is\n%s, error %v, want %s", name, &out, err, want)
+		}
 	}
 }
 
