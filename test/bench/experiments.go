@@ -34,6 +34,7 @@ var standard = []experiment{
 var optional = []experiment{
 	{"connectors", connectors},
 	{"console", consoles},
+	{"traces", traces},
 }
 
 // The sides, as the tables call them.
