@@ -60,6 +60,7 @@ func start(t *testing.T, o Options) *Telemetry {
 type house struct {
 	api     http.Handler
 	store   *memory.Store
+	last    string // the traceparent of the last request
 	publish func(ports.Message)
 	deliver func(...ports.Message)
 	close   func()
@@ -67,7 +68,7 @@ type house struct {
 
 type nobody struct{ ports.Subscriber }
 
-func build(t *testing.T, telemetry *Telemetry) *house {
+func build(t testing.TB, telemetry *Telemetry) *house {
 	api, relay, views := telemetry.Role("api"), telemetry.Role("relay"), telemetry.Role("views")
 	n := 0
 	store := memory.NewStore()
@@ -77,10 +78,12 @@ func build(t *testing.T, telemetry *Telemetry) *house {
 	topic := memory.NewTopic()
 	at := Topic{"kafka", "orders.events"}
 	publisher := Publisher(inproc.NewBroker(topic), at, relay)
-	return &house{
+	h := &house{store: store}
+	*h = house{
 		store: store,
 		api: Requests(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			ctx := ports.WithTraceParent(r.Context(), r.Header.Get("Traceparent")) // as httpapi does
+			h.last = r.Header.Get("Traceparent")
 			switch {
 			case r.Method == "POST" && r.URL.Path == "/orders":
 				r.Pattern = "/orders"
@@ -118,6 +121,7 @@ func build(t *testing.T, telemetry *Telemetry) *house {
 		},
 		close: func() { telemetry.Close(context.WithoutCancel(t.Context())) },
 	}
+	return h
 }
 
 // subscription delivers one batch.

@@ -20,7 +20,7 @@ func cleanEnvironment(t *testing.T) {
 	t.Helper()
 	for _, entry := range os.Environ() {
 		name, value, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, prefix+"_") {
+		if strings.HasPrefix(name, prefix+"_") || strings.HasPrefix(name, "OTEL_") {
 			t.Setenv(name, value) // so that it is restored
 			if err := os.Unsetenv(name); err != nil {
 				t.Fatal(err)

@@ -3,6 +3,7 @@ package browser
 import (
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,4 +75,31 @@ func TestTheMapShowsWhoCallsWhom(t *testing.T) {
 
 	p = show(chromium, within(t, nil), "/console/#/map", look{})
 	p.waits("without traces the page says so", `document.getElementById('services').innerText.startsWith('There are no traces')`)
+}
+
+func TestTheSpansOfARunningServiceAreShown(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	o := s.create("ada")
+	s.inViews(o)
+	p := show(open(t), s, "/console/#/map", look{})
+	p.waits("the map is drawn", `document.querySelectorAll('svg.map .box').length === 3`)
+	var arrows []string
+	for _, row := range p.cells("#services table") {
+		arrows = append(arrows, strings.Join(row[:4], " "))
+	}
+	want := []string{"hexorders-api hexorders-relay 1 0", "hexorders-relay hexorders-views 1 0"}
+	if !slices.Equal(arrows, want) {
+		t.Errorf("the table says %q, want %q", arrows, want)
+	}
+	p.goTo("#/order/" + o.ID)
+	const names = `[...document.querySelectorAll('.bars')].at(-1)?.innerText ?? ''`
+	p.waits("the trace ends in the views", names+`.includes('update views')`)
+	bars := value[string](p, names)
+	for _, name := range []string{"POST /orders", "Orders.Create", "OrderStore.Save", "transaction", "send topic", "process topic"} {
+		if !strings.Contains(bars, name) {
+			t.Errorf("no bar is called %q:\n%s", name, bars)
+		}
+	}
+	p.close()
 }
