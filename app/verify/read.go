@@ -87,7 +87,7 @@ func (c *check) readRows(ctx context.Context) error {
 		}
 		c.viewEnds = append(c.viewEnds, len(c.vectors)-1)
 	}
-	return nil
+	return c.rows.finish()
 }
 
 // readPage reads a page between two equal vectors, the last one. It asks for smaller pages while the views move.

@@ -33,7 +33,7 @@ type Explanation struct {
 
 const (
 	restored = "docs/operate.md, \"Restore\", says what to do after a restore"
-	rebuild  = "run `hexorders views rebuild`"
+	rebuild  = "run `hexorders views rebuild`, with --from store if events in the topic are missing or altered"
 )
 
 // Explanations has every kind once, in the order in which they are told.
@@ -60,8 +60,7 @@ var Explanations = []Explanation{
 	{ParkedByViews, "orders with an event that the views cannot apply, or that lack an event before it",
 		"`hexorders views parked` says why; remove the cause and run `hexorders views retry ORDER`"},
 	{MissingInViews, "orders of which the views lack the latest events: lists show them as they were, or not at all",
-		"see that a process with the role views runs, then verify again; if it runs, " + rebuild + ", with --from store if " +
-			"events are missing in the topic"},
+		"see that a process with the role views runs, then verify again; if it runs, " + rebuild},
 	{AheadInViews, "orders of which the views have events that the store does not have",
 		"run `hexorders views rebuild --from store`; " + restored},
 	{WrongProgress, "orders that the views remember in another state than their events add up to", rebuild},

@@ -3,6 +3,7 @@ package verify
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"container/heap"
 	"encoding/binary"
 	"errors"
@@ -11,10 +12,11 @@ import (
 	"slices"
 )
 
-// sorter sorts more entries than memory holds. It collects chunkSize bytes, sorts them and writes them as a run to a
+// sorter sorts more entries than memory holds. It collects a chunk of entries, sorts it and writes it as a run to a
 // temporary file; reading merges the runs.
 type sorter struct {
 	folder  string
+	size    int // of a chunk in bytes; 0 means chunkSize
 	chunk   []byte
 	entries []entry
 	runs    []*os.File
@@ -24,7 +26,7 @@ type sorter struct {
 type entry struct{ key, value, end int }
 
 const (
-	chunkSize = 8 << 20
+	chunkSize = 4 << 20
 	// maxRuns bounds open files and buffers: as many runs are merged into one.
 	maxRuns = 64
 	// runBuffer is the memory for reading or writing a run.
@@ -32,7 +34,7 @@ const (
 )
 
 func (s *sorter) add(key, value []byte) error {
-	if len(s.chunk)+len(key)+len(value) > chunkSize && len(s.entries) > 0 {
+	if len(s.chunk)+len(key)+len(value) > cmp.Or(s.size, chunkSize) && len(s.entries) > 0 {
 		if err := s.spill(); err != nil {
 			return err
 		}
@@ -116,13 +118,22 @@ func writeEntry(out *bufio.Writer, key, value []byte) error {
 	return nil
 }
 
+// finish frees the memory of what is large. Nothing is added afterwards.
+func (s *sorter) finish() error {
+	if len(s.runs) == 0 || len(s.entries) == 0 {
+		return nil
+	}
+	err := s.spill()
+	s.chunk, s.entries = nil, nil
+	return err
+}
+
 // sorted begins to read. Nothing is added afterwards. It may be called once.
 func (s *sorter) sorted() (*cursor, error) {
-	if len(s.runs) > 0 { // so that the memory of the chunk is free
-		if err := s.spill(); err != nil {
-			return nil, err
-		}
-		s.chunk, s.entries = nil, nil
+	if err := s.finish(); err != nil {
+		return nil, err
+	}
+	if len(s.runs) > 0 {
 		return s.cursorOf(s.runs)
 	}
 	s.sortChunk()

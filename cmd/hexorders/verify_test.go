@@ -26,7 +26,7 @@ missing-in-views: 1
   orders of which the views lack the latest events: lists show them as they were, or not at all
     order order-1, version 1: the views have version 0, the store 2
   What to do: see that a process with the role views runs, then verify again; if it runs, run ` +
-		"`hexorders views rebuild`" + `, with --from store if events are missing in the topic.
+		"`hexorders views rebuild`" + `, with --from store if events in the topic are missing or altered.
 `
 	if got := someDuration.ReplaceAllString(out, "in TIME:"); got != want || errOut != "hexorders: 2 differences\n" || code != exitFailed {
 		t.Errorf("exit code %d\n%s%swant\n%s", code, got, errOut, want)
