@@ -100,18 +100,17 @@ func TestARunningServiceAgrees(t *testing.T) {
 			options := w.options()
 			options.Settle = time.Minute // it ends as soon as nothing is on its way
 			var orders int64
-			for range 10 {
+			for busy := 0; busy < 3 && !t.Failed(); { // readings of a service that has had fifty orders
 				r, err := verify.Check(t.Context(), options)
 				w.fail(err)
 				if !r.Agree() || len(r.Unproven) > 0 || r.UnprovenRows > 0 {
 					t.Errorf("%d orders: verify says %s", r.Orders, inWords(r))
 				}
-				orders = r.Orders
+				if orders = r.Orders; orders >= 50 {
+					busy++
+				}
 			}
 			stop()
-			if orders == 0 {
-				t.Error("the service was idle")
-			}
 			t.Logf("%d orders when it was read last", orders)
 			w.consume()
 			if r := w.check(); r.Orders < orders {
