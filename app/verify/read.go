@@ -250,7 +250,8 @@ func (c *check) wantedPlaces() map[ports.Place]*int64 {
 	for _, v := range c.vectors {
 		for name, next := range v {
 			if place := (ports.Place{Shard: name, Next: next}); next != "" && wanted[place] == nil {
-				wanted[place] = new(int64)
+				ordinal := int64(-1)
+				wanted[place] = &ordinal
 			}
 		}
 	}
@@ -266,7 +267,7 @@ func (c *check) placesInTopic() error {
 			if v[s.name] == "" {
 				continue
 			}
-			if s.applied[i] = *c.ordinals[ports.Place{Shard: s.name, Next: v[s.name]}]; s.applied[i] == 0 {
+			if s.applied[i] = *c.ordinals[ports.Place{Shard: s.name, Next: v[s.name]}]; s.applied[i] < 0 {
 				s.applied = nil
 				break
 			}
@@ -279,9 +280,6 @@ func (c *check) placesInTopic() error {
 func (e event) epoch() (int, error) {
 	if e.shard == nil || e.shard.unmoved {
 		return 0, nil
-	}
-	if e.ordinal == inTail {
-		return never, nil
 	}
 	if e.shard.applied == nil {
 		return 0, errMoved

@@ -90,7 +90,7 @@ type check struct {
 	generation ports.Generation
 	vectors    []vector               // the places of the views while their rows were read
 	viewEnds   []int                  // by view: the vector of its last page
-	ordinals   map[ports.Place]*int64 // of the places that vectors name, 0 when the topic does not have them
+	ordinals   map[ports.Place]*int64 // of the places that vectors name, -1 when the topic does not have them
 	shards     map[string]*shard
 
 	rows, topic, tail, pending, expected sorter

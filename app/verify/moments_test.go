@@ -1,0 +1,181 @@
+package verify_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"hexorders/app/verify"
+	"hexorders/ports"
+)
+
+// The moments at which a running service can change between two readings, one by one.
+
+// hookedStore does something around the pages of orders.
+type hookedStore struct {
+	verify.Store
+	pages         int
+	before, after map[int]func() // by page, from 1 on
+}
+
+func (s *hookedStore) ScanOrders(ctx context.Context, after string, limit int) ([]ports.ScannedOrder, error) {
+	s.pages++
+	if do := s.before[s.pages]; do != nil {
+		do()
+	}
+	page, err := s.Store.ScanOrders(ctx, after, limit)
+	if do := s.after[s.pages]; do != nil {
+		do()
+	}
+	return page, err
+}
+
+func TestWhatIsCommittedBetweenTwoReadingsIsNoDifference(t *testing.T) {
+	w := newMemory(t)
+	for n := range 900 { // two pages of orders, one of messages
+		w.create(fmt.Sprintf("order-%04d", n), 1)
+	}
+	w.consume()
+	change := func(id string) {
+		o := w.orders[id]
+		w.fail(o.Submit(w.tick()))
+		w.publish(w.save(o)...)
+		w.consume()
+	}
+	options := w.options()
+	store := &hookedStore{
+		Store: w.store,
+		// The messages of both pages were read, the second page was not.
+		before: map[int]func(){2: func() { change("order-0700") }},
+		after: map[int]func(){
+			// The order was read, its messages were not.
+			1: func() { change("order-0100") },
+			// An order is created that belongs into a page that was read.
+			2: func() { w.create("order-0800a", 2) },
+		},
+	}
+	options.Store = store
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	if !r.Agree() || len(r.Unproven) > 0 || store.pages != 3 {
+		t.Errorf("%d pages; nothing is wrong, and verify says %s", store.pages, inWords(r))
+	}
+}
+
+// hookedViews does something before a page of rows.
+type hookedViews struct {
+	ports.ReadModelStore
+	pages  int
+	before map[int]func()
+}
+
+func (s *hookedViews) List(ctx context.Context, q ports.Query) (ports.RowPage, error) {
+	s.pages++
+	if do := s.before[s.pages]; do != nil {
+		do()
+	}
+	return s.ReadModelStore.List(ctx, q)
+}
+
+// Rows of two pages are of two moments.
+func TestRowsThatChangeBetweenTwoPagesAreNoDifference(t *testing.T) {
+	w := newMemory(t)
+	for n := range 300 {
+		w.create(fmt.Sprintf("order-%04d", n), 1)
+	}
+	w.consume()
+	views := &hookedViews{ReadModelStore: w.views}
+	views.before = map[int]func(){2: func() { // of the orders, of which the first page was read
+		o := w.orders["order-0000"]
+		w.fail(o.Submit(w.tick()))
+		w.publish(w.save(o)...)
+		w.create("order-0100a", 1)
+		w.create("order-0250a", 1)
+		w.consume()
+	}}
+	options := w.options()
+	options.ReadModel = views
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	if !r.Agree() || len(r.Unproven) > 0 || views.pages < 6 {
+		t.Errorf("%d pages; nothing is wrong, and verify says %s", views.pages, inWords(r))
+	}
+}
+
+// The place of the views may be gone from the topic. While they stand still, their progress says what they have.
+func TestTheViewsStandAtAPlaceThatTheTopicNoLongerHas(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "orders.db")
+	t.Run("before", func(t *testing.T) {
+		w, db := openFile(t, path)
+		for n := range 10 {
+			w.create(fmt.Sprintf("order-%d", n), 1)
+			if n == 4 {
+				w.consume()
+			}
+		}
+		if _, err := db.ExecContext(t.Context(), `DELETE FROM topic WHERE seq <= 5`); err != nil {
+			t.Fatal(err)
+		}
+	})
+	w, _ := openFile(t, path)
+	r := w.check()
+	wantCounts(t, r, map[verify.Kind]int64{verify.MissingInTopic: 5, verify.MissingInViews: 5})
+	if len(r.Unproven) > 0 {
+		t.Errorf("the views stand still, and verify says %s", inWords(r))
+	}
+}
+
+// A state that was right before the last command is told by its version alone.
+func TestAnOrderThatLostItsLastChangeIsFound(t *testing.T) {
+	w, db := openFile(t, filepath.Join(t.TempDir(), "orders.db"))
+	w.create("order-1", 2)
+	if _, err := db.ExecContext(t.Context(), `CREATE TEMP TABLE old AS SELECT * FROM orders`); err != nil {
+		t.Fatal(err)
+	}
+	o := w.orders["order-1"]
+	w.fail(o.Submit(w.tick()))
+	w.publish(w.save(o)...)
+	if _, err := db.ExecContext(t.Context(), `REPLACE INTO orders SELECT * FROM old`); err != nil {
+		t.Fatal(err)
+	}
+	options := w.options()
+	options.ReadModel = nil
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	wantCounts(t, r, map[verify.Kind]int64{verify.DamagedOrder: 1, verify.InventedInTopic: 1})
+}
+
+// Where state, topic and views agree on an event, only the store's copy of it is wrong.
+func TestAChangedEventInTheStoreIsNotToldOfItsRows(t *testing.T) {
+	w, db := openFile(t, filepath.Join(t.TempDir(), "orders.db"))
+	w.create("order-1", 2)
+	w.consume()
+	if _, err := db.ExecContext(t.Context(), `UPDATE outbox SET payload = replace(payload, '"amount":2', '"amount":3')`); err != nil {
+		t.Fatal(err)
+	}
+	wantCounts(t, w.check(), map[verify.Kind]int64{verify.AlteredInTopic: 1, verify.DamagedOrder: 1})
+}
+
+// An order may be older than the retention, and its last events younger: those have to be there.
+func TestTheOutboxMayDeleteOldEventsOnly(t *testing.T) {
+	w, db := openFile(t, filepath.Join(t.TempDir(), "orders.db"))
+	w.create("order-1", 2)
+	options := w.options()
+	options.Trimmed = w.tick()
+	o := w.orders["order-1"]
+	for range 2 {
+		w.fail(o.AddItem("pot", 1, w.tick()))
+		w.publish(w.save(o)...)
+	}
+	w.consume()
+	if _, err := db.ExecContext(t.Context(), `DELETE FROM outbox WHERE version <= 3`); err != nil {
+		t.Fatal(err)
+	}
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	wantCounts(t, r, map[verify.Kind]int64{verify.MissingInStore: 1})
+	if d := r.Differences[0]; d.Version != 3 || r.TopicOnly != 2 {
+		t.Errorf("version 3 may not be deleted, 1 and 2 may, and verify says %d and %+v", r.TopicOnly, d)
+	}
+}
