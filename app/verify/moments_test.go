@@ -63,6 +63,22 @@ func TestWhatIsCommittedBetweenTwoReadingsIsNoDifference(t *testing.T) {
 	}
 }
 
+// The first order of all comes just after the topic was read, which had no shard yet.
+func TestTheFirstOrderComesWhileTheServiceIsRead(t *testing.T) {
+	w := newMemory(t)
+	store := &hookedStore{Store: w.store, before: map[int]func(){1: func() {
+		w.create("order-1", 2)
+		w.consume()
+	}}}
+	options := w.options()
+	options.Store = store
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	if !r.Agree() || len(r.Unproven) > 0 || r.Orders != 1 || store.pages != 2 {
+		t.Errorf("%d pages; nothing is wrong, and verify says of %d orders %s", store.pages, r.Orders, inWords(r))
+	}
+}
+
 // hookedViews does something around the pages of rows.
 type hookedViews struct {
 	ports.ReadModelStore

@@ -281,6 +281,9 @@ func (e event) epoch() (int, error) {
 	if e.shard == nil || e.shard.unmoved {
 		return 0, nil
 	}
+	if e.ordinal == inTail { // after all vectors, and its shard may have been empty before
+		return never, nil
+	}
 	if e.shard.applied == nil {
 		return 0, errMoved
 	}
