@@ -26,7 +26,7 @@ FUZZTIME  ?= 1m
 GOVULNDB  ?= https://vuln.go.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run build quick test check fuzz lint vulnerabilities sbom vet bench bench-peers faults test-peers test-alerts microbench screenshots test-chromium test-clients fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lint vulnerabilities sbom vet bench bench-peers faults test-peers test-alerts dashboard microbench screenshots test-chromium test-clients fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -50,6 +51,11 @@ func TestTheComposeCheckFindsWhatIsWrong(t *testing.T) {
 		{"- mongo-data:/data/db", "- /data/db", "data of service mongo are not in a named volume"},
 		{"stop_grace_period: 15s", "stop_grace_period: 5s", "stop_grace_period"},
 		{"profiles: [tools]", "profiles: []", "must be in the profile tools"},
+		{"profiles: [observability]", "profiles: []", "must be in the profile observability"},
+		{"./deploy/prometheus:", "./deploy/prom:", "deploy/prom of service prometheus is not there"},
+		{"=/etc/alertmanager/alertmanager.yaml", "=/etc/alertmanager/alertmanager.yml", "no file /etc/alertmanager/alertmanager.yml"},
+		{"dashboards/hexorders.json", "dashboards/home.json", "no file /etc/grafana/dashboards/home.json"},
+		{`"127.0.0.1:9093:9093"`, `"127.0.0.1:9093:9094"`, "prometheus.yaml names alertmanager:9093, and no service publishes that"},
 	} {
 		bad := strings.Replace(good, x.replace, x.by, 1)
 		if bad == good {
@@ -84,20 +90,23 @@ func composeProblems(t *testing.T, content string) (problems []string) {
 		ConfigFiles: []types.ConfigFile{{Filename: "docker-compose.yml", Content: []byte(content)}},
 		Environment: types.Mapping{},
 	}
-	project, err := loader.LoadWithContext(t.Context(), details, func(o *loader.Options) { o.Profiles = []string{"tools"} })
+	project, err := loader.LoadWithContext(t.Context(), details, func(o *loader.Options) {
+		o.Profiles = []string{"tools", "observability"}
+	})
 	if err != nil {
 		return []string{err.Error()}
 	}
 
 	for name, want := range map[string][]string{"mongo": nil, "kafka": nil, "hexorders": nil, "kafka-ui": {"tools"},
-		"mongo-express": {"tools"}} {
+		"mongo-express": {"tools"}, "prometheus": {"observability"}, "alertmanager": {"observability"},
+		"grafana": {"observability"}, "jaeger": {"observability"}} {
 		service, ok := project.Services[name]
 		if !ok {
 			return []string{"no service " + name}
 		}
 		switch {
 		case len(want) > 0 && !slices.Equal(service.Profiles, want):
-			complain("service %s must be in the profile tools", name)
+			complain("service %s must be in the profile %s", name, want[0])
 		case len(want) == 0 && len(service.Profiles) > 0:
 			complain("service %s must start without a profile", name)
 		}
@@ -147,6 +156,47 @@ func composeProblems(t *testing.T, content string) (problems []string) {
 	}
 	problems = append(problems, variableProblems(environment)...)
 	problems = append(problems, addressProblems(t, project, environment)...)
+	return append(problems, deployProblems(t, project)...)
+}
+
+// deployProblems follows what the services read from deploy: the folders, the files in them, and the addresses in those.
+func deployProblems(t *testing.T, project *types.Project) (problems []string) {
+	t.Helper()
+	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	for name, service := range project.Services {
+		words := slices.Clone([]string(service.Command))
+		for _, v := range service.Environment {
+			words = append(words, value(v))
+		}
+		for _, mount := range service.Volumes {
+			if mount.Type != types.VolumeTypeBind {
+				continue
+			}
+			if _, err := os.Stat(mount.Source); err != nil {
+				complain("%s of service %s is not there", mount.Source, name)
+			}
+			for _, word := range words {
+				_, file, named := strings.Cut(word, mount.Target+"/")
+				if _, err := os.Stat(filepath.Join(mount.Source, file)); named && err != nil {
+					complain("service %s has no file %s/%s", name, mount.Target, file)
+				}
+			}
+		}
+	}
+	for _, file := range []string{"prometheus/prometheus.yaml", "alertmanager/alertmanager.yaml",
+		"grafana/provisioning/datasources/prometheus.yaml"} {
+		addresses := regexp.MustCompile(`(?m)^[^#\n]*["/]([a-z]+):(\d+)`).FindAllStringSubmatch(readFile(t, "../../deploy/"+file), -1)
+		if len(addresses) == 0 {
+			complain("%s names no address: the search is broken", file)
+		}
+		for _, a := range addresses {
+			if !slices.ContainsFunc(project.Services[a[1]].Ports, func(p types.ServicePortConfig) bool {
+				return strconv.Itoa(int(p.Target)) == a[2]
+			}) {
+				complain("%s names %s:%s, and no service publishes that", file, a[1], a[2])
+			}
+		}
+	}
 	return problems
 }
 
