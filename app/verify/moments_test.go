@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"hexorders/app/readside"
 	"hexorders/app/verify"
 	"hexorders/ports"
 )
@@ -129,6 +130,34 @@ func TestRowsThatChangeBetweenTwoPagesAreNoDifference(t *testing.T) {
 	w.fail(err)
 	if !r.Agree() || len(r.Unproven) > 0 || views.pages < 6 {
 		t.Errorf("%d pages; nothing is wrong, and verify says %s", views.pages, inWords(r))
+	}
+}
+
+// A rebuild that swaps the read model meanwhile makes verify begin again.
+func TestTheViewsAreRebuiltWhileTheyAreRead(t *testing.T) {
+	w := newMemory(t)
+	for n := range 5 {
+		w.create(fmt.Sprintf("order-%d", n), 1)
+	}
+	w.consume()
+	views := &hookedViews{ReadModelStore: w.views, before: map[int]func(){2: w.rebuild}}
+	options := w.options()
+	options.ReadModel = views
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	if pages := 2 * len(readside.All); !r.Agree() || len(r.Unproven) > 0 || views.pages < pages {
+		t.Errorf("%d pages, want at least %d; nothing is wrong, and verify says %s", views.pages, pages, inWords(r))
+	}
+
+	// Views that never stand still are not proven, and no difference is made up.
+	views.before = map[int]func(){}
+	for n := range 20 {
+		views.before[views.pages+1+n] = w.rebuild
+	}
+	r, err = verify.Check(t.Context(), options)
+	w.fail(err)
+	if !r.Agree() || len(r.Unproven) != 1 {
+		t.Errorf("the views are replaced again and again, and verify says %s", inWords(r))
 	}
 }
 

@@ -73,8 +73,8 @@ type storeKind struct {
 
 func (k storeKind) String() string { return k.name }
 
-// storage is what an open store brings. A store can do more: orders may be ports.IdempotencyStore and ports.History, outbox may
-// be a backlog and a ports.Trimmer. The service finds that out by type assertion, and does without what is missing.
+// storage is what an open store brings. A store can do more: orders may be ports.IdempotencyStore, ports.History and
+// ports.OrderScanner, outbox a backlog and a ports.Trimmer. A type assertion tells, and what is missing is done without.
 type storage struct {
 	orders  ports.OrderStore
 	outbox  ports.Outbox
