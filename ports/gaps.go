@@ -23,10 +23,11 @@ const (
 	GapDeleted  GapReason = "messages-deleted" // the log deleted messages before they were read
 	GapLost     GapReason = "messages-lost"    // the log ends before the place: it lost its newest messages, or is an older copy
 	GapOtherLog GapReason = "another-topic"    // the place is one of another log, or of one of this name that was deleted
+	GapHistory  GapReason = "history-deleted"  // a read model was rebuilt from a store that has deleted old messages
 )
 
 // GapReasons are all of them.
-var GapReasons = []GapReason{GapDeleted, GapLost, GapOtherLog}
+var GapReasons = []GapReason{GapDeleted, GapLost, GapOtherLog, GapHistory}
 
 // ShardRange is what a log has of a shard at a moment. The Next of a Place in it is "<offset>@<log>".
 type ShardRange struct {

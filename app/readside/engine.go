@@ -34,6 +34,12 @@ type Options struct {
 	Store      ports.ReadModelStore
 	Decode     func(ports.Message) (order.Event, error) // reads a message of the published language
 
+	// Only for Rebuild: what it compares the rebuilt read model with, nil for nothing, and what the broker has refused.
+	Orders  ports.OrderScanner
+	Parking ports.Parking
+	// FromStore lets Rebuild read the events from Orders instead of the topic.
+	FromStore bool
+
 	Group      string           // the consumer group: "hexorders.views"
 	Tries      int              // how often to try a message that cannot be applied before its order is parked: 3
 	TryAgain   time.Duration    // the pause before the second try, which is doubled before each further one: 20 ms

@@ -3,7 +3,10 @@ package readside_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +15,7 @@ import (
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/memory"
 	"hexorders/app/readside"
+	"hexorders/core/order"
 	"hexorders/ports"
 )
 
@@ -126,5 +130,152 @@ func TestANewReadModelOfATopicWithoutItsBeginningIsIncomplete(t *testing.T) {
 		log.before = 3
 		r.fedFrom(log)
 		r.wantIncomplete(ports.GapDeleted)
+	})
+}
+
+// rebuilt rebuilds the read model from a log, as Rebuild does from a topic, and returns its error.
+func (r *reading) rebuilt(log inproc.Log, orders ports.OrderScanner, fromStore bool) error {
+	r.t.Helper()
+	o := r.options()
+	o.Subscriber, o.Orders, o.FromStore = inproc.NewSubscriber(log), orders, fromStore
+	return readside.Rebuild(r.t.Context(), o, func(readside.RebuildProgress) {})
+}
+
+// shop is a store with some orders, and the messages of each in the order in which they were saved.
+func shop(t testing.TB, histories ...[]ports.Message) (*memory.Store, []ports.Message) {
+	t.Helper()
+	store, all := memory.NewStore(), []ports.Message(nil)
+	for _, messages := range histories {
+		o, err := order.New(messages[0].OrderID, "b", nil, noon)
+		for range len(messages) - 1 {
+			if err == nil {
+				err = o.AddItem("p", 1, noon)
+			}
+		}
+		if err == nil {
+			err = store.Save(t.Context(), o, ports.IdempotencyKey{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, messages...)
+	}
+	return store, all
+}
+
+func (r *reading) wantListed(want ...string) {
+	r.t.Helper()
+	if got := slices.Sorted(maps.Keys(r.rowsOf(r.t, "order-summary"))); !slices.Equal(got, want) {
+		r.t.Errorf("the list has %q, want %q", got, want)
+	}
+}
+
+// A rebuild from a topic that lacks something swaps nothing in and says what is missing. One from the store has everything.
+func TestARebuildProvesThatTheTopicHasEverything(t *testing.T) {
+	t.Parallel()
+	first, second := basket(t, "o", "b", 4), basket(t, "p", "b", 3)
+	for name, x := range map[string]struct {
+		topic []ports.Message
+		gone  int64 // messages that were deleted
+		words string
+	}{
+		"the beginning of the topic was deleted": {slices.Concat(first, second), 4, "4 messages from offset 0 on were deleted"},
+		"an order begins later":                  {slices.Concat(first, second[1:]), 0, "1 orders begin later than version 1, such as order p with version 2"},
+		"an order is not there at all":           {first, 0, "of 1 orders of the store it lacks events, such as version 3 of order p"},
+		"an order's last event is not there":     {slices.Concat(first, second[:2]), 0, "such as version 3 of order p"},
+		"nothing is there":                       {nil, 0, "of 2 orders of the store it lacks events"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newReading(t, newTape(1, 2))
+				store, all := shop(t, first, second)
+				r.fedFrom(newLog(t, all...))
+				log := newLog(t, x.topic...)
+				log.before = x.gone
+				err := r.rebuilt(log, store, false)
+				if !errors.Is(err, readside.ErrIncomplete) || !strings.Contains(err.Error(), x.words) {
+					t.Errorf("the rebuild ends with %v, want %v with %q", err, readside.ErrIncomplete, x.words)
+				}
+				if live, err := r.model.Live(t.Context()); err != nil || live.Number != 1 {
+					t.Errorf("generation %d is live, error %v, want 1: nothing is swapped in", live.Number, err)
+				}
+				if err := r.rebuilt(log, store, true); err != nil {
+					t.Errorf("the rebuild from the store ends with %v", err)
+				}
+				r.wantListed("o", "p")
+				r.wantIncomplete("")
+				more := basket(t, "q", "b", 2)
+				if err := log.Append(t.Context(), more); err != nil {
+					t.Fatal(err)
+				}
+				r.fedFrom(log)
+				r.wantListed("o", "p", "q")
+				r.wantIncomplete("")
+			})
+		})
+	}
+}
+
+// The read model of another topic is complete again after a rebuild that proves it.
+func TestARebuildThatProvesItClearsAGap(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 2))
+		store, all := shop(t, basket(t, "o", "b", 4), basket(t, "p", "b", 3))
+		r.fedFrom(newLog(t, all[:4]...))
+		log := newLog(t, all...)
+		r.fedFrom(log)
+		r.wantIncomplete(ports.GapOtherLog)
+		if err := r.rebuilt(log, store, false); err != nil {
+			t.Fatal(err)
+		}
+		r.wantIncomplete("")
+		r.wantListed("o", "p")
+	})
+}
+
+// What is on its way while a rebuild ends is waited for.
+func TestARebuildWaitsForWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 2))
+		store, all := shop(t, basket(t, "o", "b", 4))
+		log := newLog(t, all[:3]...)
+		ended := make(chan error)
+		go func() { ended <- r.rebuilt(log, store, false) }()
+		time.Sleep(2500 * time.Millisecond)
+		if err := log.Append(t.Context(), all[3:]); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		r.wantIncomplete("")
+	})
+}
+
+// trimmedStore has deleted the first messages of its orders.
+type trimmedStore struct{ ports.OrderScanner }
+
+func (s trimmedStore) ScanMessages(ctx context.Context, after ports.EventRef, limit int) ([]ports.Message, error) {
+	messages, err := s.OrderScanner.ScanMessages(ctx, after, limit)
+	return slices.DeleteFunc(messages, func(m ports.Message) bool { return m.OrderID == "p" && m.Version < 3 }), err
+}
+
+// A store that has deleted old events makes no complete read model, and what it makes says so.
+func TestARebuildFromAStoreWithoutOldEventsIsIncomplete(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 2))
+		store, all := shop(t, basket(t, "o", "b", 4), basket(t, "p", "b", 3))
+		log := newLog(t, all...)
+		log.before = 7
+		if err := r.rebuilt(log, trimmedStore{store}, true); err != nil {
+			t.Fatal(err)
+		}
+		r.wantListed("o")
+		r.wantIncomplete(ports.GapHistory)
+		r.fedFrom(log)
+		r.wantIncomplete(ports.GapHistory)
 	})
 }

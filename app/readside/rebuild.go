@@ -20,6 +20,8 @@ var (
 	// ErrBehind says that a rebuilt read model was not swapped in, because it is behind the live one with some orders:
 	// messages are no longer in the topic, or cannot be applied any more. The shadow stays as it is.
 	ErrBehind = errors.New("the rebuilt read model is behind the live one")
+	// ErrIncomplete says that the rebuilt read model would lack events for ever, and which.
+	ErrIncomplete = errors.New("the topic does not have all events")
 	// ErrNoTopic says that there is nothing to rebuild from.
 	ErrNoTopic = errors.New("the topic does not exist, so the read model cannot be rebuilt from it")
 	// ErrNotReplayable says that the broker does not keep its messages.
@@ -32,8 +34,8 @@ var (
 // topic.
 //
 // report is called after each batch, on one goroutine. Rebuild returns nil once the rebuilt read model is live, ctx's
-// error when ctx ends before, ErrBehind, ErrNoTopic or ErrNotReplayable; no other error ends it. It joins no group, so
-// that no engine gets less.
+// error when ctx ends before, ErrBehind, ErrIncomplete, ErrNoTopic or ErrNotReplayable; no other error ends it. It joins no
+// group, so that no engine gets less.
 func Rebuild(ctx context.Context, o Options, report func(RebuildProgress)) error {
 	topic, ok := o.Subscriber.(ports.Replayable)
 	if !ok {
@@ -43,7 +45,7 @@ func Rebuild(ctx context.Context, o Options, report func(RebuildProgress)) error
 	waits := r.newBackoff()
 	return r.retry(ctx, waits, func() error {
 		err := r.build(ctx, waits.Reset)
-		if errors.Is(err, ErrBehind) || errors.Is(err, ErrNoTopic) {
+		if errors.Is(err, ErrBehind) || errors.Is(err, ErrIncomplete) || errors.Is(err, ErrNoTopic) {
 			return backoff.Permanent(err)
 		}
 		return err
@@ -74,10 +76,13 @@ func (r *rebuild) build(ctx context.Context, worked func()) (err error) {
 	if r.shadow, err = r.options.Store.Shadow(ctx); err != nil {
 		return err
 	}
+	if err := r.feedFromStore(ctx); err != nil {
+		return err
+	}
 	if err := r.feed(ctx, worked); err != nil {
 		return err
 	}
-	if err := r.compare(ctx); err != nil {
+	if err := r.prove(ctx, worked); err != nil {
 		return err
 	}
 	r.options.Logger.Info("the read model was rebuilt", "generation", r.shadow.Number, "messages", r.messages)
@@ -104,6 +109,9 @@ func (r *rebuild) feed(ctx context.Context, worked func()) error {
 	p := RebuildProgress{Done: max(0, sum(all)-sum(ahead)), Total: sum(all)}
 	c := newConsumer(r.Engine, r.shadow, r.current)
 	err = r.topic.Replay(ctx, c.resume, func(ctx context.Context, b ports.Batch) error {
+		if len(b.Gaps) > 0 {
+			return r.refuse(ctx, b.Gaps[0], len(places) > 0)
+		}
 		if err := c.take(ctx, b); err != nil {
 			return err
 		}

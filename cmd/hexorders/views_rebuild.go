@@ -20,7 +20,7 @@ import (
 )
 
 func viewsRebuildCommand() *cobra.Command {
-	restart := false
+	restart, from := false, "topic"
 	cmd := &cobra.Command{
 		Use:   "rebuild",
 		Short: "Rebuild all views from the first event, beside those that are read",
@@ -29,20 +29,28 @@ when the new one is up to date. Until then readers see the old one, which keeps 
 new or its code has changed, or when a view seems to be wrong.
 
 It can be stopped or killed at any time; the same command resumes there. --restart starts from the first event.
+
+Before the swap it proves that the topic has everything: no first event was deleted, and every order of the store is there. If
+not, it says what is missing, and the exit code is 1. --from store then reads the events from the store: with mongodb-events
+all of them, with another store those that its outbox keeps. It always starts from the first event.
 Progress goes to standard error: a bar on a terminal, else a line now and then.`,
-		Example: "  hexorders views rebuild\n  hexorders views rebuild --restart",
+		Example: "  hexorders views rebuild\n  hexorders views rebuild --restart\n  hexorders views rebuild --from store",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, ended := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer ended()
-			return viewsRebuild(ctx, cmd, restart)
+			if from != "topic" && from != "store" {
+				return usagef("--from takes topic or store, got %q", from)
+			}
+			return viewsRebuild(ctx, cmd, restart, from == "store")
 		},
 	}
 	cmd.Flags().BoolVar(&restart, "restart", false, "discard what an earlier rebuild has done and start from the first event")
+	cmd.Flags().StringVar(&from, "from", from, "where the events are read: topic or store")
 	return cmd
 }
 
-func viewsRebuild(ctx context.Context, cmd *cobra.Command, restart bool) error {
+func viewsRebuild(ctx context.Context, cmd *cobra.Command, restart, fromStore bool) error {
 	return withTopic(cmd, func(connecting context.Context, c *Config, s *storage, subscriber ports.Subscriber) error {
 		if _, err := messagesAhead(connecting, subscriber, nil); err != nil {
 			return err // Rebuild itself would wait for the broker for ever
@@ -54,11 +62,17 @@ func viewsRebuild(ctx context.Context, cmd *cobra.Command, restart bool) error {
 		}
 		c.Log.Level = slog.LevelWarn // what goes well is said here
 		progress := newProgress(cmd.ErrOrStderr())
-		err := readside.Rebuild(ctx, engineOptions(c, s, subscriber, newLogger(cmd.ErrOrStderr(), c)), progress.report)
+		options := engineOptions(c, s, subscriber, newLogger(cmd.ErrOrStderr(), c))
+		options.Orders, _ = s.orders.(ports.OrderScanner) // nil: there is nothing to compare the views with
+		options.Parking, options.FromStore = s.parking, fromStore
+		err := readside.Rebuild(ctx, options, progress.report)
 		progress.end()
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return fmt.Errorf("stopped at %s; `hexorders views rebuild` resumes there, with --restart it starts from the first event",
 				progress.where())
+		}
+		if errors.Is(err, readside.ErrIncomplete) && !fromStore {
+			return fmt.Errorf("nothing was swapped in: %w; `hexorders views rebuild --from store` reads what the store has", err)
 		}
 		if err != nil {
 			return err

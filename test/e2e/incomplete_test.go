@@ -53,6 +53,27 @@ func TestViewsThatMissDeletedRecordsSaySo(t *testing.T) {
 		}
 		p.stop()
 	}
+
+	// The topic cannot repair that, and says so. The store can.
+	p = w.serve("for a rebuild")
+	said, code := ends(t, exec.Command(program, "views", "rebuild"), w.env)
+	for _, words := range []string{
+		"nothing was swapped in: the topic does not have all events: shard ", "were deleted before they were read",
+		"`hexorders views rebuild --from store` reads what the store has",
+	} {
+		if code != 1 || !strings.Contains(said, words) {
+			t.Errorf("`views rebuild` ends with %d and says\n%swant 1 and %q", code, said, words)
+		}
+	}
+	t.Logf("`views rebuild` says\n%s", said)
+	w.lists(p, seen, "messages-deleted")
+	t.Logf("`views rebuild --from store` says\n%s", w.command("views", "rebuild", "--from", "store"))
+	w.lists(p, missed, "")
+	last := o.order(`{"buyerId":"9999"}`)
+	w.lists(p, last, "")
+	if status := w.command("views", "status"); strings.Contains(status, "incomplete") {
+		t.Errorf("after the rebuild from the store `views status` says\n%s", status)
+	}
 }
 
 // lists waits until the list has an order and says why it is incomplete, "" for not at all. What it says was read before the list.
