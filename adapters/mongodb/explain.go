@@ -138,6 +138,8 @@ func explainTLS(host string, err error) error {
 		remedy   = "look at the server's log"
 	)
 	switch {
+	case errors.Is(err, errExpired):
+		return fmt.Errorf("no TLS with MongoDB at %s: %w", host, err)
 	case errors.As(err, &stranger):
 		remedy = "set tlsCAFile in HEXORDERS_MONGODB_URI to the file with the certificate of the authority that signed the server's"
 	case errors.As(err, &name):
@@ -154,37 +156,18 @@ func explainTLS(host string, err error) error {
 
 // explainCertificate says what to do about a server that ends the connection after it has seen the client's certificate.
 func explainCertificate(config *tls.Config, host string, err error) error {
-	own, wrong := ownCertificate(config)
 	remedy := "the server's log says why it does not accept the certificate of tlsCertificateKeyFile in HEXORDERS_MONGODB_URI"
-	switch {
-	case wrong != nil:
-		return fmt.Errorf("the certificate of tlsCertificateKeyFile in HEXORDERS_MONGODB_URI cannot be used: %w", wrong)
-	case own == nil:
+	if len(config.Certificates) == 0 {
 		remedy = "it wants a certificate of its clients: set tlsCertificateKeyFile in HEXORDERS_MONGODB_URI"
-	case time.Now().After(own.NotAfter):
-		remedy = fmt.Sprintf("the certificate of tlsCertificateKeyFile in HEXORDERS_MONGODB_URI expired at %s: renew it",
-			own.NotAfter.Format(time.RFC3339))
 	}
 	return fmt.Errorf("MongoDB at %s ends the connection (%w): %s", host, err, remedy)
 }
 
-// ownCertificate is the certificate of this client, nil when it has none.
-func ownCertificate(config *tls.Config) (*x509.Certificate, error) {
-	if config.GetClientCertificate != nil {
-		own, err := config.GetClientCertificate(nil)
-		if err != nil {
-			return nil, err
-		}
-		return own.Leaf, nil
-	}
-	if len(config.Certificates) == 0 {
-		return nil, nil
-	}
-	return x509.ParseCertificate(config.Certificates[0].Certificate[0])
-}
+var errExpired = errors.New("the client's certificate has expired")
 
 // keepCertificateFresh makes each new connection use the certificate that is in the file then, so that a renewed one counts
-// without a restart. The driver reads the file once. A file whose key has a password is left to the driver.
+// without a restart, and an expired one is named: the driver reads the file once, and a server only hangs up. A file whose
+// key has a password is left to the driver.
 func keepCertificateFresh(s *options.ClientOptions, uri string) {
 	_, query, _ := strings.Cut(uri, "?")
 	file, locked := "", false
@@ -200,6 +183,10 @@ func keepCertificateFresh(s *options.ClientOptions, uri string) {
 	if s.TLSConfig != nil && file != "" && !locked {
 		s.TLSConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			own, err := tls.LoadX509KeyPair(file, file)
+			if err == nil && time.Now().After(own.Leaf.NotAfter) {
+				err = fmt.Errorf("%w: %s (tlsCertificateKeyFile in HEXORDERS_MONGODB_URI) expired at %s: renew it", errExpired, file,
+					own.Leaf.NotAfter.Format(time.RFC3339))
+			}
 			return &own, err
 		}
 	}

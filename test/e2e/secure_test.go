@@ -39,6 +39,7 @@ func TestSecuredServers(t *testing.T) {
 		t.Fatalf("the owner cannot prepare the database:\n%s", output)
 	}
 
+	expires := startExpiring(t, s, w)
 	t.Run("the flow with least rights", func(t *testing.T) { leastRights(t, s, w) })
 	t.Run("doctor", func(t *testing.T) {
 		for _, c := range wrongSettings(t, s, w) {
@@ -55,6 +56,54 @@ func TestSecuredServers(t *testing.T) {
 			})
 		}
 	})
+	t.Run("a certificate expires while the service runs", func(t *testing.T) { expires.check(t, s) })
+}
+
+// expiring is a service whose certificate for MongoDB expires.
+type expiring struct {
+	process *process
+	client  *client
+	at      time.Time
+}
+
+func startExpiring(t *testing.T, s *secured, w *world) *expiring {
+	t.Helper()
+	const life, database = 20 * time.Second, "e2e-expiring"
+	w.mongoUser("CN=short,OU=services,O=hexorders", "", bson.A{bson.D{{Key: "role", Value: "dbOwner"}, {Key: "db", Value: database}}})
+	env := w.env.with("HEXORDERS_MONGODB_DATABASE", database).with("HEXORDERS_BROKER", "inproc").with("HEXORDERS_HTTP_ADDR", w.newAddr())
+	e := &expiring{client: newClient(env["HEXORDERS_HTTP_ADDR"]), at: time.Now().Add(life)}
+	own := s.ca.Issue(t, "short", certificates.Wish{Valid: life})
+	e.process = launch(t, "expiring", env.with("HEXORDERS_MONGODB_URI", s.uri(own)), "serve").ready()
+	return e
+}
+
+// check: the service goes on with the connections that it has; when it needs new ones it says what is wrong and is not ready;
+// and it goes on with the renewed file, without a restart.
+func (e *expiring) check(t *testing.T, s *secured) {
+	order := func() int {
+		a, err := e.client.do(t.Context(), "POST", "/orders", `{"buyerId":"9999"}`)
+		if err != nil {
+			t.Error(err)
+		}
+		return a.status
+	}
+	eventually(t, patience, "the certificate has expired", func() bool { return time.Now().After(e.at) })
+	if status, ready := order(), e.process.readiness(); status != 201 || ready != 200 {
+		t.Errorf("over the connections that it has: an order gets %d, readiness is %d, want 201 and 200", status, ready)
+	}
+	s.do(t, "down", "mongodb")
+	s.do(t, "up", "mongodb")
+	e.process.says("short.pem (tlsCertificateKeyFile in HEXORDERS_MONGODB_URI) expired at", patience)
+	if ready := e.process.readiness(); ready != 503 {
+		t.Errorf("without a connection readiness is %d, want 503", ready)
+	}
+	s.ca.Issue(t, "short", certificates.Wish{})
+	renewed := time.Now()
+	e.process.ready()
+	t.Logf("ready %s after the file was renewed", time.Since(renewed))
+	if status := order(); status != 201 {
+		t.Errorf("with the renewed certificate an order gets %d, want 201", status)
+	}
 }
 
 func leastRights(t *testing.T, s *secured, w *world) {
