@@ -12,27 +12,40 @@ import (
 )
 
 // connectionLog logs one line when the connection to Kafka is lost and one when it is back. While the broker is down
-// the client library reports it several times a second.
+// the client library reports it several times a second. A broker that refuses this client, perhaps after it was down, is
+// one line more.
 type connectionLog struct {
-	options Options
-	away    atomic.Bool
+	options   Options
+	away      atomic.Bool
+	explained atomic.Bool
 }
 
 func (c *connectionLog) lost(reason string) {
-	if c.away.CompareAndSwap(false, true) {
-		if c.options.Security.encrypts() || c.options.Security.authenticates() { // another broker would not understand the question
-			ctx, cancel := context.WithTimeout(context.Background(), 2*requestTimeout)
-			defer cancel()
-			if why := c.options.refused(ctx, reason); why != nil {
-				reason = why.Error()
-			}
-		}
-		c.options.Logger.Warn("Kafka cannot be reached: messages wait until it can", "brokers", c.options.Brokers, "err", reason)
+	first := c.away.CompareAndSwap(false, true)
+	if !first && c.explained.Load() {
+		return
 	}
+	if why := c.explain(reason); why != nil && c.explained.CompareAndSwap(false, true) {
+		reason = why.Error()
+	} else if !first {
+		return
+	}
+	c.options.Logger.Warn("Kafka cannot be reached: messages wait until it can", "brokers", c.options.Brokers, "err", reason)
+}
+
+// explain asks only brokers that talk TLS: another would not understand the question.
+func (c *connectionLog) explain(reason string) error {
+	if !c.options.Security.encrypts() && !strings.Contains(reason, "SASL") {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*requestTimeout)
+	defer cancel()
+	return c.options.refused(ctx, reason)
 }
 
 func (c *connectionLog) reached() {
 	if c.away.Load() && c.away.CompareAndSwap(true, false) {
+		c.explained.Store(false)
 		c.options.Logger.Info("Kafka can be reached again", "brokers", c.options.Brokers)
 	}
 }
