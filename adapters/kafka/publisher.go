@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +49,9 @@ const lastReports = time.Second
 // whenFull is the interval at which Publish retries while librdkafka's queue is full. librdkafka does not report when
 // there is room again.
 const whenFull = 5 * time.Millisecond
+
+// whenRefused is the pause before a new producer is made when the user lacks a right: without it there are several a second.
+const whenRefused = 5 * time.Second
 
 // Supported returns nil if this program can use Kafka, which it can when it was built with cgo.
 func Supported() error { return nil }
@@ -182,7 +186,15 @@ func (p *Publisher) run(ctx context.Context) (givenUp int) {
 		case <-s.broken:
 			stopWatching()
 			p.setSession(nil)
-			p.log.Error("the Kafka producer is replaced by a new one", "messages", s.end(lastReports), "err", s.why)
+			why, pause := s.why, time.Duration(0)
+			if strings.Contains(why.Error(), "authorization failed") { // the fatal error has no code of its own
+				why, pause = fmt.Errorf("%w: grant the user the rights that docs/secure.md lists", why), whenRefused
+			}
+			p.log.Error("the Kafka producer is replaced by a new one", "messages", s.end(lastReports), "err", why)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
 		}
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"hexorders/test/certificates"
 )
 
@@ -44,6 +47,25 @@ func TestABrokerThatIsRefusedAfterItWasDownIsExplainedOnce(t *testing.T) {
 	}
 	if n := len(said.with("Kafka cannot be reached")); n != 2 {
 		t.Errorf("%d lines, want 2", n)
+	}
+}
+
+// Without a pause there would be several producers, and lines, a second.
+func TestAProducerWithoutTheRightIsReplacedSlowly(t *testing.T) {
+	t.Parallel()
+	fake, said := newFakeBroker(t), &journal{}
+	fake.ControlKey(int16(kmsg.InitProducerID), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		response := request.ResponseKind().(*kmsg.InitProducerIDResponse)
+		response.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		return response, nil, true
+	})
+	fake.options.Logger = said.logger()
+	open(t, fake.options)
+	said.await(t, 1, "the Kafka producer is replaced", "grant the user the rights that docs/secure.md lists")
+	time.Sleep(time.Second) // nothing is to happen in it
+	if n := len(said.with("the Kafka producer is replaced")); n != 1 {
+		t.Errorf("%d producers were replaced in a second, want 1", n)
 	}
 }
 
