@@ -30,9 +30,10 @@ var rows = []row{
 			{"ready", `sum(hexorders_ready{job="hexorders"})`},
 			{"relays that publish", `sum(hexorders_relay_lease_held{job="hexorders"})`},
 		}},
-		{"Parked orders", "They wait for an operator: hexorders outbox parked, hexorders views parked.", units.Short, []query{
-			{"by the broker", `max(hexorders_relay_parked_orders{job="hexorders"})`},
-			{"in the views", `max(hexorders_view_parked_orders{job="hexorders"})`},
+		{"Waiting for an operator", "hexorders outbox parked, hexorders views parked, hexorders views status.", units.Short, []query{
+			{"orders parked by the broker", `max(hexorders_relay_parked_orders{job="hexorders"})`},
+			{"orders parked in the views", `max(hexorders_view_parked_orders{job="hexorders"})`},
+			{"views incomplete: {{reason}}", `max by (reason) (hexorders_view_incomplete{job="hexorders"})`},
 		}},
 	}},
 	{"Requests", []panel{
