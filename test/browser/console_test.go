@@ -7,10 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"hexorders/adapters/console"
 )
 
 // The service goes and comes back. So does the page, by itself, and goes on where it was.
@@ -52,25 +55,7 @@ func TestTheAccessibilityTreeHasNames(t *testing.T) {
 	} {
 		p := show(chromium, s, path, look{features: map[string]string{"prefers-reduced-motion": "reduce"}})
 		p.waits("the page shows "+path, ready)
-		tree, err := chromedp.Call(p.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		found, boxes := map[string]int{}, 0
-		for _, node := range tree.Nodes {
-			role := text(node.Role)
-			if node.Ignored || !slices.Contains([]string{"button", "link", "textbox", "combobox", "heading", "region", "navigation",
-				"group", "image", "img", "form", "Details", "DisclosureTriangle"}, role) {
-				continue
-			}
-			found[role]++
-			if name := text(node.Name); name == "adapter, store, sqlite" || name == "port, OrderStore" {
-				boxes++
-			}
-			if text(node.Name) == "" && role != "group" && role != "Details" { // the details element is a group without a name
-				t.Errorf("%s: a %s has no name", path, role)
-			}
-		}
+		found, boxes := p.names()
 		if found["button"] == 0 && strings.Contains(path, "lang") || found["link"] < 4 || found["heading"] < 2 || found["combobox"] < 1 {
 			t.Errorf("%s: in the tree are %v: the check watches over too little", path, found)
 		}
@@ -79,6 +64,32 @@ func TestTheAccessibilityTreeHasNames(t *testing.T) {
 		}
 		p.close()
 	}
+}
+
+// names fails the test for everything in the page's accessibility tree that can be used and has no name. It returns how many
+// there are by role, and how many of two boxes of the hexagon say what they are.
+func (p *page) names() (found map[string]int, boxes int) {
+	p.t.Helper()
+	tree, err := chromedp.Call(p.ctx, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	found = map[string]int{}
+	for _, node := range tree.Nodes {
+		role := text(node.Role)
+		if node.Ignored || !slices.Contains([]string{"button", "link", "textbox", "combobox", "heading", "region", "navigation",
+			"group", "image", "img", "form", "Details", "DisclosureTriangle"}, role) {
+			continue
+		}
+		found[role]++
+		if name := text(node.Name); name == "adapter, store, sqlite" || name == "port, OrderStore" {
+			boxes++
+		}
+		if text(node.Name) == "" && role != "group" && role != "Details" { // the details element is a group without a name
+			p.t.Errorf("a %s has no name", role)
+		}
+	}
+	return found, boxes
 }
 
 func text(v *accessibility.Value) (s string) {
@@ -112,6 +123,70 @@ func TestTheKeyboardReachesEveryBox(t *testing.T) {
 	}
 	if len(reached) != 17 {
 		t.Errorf("Tab reaches %d boxes, want 17: %v", len(reached), reached)
+	}
+}
+
+// Without a mouse one gets from a list to an order's story, and breaks the demo.
+func TestTheKeyboardIsEnough(t *testing.T) {
+	t.Parallel()
+	s, chromium := demo(t), open(t)
+	o := s.create("ada")
+	s.inViews(o)
+	tabTo := func(p *page, element string) {
+		t.Helper()
+		for range 40 {
+			p.run("press Tab", chromedp.KeyEvent(kb.Tab))
+			if value[bool](p, "document.activeElement === "+element) {
+				return
+			}
+		}
+		t.Fatalf("Tab does not reach %s", element)
+	}
+	p := show(chromium, s, "/console/#/orders", look{})
+	p.waits("the order is listed", `document.querySelector('#list tbody a')`)
+	tabTo(p, `document.querySelector('#list tbody a')`)
+	p.run("press Enter", chromedp.KeyEvent(kb.Enter))
+	p.waits("the story is there", fmt.Sprintf(`document.getElementById('order-title').innerText.includes(%q)`, o.ID))
+	p.close()
+
+	p = show(chromium, s, "/console/demo/break.html", look{})
+	tabTo(p, `document.getElementById('relay')`)
+	p.run("press the space bar", chromedp.KeyEvent(" "))
+	p.waits("the relay is paused", `document.getElementById('relay').getAttribute('aria-pressed') === 'true'`)
+	if !value[bool](p, `document.activeElement.id === 'relay'`) {
+		t.Error("the button has lost the focus")
+	}
+}
+
+// At 400 pixels only what is in a frame of its own is scrolled sideways (WCAG 2.2, 1.4.10).
+func TestNoPartIsWiderThanANarrowWindow(t *testing.T) {
+	t.Parallel()
+	s, chromium := serve(t, nil), open(t)
+	o := s.create("ada")
+	s.inViews(o)
+	spans := &console.Spans{}
+	traced(spans, time.Now())
+	narrow := func(p *page, what string) {
+		t.Helper()
+		if wide := value[int](p, "document.documentElement.scrollWidth"); wide > 400 {
+			t.Errorf("%s is %d pixels wide", what, wide)
+		}
+	}
+	for _, language := range []string{"en", "th"} {
+		p := show(chromium, s, "/console/?lang="+language, look{400, 800, nil})
+		for part, ready := range map[string]string{
+			"#/": `document.querySelectorAll('.box').length === 17`, "#/orders": `document.querySelector('#list tbody a')`,
+			"#/order/" + o.ID: `document.querySelector('.bars')`, "#/runbook/hexordersdown": `document.getElementById('runbook-text').innerText`,
+		} {
+			p.goTo(part)
+			p.waits(part+" is there", ready)
+			narrow(p, part+" in "+language)
+		}
+		p.close()
+		p = show(chromium, within(t, spans), "/console/?lang="+language+"#/map", look{400, 800, nil})
+		p.waits("the map is drawn", `document.querySelector('svg.map')`)
+		narrow(p, "the map in "+language)
+		p.close()
 	}
 }
 

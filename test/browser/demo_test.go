@@ -111,8 +111,8 @@ func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
 	if n := value[int](p, number("outbox", lost)); n != 0 {
 		t.Errorf("the outbox lost %d events", n)
 	}
-	if unnamed := value[[]string](p, "[...document.querySelectorAll('button')].filter((b) => !b.innerText).map((b) => b.id)"); len(unnamed) > 0 {
-		t.Errorf("buttons without a name: %q", unnamed)
+	if found, _ := p.names(); found["button"] != 8 || found["region"] != 3 {
+		t.Errorf("in the tree are %v, want 8 buttons and 3 regions", found)
 	}
 	p.evaluate("speak Thai", "{ const l = document.getElementById('language'); l.value = 'th'; l.dispatchEvent(new Event('change')); }")
 	if text := p.text("#place"); text != "สั่ง 20 order" {
@@ -150,6 +150,9 @@ func TestTheShopShowsAStatusWhenTheViewHasIt(t *testing.T) {
 	breakIt.click("#views")
 	says("paid (3)", "paid (3)")
 
+	if found, _ := p.names(); found["button"] < 4 || found["region"] < 2 {
+		t.Errorf("in the tree are %v: the check watches over too little", found)
+	}
 	id := value[string](p, "document.querySelector('#list a').title")
 	type order struct {
 		Status string

@@ -1,6 +1,6 @@
 // A shop: it knows the API only. A command's answer is true at once; the list comes from the view, which has it a little later.
 
-import { $, el, get, table, definitions } from '../dom.js';
+import { $, el, get, table, definitions, same } from '../dom.js';
 import { t, addWords } from '../i18n.js';
 import { frame, live, storyLink } from './frame.js';
 
@@ -26,7 +26,6 @@ const buyer = `shop-${crypto.randomUUID().slice(0, 8)}`;
 const basket = new Map(); // product to amount
 const orders = new Map(); // id to the order as the API answered last, the newest first in the table
 let listed = new Map(); // id to the order as the list has it
-let shown = '';
 
 // command sends one. Its key makes it safe to send it again: the service may have been killed after it carried it out.
 async function command(path, body) {
@@ -66,9 +65,7 @@ async function look() {
 const chip = (order) => (order ? el('span', { class: `chip ${order.status}` }, `${order.status} (${order.version})`) : t('notYet'));
 
 function show() {
-  const now = JSON.stringify([...orders.values(), ...listed.values(), t('shop')]);
-  if (now === shown) return; // or a button loses the focus
-  shown = now;
+  if (same('list', [...orders.values(), ...listed.values()])) return;
   const next = ({ id, status }) => ({ pending: ['submit', 'pay'], submitted: ['pay'] }[status] ?? []).map((name) => el('button', {
     'data-command': name, onclick: () => command(`/orders/${encodeURIComponent(id)}/${name}`),
   }, t(name)));

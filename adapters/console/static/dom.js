@@ -69,6 +69,14 @@ export function definitions(element, pairs) {
   return element;
 }
 
+// same says that an element shows this already: shown again, it would lose the focus and be read out again.
+export function same(id, what) {
+  const text = JSON.stringify([what, language()]);
+  const is = $(id).dataset.shown === text;
+  $(id).dataset.shown = text;
+  return is;
+}
+
 // command is a command to copy.
 export function command(text) {
   const button = el('button', { 'aria-label': `${t('copy')}: ${text}`, onclick: copy }, t('copy'));

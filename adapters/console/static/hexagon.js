@@ -1,7 +1,7 @@
 // The hexagon: which box stands where, and one command on its way through them.
 
-import { $, el, svg, took, time, short, shown, unfolding, orderLink, table, pretty } from './dom.js';
-import { t, language, onLanguage } from './i18n.js';
+import { $, el, svg, took, time, short, shown, unfolding, orderLink, table, pretty, same } from './dom.js';
+import { t, onLanguage } from './i18n.js';
 import { on } from './feed.js';
 
 // Each box: what kind it is, its place in the wide picture and in the narrow one, the roles whose process works there,
@@ -264,14 +264,6 @@ function behind(port) {
   const own = { HTTP: 'httpapi', Orders: 'app/orders', Views: 'app/readside' }[port];
   const box = { OrderStore: 'store', ReadModelStore: 'readmodel' }[port] ?? port.toLowerCase();
   return own ?? state.boxes[box]?.adapter ?? '';
-}
-
-// same says that an element shows this already: shown again, it would lose the focus and be read out again.
-function same(id, what) {
-  const text = JSON.stringify([what, language()]);
-  const is = $(id).dataset.shown === text;
-  $(id).dataset.shown = text;
-  return is;
 }
 
 // showRun is the picture in words: a row a step.

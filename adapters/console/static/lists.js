@@ -1,6 +1,6 @@
 // Lists of orders, as the API gives them; how far things are behind; parked orders with the command that repairs.
 
-import { $, el, get, date, orderLink, table, definitions, command } from './dom.js';
+import { $, el, get, date, orderLink, table, definitions, command, same } from './dom.js';
 import { t, onLanguage } from './i18n.js';
 
 const STATUSES = ['', 'pending', 'submitted', 'paid', 'cancelled'];
@@ -70,8 +70,7 @@ export function update(now) {
     [t('views'), `${(readModel.views ?? []).join(', ')} (${t('generation')} ${readModel.generation})`],
     [t('unreadable'), now.problems.length ? now.problems.join('; ') : null],
   ]);
-  if ($('parked').dataset.shown === JSON.stringify([now.parked, t('copy')])) return; // or a button loses the focus
-  $('parked').dataset.shown = JSON.stringify([now.parked, t('copy')]);
+  if (same('parked', now.parked)) return;
   $('parked').replaceChildren(now.parked.length === 0 ? el('p', { class: 'note' }, t('noParked'))
     : el('div', { class: 'scroll', role: 'region', tabindex: 0, 'aria-labelledby': 'parked-title' }, table(el('table'),
       [t('order'), t('where'), t('from'), t('events'), t('since'), t('reason'), t('repair')], now.parked.map((p) => [

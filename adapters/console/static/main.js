@@ -1,6 +1,6 @@
 // The page: which part is shown, in which language, and what concerns all parts.
 
-import { $, el, get } from './dom.js';
+import { $, el, get, same } from './dom.js';
 import { t, translate, chooseLanguage, languages, language, onLanguage } from './i18n.js';
 import { connect, on } from './feed.js';
 import * as hexagon from './hexagon.js';
@@ -63,15 +63,13 @@ function showScope() {
 }
 
 function showAlerts() {
+  if (same('alerts', state.alerts)) return;
   const lines = state.alerts.map((alert) => {
     const anchor = alert.runbook.match(/^docs\/operate\.md#([a-z0-9-]+)$/)?.[1];
     const href = anchor ? `#/runbook/${anchor}` : /^https?:/.test(alert.runbook) ? alert.runbook : null;
     return el('p', { class: alert.severity }, el('strong', {}, alert.name), ` ${alert.summary} `,
       href ? el('a', { href }, t('runbook')) : el('code', {}, alert.runbook));
   });
-  const text = JSON.stringify([state.alerts, language()]);
-  if ($('alerts').dataset.shown === text) return; // or a screen reader would say it again
-  $('alerts').dataset.shown = text;
   $('alerts').replaceChildren(...lines);
 }
 
