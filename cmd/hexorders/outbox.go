@@ -128,3 +128,14 @@ func outboxRetry(ctx context.Context, s *storage, id string, out io.Writer) erro
 	_, err := fmt.Fprintf(out, "the relay will send the parked events of order %s again\n", id)
 	return err
 }
+
+// unread reports how far the relay is behind. An outbox that cannot count that leaves the lag out of the metrics.
+func (s *storage) unread(ctx context.Context) (messages int, oldest time.Time, err error) {
+	type backlog interface {
+		Unread(ctx context.Context) (messages int, oldest time.Time, err error)
+	}
+	if b, ok := s.outbox.(backlog); ok {
+		return b.Unread(ctx)
+	}
+	return 0, time.Time{}, errors.ErrUnsupported
+}

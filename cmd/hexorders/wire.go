@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -60,17 +59,6 @@ func newRelay(c *Config, s *storage, publisher ports.Publisher, feed *console.Fe
 		Parking: console.Parking(s.parking, feed), Lease: s.lease,
 		Trimmer: trimmer, Retention: c.Outbox.Retention, Owner: owner(), DrainTimeout: drainTimeout, Logger: log,
 	})
-}
-
-// unread reports how far the relay is behind. An outbox that cannot count that leaves the lag out of the metrics.
-func (s *storage) unread(ctx context.Context) (messages int, oldest time.Time, err error) {
-	type backlog interface {
-		Unread(ctx context.Context) (messages int, oldest time.Time, err error)
-	}
-	if b, ok := s.outbox.(backlog); ok {
-		return b.Unread(ctx)
-	}
-	return 0, time.Time{}, errors.ErrUnsupported
 }
 
 func engineOptions(c *Config, s *storage, subscriber ports.Subscriber, log *slog.Logger) readside.Options {
