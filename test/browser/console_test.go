@@ -176,7 +176,8 @@ func TestNoPartIsWiderThanANarrowWindow(t *testing.T) {
 		p := show(chromium, s, "/console/?lang="+language, look{400, 800, nil})
 		for part, ready := range map[string]string{
 			"#/": `document.querySelectorAll('.box').length === 17`, "#/orders": `document.querySelector('#list tbody a')`,
-			"#/order/" + o.ID: `document.querySelector('.bars')`, "#/runbook/hexordersdown": `document.getElementById('runbook-text').innerText`,
+			"#/order/" + o.ID:         `document.querySelector('.bars')`,
+			"#/runbook/hexordersdown": `document.getElementById('runbook-text').innerText`,
 		} {
 			p.goTo(part)
 			p.waits(part+" is there", ready)
