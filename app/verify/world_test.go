@@ -156,6 +156,14 @@ func (w *world) rebuild() {
 	w.fail(readside.Rebuild(w.t.Context(), w.readsideOptions(), func(readside.RebuildProgress) {}))
 }
 
+// rebuildFromStore makes the views of what the store has.
+func (w *world) rebuildFromStore() {
+	w.t.Helper()
+	o := w.readsideOptions()
+	o.Orders, o.FromStore = w.store, true
+	w.fail(readside.Rebuild(w.t.Context(), o, func(readside.RebuildProgress) {}))
+}
+
 // consume lets the views apply what the topic has, as a consumer does.
 func (w *world) consume() {
 	w.t.Helper()
