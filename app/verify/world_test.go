@@ -106,9 +106,13 @@ func (w *world) tick() time.Time {
 	return w.now
 }
 
-// live creates orders of all kinds, and publishes some events twice.
+// live creates orders of all kinds, and publishes some events twice. One order at least is paid.
 func (w *world) live(random *rand.Rand, orders int) {
 	w.t.Helper()
+	w.create("order-paid-1", 2)
+	paid := w.orders["order-paid-1"]
+	w.fail(paid.Pay(w.tick()))
+	w.publish(w.save(paid)...)
 	for n := range orders {
 		id := fmt.Sprintf("order-%04d", n)
 		products := []string{"tea", "pot", "cup", "a, \"b\" <c>"}
