@@ -21,8 +21,7 @@ func (h *house) serve(change ...func(*console)) *httptest.Server {
 		f(c)
 	}
 	server := httptest.NewUnstartedServer(c.handler())
-	// A stream must outlive what the server gives a request.
-	server.Config.ReadTimeout, server.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	server.Config.ReadTimeout, server.Config.WriteTimeout = h.timeout, h.timeout
 	server.Start()
 	h.t.Cleanup(func() {
 		h.feed.Close()
@@ -124,6 +123,7 @@ func TestAStreamGoesOnWhereItWas(t *testing.T) {
 
 func TestAStreamOutlivesTheTimeoutsOfTheServer(t *testing.T) {
 	h := build(t)
+	h.timeout = 100 * time.Millisecond
 	server := h.serve(func(c *console) { c.comment = 150 * time.Millisecond })
 	s := listen(t, server.URL+"/console/feed", "")
 	s.next("counts")

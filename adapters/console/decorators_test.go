@@ -34,6 +34,8 @@ type house struct {
 	relay  *relay.Relay
 	engine *readside.Engine
 	ports  Adapters
+	// timeout is what the server gives a request; 0: all the time there is, because a machine may be busy.
+	timeout time.Duration
 }
 
 func build(t *testing.T) *house {

@@ -31,11 +31,13 @@ func eachStore(t *testing.T, test func(t *testing.T, r repeatable)) {
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
 		d := newEmbedded(t)
+		d.env["HEXORDERS_HTTP_MAX_COMMANDS"] = strconv.Itoa(senders) // all of them at once
 		test(t, repeatable{newClient(d.addr), d.serve, d.complete, func(n int) checker.Report { return d.judge(n, nil) }})
 	})
 	t.Run("mongodb", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, shared(t))
+		w.env["HEXORDERS_HTTP_MAX_COMMANDS"] = strconv.Itoa(senders) // all of them at once
 		test(t, repeatable{w.client(), w.serve, w.complete, func(n int) checker.Report {
 			_, report := w.judge(n, nil)
 			return report
