@@ -304,7 +304,7 @@ func (s *Service) close() {
 	}
 	var sent sync.WaitGroup
 	defer sent.Wait()
-	sent.Go(s.closeTelemetry)
+	sent.Go(func() { closeTelemetry(s.telemetry) })
 	s.closeStorage()
 }
 

@@ -21,10 +21,10 @@ func (s *Service) openTelemetry(ctx context.Context) (err error) {
 	return err
 }
 
-func (s *Service) closeTelemetry() {
+func closeTelemetry(t *telemetry.Telemetry) {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	s.telemetry.Close(ctx)
+	t.Close(ctx)
 }
 
 func version() string {

@@ -24,7 +24,7 @@ func TestTheConsoleShowsTheSpansOfAnOrder(t *testing.T) {
 		"hexorders-relay send topic", "hexorders-views process topic", "hexorders-views update views",
 	}
 	var got []string
-	for deadline := time.Now().Add(time.Minute); len(got) < len(want) && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); len(got) < len(want) && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var story struct {
 			Spans []struct{ Service, Name string }
 		}
@@ -40,7 +40,9 @@ func TestTheConsoleShowsTheSpansOfAnOrder(t *testing.T) {
 		t.Errorf("the order's spans are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	services := s.do(t, "GET", "/console/map", "", nil).body
-	for _, arrow := range []string{`"from":"hexorders-api","to":"hexorders-relay","calls":1`, `"from":"hexorders-relay","to":"hexorders-views","calls":1`} {
+	for _, arrow := range []string{
+		`"from":"hexorders-api","to":"hexorders-relay","calls":1`, `"from":"hexorders-relay","to":"hexorders-views","calls":1`,
+	} {
 		if !strings.Contains(services, arrow) {
 			t.Errorf("the map is %s, without %s", services, arrow)
 		}
@@ -86,7 +88,8 @@ func TestDoctorAndConfigSpeakOfTraces(t *testing.T) {
 		t.Errorf("config prints\n%s", out)
 	}
 	t.Setenv("OTEL_TRACES_SAMPLER", "sometimes")
-	if _, errOut, code := runCommand(t, "config"); code != exitUsage || !strings.Contains(errOut, "OTEL_TRACES_SAMPLER=sometimes: want one of") {
+	_, errOut, code := runCommand(t, "config")
+	if code != exitUsage || !strings.Contains(errOut, "OTEL_TRACES_SAMPLER=sometimes: want one of") {
 		t.Errorf("exit code %d\n%s", code, errOut)
 	}
 }

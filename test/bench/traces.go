@@ -24,7 +24,10 @@ func traces(ctx context.Context, l *lab) (results []result, err error) {
 	for _, s := range []struct {
 		name      string
 		variables []string
-	}{{off, []string{silent}}, {console, nil}, {few, []string{silent, to, some, "OTEL_TRACES_SAMPLER_ARG=0.01"}}, {all, []string{silent, to}}} {
+	}{
+		{off, []string{silent}}, {console, nil},
+		{few, []string{silent, to, some, "OTEL_TRACES_SAMPLER_ARG=0.01"}}, {all, []string{silent, to}},
+	} {
 		stand, err := l.newStand(ctx, "api,relay,views", s.variables...)
 		if err != nil {
 			return nil, err
