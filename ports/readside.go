@@ -141,6 +141,7 @@ type Progress struct {
 	Buffered int    // number of messages that wait, for one before them or for an operator
 	Parked   string // why the next version cannot be applied until an operator retries it; "" when nothing is wrong
 	State    []byte // the order after Version, as the engine encodes it: a JSON document
+	Digest   uint32 // of the message that Version came with; 0 when an earlier version of the program stored this
 }
 
 // Change is what a batch of messages makes of the read model.
@@ -202,6 +203,7 @@ type ViewsStatus struct {
 	Duplicates int64 // messages that were delivered again and skipped
 	Buffered   int64 // messages that were buffered, for one before them or for an operator
 	Parked     int64 // orders that were parked, as often as they were
+	Forked     int64 // those of them that were parked because a version came with two contents
 	Foreign    int64 // messages that name no order and version, or another than their id does, and are skipped
 	Conflicts  int64 // tries that another consumer was faster than, each followed by another
 	Failed     int64 // tries that failed otherwise, each followed by another

@@ -21,6 +21,7 @@ var (
 	viewBuffered       = viewDesc("buffered_total", "Events that were buffered, for a missing earlier one or for an operator.")
 	viewConflicts      = viewDesc("conflicts_total", "Batches that another consumer of the views committed first; each is read again.")
 	viewErrors         = viewDesc("errors_total", "Failed attempts to read or commit a batch; each is retried.")
+	viewForked         = viewDesc("forked_total", "Orders that were parked because a version came with two different contents.")
 	viewForeign        = viewDesc("foreign_total", "Unrecognised messages in the topic: not order events, and skipped.")
 	viewParkedOrders   = viewDesc("parked_orders", "Orders with buffered events, because one cannot be applied or is missing.")
 	viewParkedMessages = viewDesc("parked_messages", "Events of the parked orders.")
@@ -35,7 +36,8 @@ func viewDesc(name, help string) *prometheus.Desc {
 
 func (v views) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		viewApplied, viewDuplicates, viewBuffered, viewConflicts, viewErrors, viewForeign, viewParkedOrders, viewParkedMessages,
+		viewApplied, viewDuplicates, viewBuffered, viewConflicts, viewErrors, viewForked, viewForeign, viewParkedOrders,
+		viewParkedMessages,
 	} {
 		to <- d
 	}
@@ -51,6 +53,7 @@ func (v views) Collect(to chan<- prometheus.Metric) {
 	send(viewBuffered, prometheus.CounterValue, float64(s.Buffered))
 	send(viewConflicts, prometheus.CounterValue, float64(s.Conflicts))
 	send(viewErrors, prometheus.CounterValue, float64(s.Failed))
+	send(viewForked, prometheus.CounterValue, float64(s.Forked))
 	send(viewForeign, prometheus.CounterValue, float64(s.Foreign))
 	if s.Generation == 0 {
 		return // it has not read anything yet

@@ -18,10 +18,10 @@ func TestTheConsumerOfTheViewsIsWatched(t *testing.T) {
 	wantAbsent(t, m, `hexorders_view_parked_orders`, `hexorders_view_parked_messages`)
 	status = ports.ViewsStatus{
 		Generation: 2, ParkedOrders: 1, ParkedMessages: 3,
-		Applied: 101, Duplicates: 5, Buffered: 4, Foreign: 6, Conflicts: 2, Failed: 7,
+		Applied: 101, Duplicates: 5, Buffered: 4, Foreign: 6, Forked: 8, Conflicts: 2, Failed: 7,
 	}
 	for name, want := range map[string]float64{
-		"applied_total": 101, "duplicates_total": 5, "buffered_total": 4, "foreign_total": 6, "conflicts_total": 2, "errors_total": 7,
+		"applied_total": 101, "duplicates_total": 5, "buffered_total": 4, "foreign_total": 6, "forked_total": 8, "conflicts_total": 2, "errors_total": 7,
 		"parked_orders": 1, "parked_messages": 3,
 	} {
 		wantValue(t, m, want, `hexorders_view_`+name)

@@ -37,10 +37,10 @@ func (m *ReadModel) Gaps(ctx context.Context, g ports.Generation) (gaps []ports.
 
 func (m *ReadModel) Load(ctx context.Context, g ports.Generation, orderIDs []string) (map[string]ports.Progress, error) {
 	loaded := map[string]ports.Progress{}
-	err := m.readOf(ctx, g, `SELECT order_id, version, newest, buffered, parked, state FROM %s WHERE `+isKept+`
+	err := m.readOf(ctx, g, `SELECT order_id, version, newest, buffered, parked, state, coalesce(digest, 0) FROM %s WHERE `+isKept+`
 		AND order_id IN (SELECT value FROM json_each(?))`, "progress", []any{jsonOf(orderIDs)}, func(rows *sql.Rows) error {
 		var p ports.Progress
-		err := rows.Scan(&p.OrderID, &p.Version, &p.Newest, &p.Buffered, &p.Parked, &p.State)
+		err := rows.Scan(&p.OrderID, &p.Version, &p.Newest, &p.Buffered, &p.Parked, &p.State, &p.Digest)
 		loaded[p.OrderID] = p
 		return err
 	})
@@ -170,16 +170,16 @@ func (e *encoder) places(changes []ports.PlaceChange, gaps []ports.Gap) {
 // progress treats a missing row as one of zeros.
 func (e *encoder) progress(changes []ports.ProgressChange) {
 	name := tableOf(e.generation, "progress")
-	first := e.statement(true, `INSERT INTO `+name+` (version, newest, buffered, parked, state, order_id) VALUES `, `(?, ?, ?, ?, ?, ?)`,
+	first := e.statement(true, `INSERT INTO `+name+` (version, newest, buffered, parked, state, digest, order_id) VALUES `, `(?, ?, ?, ?, ?, ?, ?)`,
 		` ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, newest = excluded.newest, buffered = excluded.buffered,
-			parked = excluded.parked, state = excluded.state WHERE version = 0 AND buffered = 0`)
-	move := e.statement(true, `UPDATE `+name+` SET version = ?, newest = ?, buffered = ?, parked = ?, state = ?
+			parked = excluded.parked, state = excluded.state, digest = excluded.digest WHERE version = 0 AND buffered = 0`)
+	move := e.statement(true, `UPDATE `+name+` SET version = ?, newest = ?, buffered = ?, parked = ?, state = ?, digest = ?
 		WHERE order_id = ? AND version = ? AND buffered = ?`, ``, ``)
 	for _, p := range changes {
 		if p.WasVersion == 0 && p.WasBuffered == 0 {
-			first.add(p.Version, p.Newest, p.Buffered, p.Parked, string(p.State), p.OrderID)
+			first.add(p.Version, p.Newest, p.Buffered, p.Parked, string(p.State), int64(p.Digest), p.OrderID)
 		} else {
-			move.add(p.Version, p.Newest, p.Buffered, p.Parked, string(p.State), p.OrderID, p.WasVersion, p.WasBuffered)
+			move.add(p.Version, p.Newest, p.Buffered, p.Parked, string(p.State), int64(p.Digest), p.OrderID, p.WasVersion, p.WasBuffered)
 		}
 	}
 }

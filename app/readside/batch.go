@@ -19,8 +19,8 @@ type batch struct {
 	rows    []Rows // by view
 	release []ports.EventRef
 
-	failures                               []failure
-	applied, duplicates, buffered, foreign int
+	failures                                       []failure
+	applied, duplicates, buffered, foreign, forked int
 }
 
 // knownOrder is an order's progress, as it was loaded or is remembered.
@@ -83,6 +83,8 @@ func (b *batch) take(m ports.Message) {
 	o := &b.orders[b.index[m.OrderID]]
 	next := o.progress.Version + 1
 	switch {
+	case o.forks(m):
+		b.fork(o, m)
 	case m.Version < next || o.waitsFor(m):
 		b.duplicates++
 	case o.progress.Parked != "":
@@ -141,7 +143,7 @@ func (b *batch) apply(o *orderState, m ports.Message) error {
 		v.Apply(before, after, Event{m.Type, event}, &b.rows[i])
 	}
 	o.order = after
-	o.progress.Version, o.progress.State = m.Version, after.document
+	o.progress.Version, o.progress.State, o.progress.Digest = m.Version, after.document, digestOf(m)
 	o.progress.Newest = max(o.progress.Newest, m.Version)
 	o.changed = true
 	b.applied++

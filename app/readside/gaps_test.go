@@ -180,10 +180,11 @@ func TestARebuildProvesThatTheTopicHasEverything(t *testing.T) {
 		words string
 	}{
 		"the beginning of the topic was deleted": {slices.Concat(first, second), 4, "4 messages from offset 0 on were deleted"},
-		"an order begins later":                  {slices.Concat(first, second[1:]), 0, "1 orders begin later than version 1, such as order p with version 2"},
-		"an order is not there at all":           {first, 0, "of 1 orders of the store it lacks events, such as version 3 of order p"},
-		"an order's last event is not there":     {slices.Concat(first, second[:2]), 0, "such as version 3 of order p"},
-		"nothing is there":                       {nil, 0, "of 2 orders of the store it lacks events"},
+		"an order begins later": {slices.Concat(first, second[1:]), 0,
+			"1 orders begin later than version 1, such as order p with version 2"},
+		"an order is not there at all":       {first, 0, "of 1 orders of the store it lacks events, such as version 3 of order p"},
+		"an order's last event is not there": {slices.Concat(first, second[:2]), 0, "such as version 3 of order p"},
+		"nothing is there":                   {nil, 0, "of 2 orders of the store it lacks events"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -277,5 +278,52 @@ func TestARebuildFromAStoreWithoutOldEventsIsIncomplete(t *testing.T) {
 		r.wantIncomplete(ports.GapHistory)
 		r.fedFrom(log)
 		r.wantIncomplete(ports.GapHistory)
+	})
+}
+
+// The store was restored from an older copy, and an order took another way: its last version comes again with another
+// content. It is parked, and nothing else is.
+func TestAnOrderWithTwoHistoriesIsParked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, log := newReading(t, newTape(1, 2)), newLog(t)
+		first, good := basket(t, "o", "b", 3), basket(t, "p", "b", 1)
+		other := first[2]
+		other.Payload = bytes.Replace(other.Payload, []byte(`"amount":1`), []byte(`"amount":9`), 1)
+		next := basket(t, "o", "b", 4)[3]
+		add := func(messages ...ports.Message) {
+			t.Helper()
+			if err := log.Append(t.Context(), messages); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add(first...)
+		add(first[1:]...) // duplicates are no fork
+		o := r.options()
+		o.Subscriber = inproc.NewSubscriber(log)
+		e := readside.New(o)
+		stop := r.run(e)
+		defer stop()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if s := e.Status(); s.Forked != 0 || s.Duplicates != 2 {
+			t.Errorf("after duplicates the status is %+v, want no fork", s)
+		}
+		add(other, other, next)
+		add(good...)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if s := e.Status(); s.Forked != 1 || s.Parked != 1 || s.Applied != 4 {
+			t.Errorf("the status is %+v, want one fork, and that of the events of both orders four were applied", s)
+		}
+		const reason = "version 3: it came with two different contents"
+		parked, err := e.Parked(t.Context())
+		if err != nil || len(parked) != 1 || parked[0].Messages != 2 || !strings.HasPrefix(parked[0].Reason, reason) {
+			t.Errorf("parked %+v, error %v, want order o with two messages because of %q", parked, err, reason)
+		}
+		if err := e.Retry(t.Context(), "o"); err == nil || !strings.Contains(err.Error(), "two different contents") {
+			t.Errorf("Retry gives %v, want the reason", err)
+		}
+		r.wantListed("o", "p")
 	})
 }

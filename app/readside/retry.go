@@ -63,6 +63,9 @@ func (e *Engine) retryOrder(ctx context.Context, orderID string) error {
 		orders: []knownOrder{{progress: loadedProgress[orderID]}}, buffered: map[string][]ports.Message{orderID: buffered},
 	})
 	o := &b.orders[0]
+	if o.isForked() {
+		return fmt.Errorf("order %s, version %d: %w", orderID, o.waiting[0].Version, errForked)
+	}
 	o.progress.Parked = ""
 	b.releaseNext(o)
 	if o.changed {

@@ -12,7 +12,7 @@ type status struct {
 	parkedOrders   atomic.Int64
 	parkedMessages atomic.Int64
 
-	applied, duplicates, buffered, parked, foreign, conflicts, failed atomic.Int64
+	applied, duplicates, buffered, parked, forked, foreign, conflicts, failed atomic.Int64
 }
 
 // Status may be called at any time, on any goroutine.
@@ -26,6 +26,7 @@ func (e *Engine) Status() ports.ViewsStatus {
 		Duplicates:     s.duplicates.Load(),
 		Buffered:       s.buffered.Load(),
 		Parked:         s.parked.Load(),
+		Forked:         s.forked.Load(),
 		Foreign:        s.foreign.Load(),
 		Conflicts:      s.conflicts.Load(),
 		Failed:         s.failed.Load(),
@@ -38,6 +39,7 @@ func (s *status) count(b *batch) {
 	s.duplicates.Add(int64(b.duplicates))
 	s.buffered.Add(int64(b.buffered))
 	s.parked.Add(int64(len(b.failures)))
+	s.forked.Add(int64(b.forked))
 	s.foreign.Add(int64(b.foreign))
 }
 

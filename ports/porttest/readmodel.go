@@ -297,8 +297,8 @@ func progressOf(t testing.TB, s ports.ReadModelStore, g ports.Generation, id str
 }
 
 func showProgress(p ports.Progress) string {
-	return fmt.Sprintf("%q at version %d, newest %d, %d buffered, parked %q, %s", p.OrderID, p.Version, p.Newest, p.Buffered,
-		p.Parked, p.State)
+	return fmt.Sprintf("%q at version %d, newest %d, %d buffered, parked %q, digest %d, %s", p.OrderID, p.Version, p.Newest,
+		p.Buffered, p.Parked, p.Digest, p.State)
 }
 
 func placesOf(t testing.TB, s ports.ReadModelStore, g ports.Generation) []ports.Place {

@@ -43,7 +43,7 @@ func progressReadsBack(t testing.TB, f ReadModelStorage) {
 	g := liveOf(t, f.Store)
 	full := ports.Progress{
 		OrderID: "$заказ.1/'2\"", Version: 12, Newest: 17, Buffered: 3, Parked: "its type is unknown: \"OrderLost\"",
-		State: []byte("{\"b\": 1.0,  \"a\":\"茶 <1kg> & ½\"}\n"),
+		State: []byte("{\"b\": 1.0,  \"a\":\"茶 <1kg> & ½\"}\n"), Digest: 0xfedcba98,
 	}
 	bare := ports.Progress{OrderID: orderID(1), Newest: 2, Buffered: 1} // version 2 has come before version 1
 	large := ports.Progress{OrderID: strings.Repeat("0123456789abcdef", 4), Version: 1, Newest: 1, State: noise(100_000)}
@@ -52,6 +52,7 @@ func progressReadsBack(t testing.TB, f ReadModelStorage) {
 	commit(t, f.Store, g, ports.Change{Progress: []ports.ProgressChange{{Progress: given}, {Progress: bare}, {Progress: large}}})
 	given.State[0] = 'x' // in the caller's own copy
 	later := full
+	later.Digest = 1
 	later.Version, later.Newest, later.Buffered, later.Parked, later.State = 15, 17, 0, "", []byte(`{}`)
 	for _, want := range []ports.Progress{full, later} {
 		loaded, err := f.Store.Load(bounded(t), g, []string{full.OrderID, bare.OrderID, large.OrderID})

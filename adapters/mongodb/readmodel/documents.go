@@ -14,7 +14,7 @@ import (
 //
 //	readmodel                {_id: "generations", live: {number, views}, shadow: {number, views}, newest}
 //	readmodel.<n>.places     {_id: shard, next, asOf?, gap?: {reason, detail}}
-//	readmodel.<n>.progress   {_id: order id, version, newest, buffered, parked?, state?}
+//	readmodel.<n>.progress   {_id: order id, version, newest, buffered, parked?, state?, digest}
 //	readmodel.<n>.buffered   {_id: "<order id>/<version>", <the rest as in the collection parked>}
 //	readmodel.<n>.<view>     {_id: key, f?: {<field>: value, ...}, body?, c?: {<counter>: number, ...}}
 //
@@ -36,6 +36,7 @@ func encodeProgress(p ports.Progress) bson.Raw {
 	b = bsoncore.AppendInt64Element(b, "buffered", int64(p.Buffered))
 	b = appendText(b, "parked", []byte(p.Parked))
 	b = appendText(b, "state", p.State)
+	b = bsoncore.AppendInt64Element(b, "digest", int64(p.Digest))
 	return end(b, start)
 }
 
@@ -104,6 +105,7 @@ type progressDocument struct {
 	Buffered int    `bson:"buffered"`
 	Parked   string `bson:"parked"`
 	State    []byte `bson:"state"` // a string
+	Digest   uint32 `bson:"digest"`
 }
 
 type rowDocument struct {
