@@ -21,7 +21,8 @@ func TestTheConsumerOfTheViewsIsWatched(t *testing.T) {
 		Applied: 101, Duplicates: 5, Buffered: 4, Foreign: 6, Forked: 8, Conflicts: 2, Failed: 7,
 	}
 	for name, want := range map[string]float64{
-		"applied_total": 101, "duplicates_total": 5, "buffered_total": 4, "foreign_total": 6, "forked_total": 8, "conflicts_total": 2, "errors_total": 7,
+		"applied_total": 101, "duplicates_total": 5, "buffered_total": 4, "foreign_total": 6, "forked_total": 8,
+		"conflicts_total": 2, "errors_total": 7,
 		"parked_orders": 1, "parked_messages": 3,
 	} {
 		wantValue(t, m, want, `hexorders_view_`+name)

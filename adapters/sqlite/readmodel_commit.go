@@ -170,7 +170,8 @@ func (e *encoder) places(changes []ports.PlaceChange, gaps []ports.Gap) {
 // progress treats a missing row as one of zeros.
 func (e *encoder) progress(changes []ports.ProgressChange) {
 	name := tableOf(e.generation, "progress")
-	first := e.statement(true, `INSERT INTO `+name+` (version, newest, buffered, parked, state, digest, order_id) VALUES `, `(?, ?, ?, ?, ?, ?, ?)`,
+	first := e.statement(true, `INSERT INTO `+name+` (version, newest, buffered, parked, state, digest, order_id) VALUES `,
+		`(?, ?, ?, ?, ?, ?, ?)`,
 		` ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, newest = excluded.newest, buffered = excluded.buffered,
 			parked = excluded.parked, state = excluded.state, digest = excluded.digest WHERE version = 0 AND buffered = 0`)
 	move := e.statement(true, `UPDATE `+name+` SET version = ?, newest = ?, buffered = ?, parked = ?, state = ?, digest = ?
