@@ -106,9 +106,13 @@ func (w *world) tick() time.Time {
 	return w.now
 }
 
-// live creates orders of all kinds, and publishes some events twice.
+// live creates orders of all kinds, and publishes some events twice. One order at least is paid.
 func (w *world) live(random *rand.Rand, orders int) {
 	w.t.Helper()
+	w.create("order-paid-1", 2)
+	paid := w.orders["order-paid-1"]
+	w.fail(paid.Pay(w.tick()))
+	w.publish(w.save(paid)...)
 	for n := range orders {
 		id := fmt.Sprintf("order-%04d", n)
 		products := []string{"tea", "pot", "cup", "a, \"b\" <c>"}
@@ -154,6 +158,14 @@ func (w *world) readsideOptions() readside.Options {
 func (w *world) rebuild() {
 	w.t.Helper()
 	w.fail(readside.Rebuild(w.t.Context(), w.readsideOptions(), func(readside.RebuildProgress) {}))
+}
+
+// rebuildFromStore makes the views of what the store has.
+func (w *world) rebuildFromStore() {
+	w.t.Helper()
+	o := w.readsideOptions()
+	o.Orders, o.FromStore = w.store, true
+	w.fail(readside.Rebuild(w.t.Context(), o, func(readside.RebuildProgress) {}))
 }
 
 // consume lets the views apply what the topic has, as a consumer does.
