@@ -24,7 +24,8 @@ func TestTheConsoleShowsTheSpansOfAnOrder(t *testing.T) {
 		"hexorders-relay send topic", "hexorders-views process topic", "hexorders-views update views",
 	}
 	var got []string
-	for deadline := time.Now().Add(20 * time.Second); len(got) < len(want) && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	deadline := time.Now().Add(20 * time.Second)
+	for ; len(got) < len(want) && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var story struct {
 			Spans []struct{ Service, Name string }
 		}

@@ -157,7 +157,8 @@ func TestTheStatusWithoutAnAnswerOfTheBroker(t *testing.T) {
 		}
 		out.Reset()
 		err := viewsStatus(t.Context(), s, x.subscriber, true, &out, &errOut)
-		if want := `{"generation":1,"behind":null,"upToDateAsOf":null,"parkedEvents":0,`; err != nil || !strings.HasPrefix(out.String(), want) {
+		want := `{"generation":1,"behind":null,"upToDateAsOf":null,"parkedEvents":0,`
+		if err != nil || !strings.HasPrefix(out.String(), want) {
 			t.Errorf("%s: as JSON the status is\n%s, error %v, want %s", name, &out, err, want)
 		}
 	}
