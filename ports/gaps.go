@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Gaps: what a read model lacks because the log did not have it. Who reads the reading side for the first time may leave
@@ -28,6 +29,16 @@ const (
 
 // GapReasons are all of them.
 var GapReasons = []GapReason{GapDeleted, GapLost, GapOtherLog, GapHistory}
+
+// maxClockSkew is how far the clock of the process that stored a time may run ahead. A time further in the future was
+// stored before a clock was set back, and says nothing.
+const maxClockSkew = 10 * time.Second
+
+// Age is how long ago the read model was up to date, at most; it is not known when AsOf is zero or not to be believed.
+func (f Freshness) Age() (age time.Duration, known bool) {
+	age = time.Since(f.AsOf)
+	return max(0, age), !f.AsOf.IsZero() && age > -maxClockSkew
+}
 
 // ShardRange is what a log has of a shard at a moment. The Next of a Place in it is "<offset>@<log>".
 type ShardRange struct {

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
@@ -52,9 +51,8 @@ const (
 
 // freshnessHeaders says how old the answer is. The age is unknown until the first event was applied.
 func freshnessHeaders(c *gin.Context, f ports.Freshness, orderID string) {
-	if !f.AsOf.IsZero() {
-		// Below 0 if the clock of the process that fills the views runs ahead.
-		c.Header(headerViewAge, strconv.Itoa(max(0, int(time.Since(f.AsOf).Seconds()))))
+	if age, known := f.Age(); known {
+		c.Header(headerViewAge, strconv.Itoa(int(age.Seconds())))
 	}
 	if f.Incomplete != "" {
 		c.Header(headerViewIncomplete, string(f.Incomplete))

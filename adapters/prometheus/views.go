@@ -92,9 +92,8 @@ func (v *viewsAge) Collect(to chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
-	if !f.AsOf.IsZero() {
-		age := max(0, time.Since(f.AsOf).Seconds()) // the clock of the process that fills them may run ahead
-		to <- prometheus.MustNewConstMetric(viewAge, prometheus.GaugeValue, age)
+	if age, known := f.Age(); known {
+		to <- prometheus.MustNewConstMetric(viewAge, prometheus.GaugeValue, age.Seconds())
 	}
 	for _, reason := range ports.GapReasons {
 		value := 0.0

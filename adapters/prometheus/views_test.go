@@ -50,10 +50,13 @@ func TestTheAgeOfTheViewsIsTheStoresToSay(t *testing.T) {
 		}
 		time.Sleep(unreadEvery)
 		wantValue(t, m, 65, `hexorders_view_age_seconds`)
-		asOf = time.Now().Add(time.Hour)
+		asOf = time.Now().Add(unreadEvery + 5*time.Second)
 		time.Sleep(unreadEvery)
 		wantValue(t, m, 0, `hexorders_view_age_seconds`) // by a clock that runs ahead
-		asOf = time.Time{}                               // no process fills them
+		asOf = time.Now().Add(time.Hour)                 // by one that was set back since
+		time.Sleep(unreadEvery)
+		wantAbsent(t, m, `hexorders_view_age_seconds`)
+		asOf = time.Time{} // no process fills them
 		time.Sleep(unreadEvery)
 		wantAbsent(t, m, `hexorders_view_age_seconds`)
 		wantValue(t, m, 0, `hexorders_view_incomplete{reason="another-topic"}`)

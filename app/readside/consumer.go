@@ -318,7 +318,7 @@ func (c *consumer) moves(t *taking) []ports.PlaceChange {
 		return m.To == m.From && m.To != "" && !m.AsOf.Equal(t.at)
 	})
 	for i, m := range moves {
-		if known := c.asOf[m.Shard]; known.After(m.AsOf) {
+		if known := c.asOf[m.Shard]; known.After(m.AsOf) && !known.After(t.at) { // unless the clock was set back
 			moves[i].AsOf = known
 		}
 	}

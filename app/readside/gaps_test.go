@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -325,5 +326,29 @@ func TestAnOrderWithTwoHistoriesIsParked(t *testing.T) {
 			t.Errorf("Retry gives %v, want the reason", err)
 		}
 		r.wantListed("o", "p")
+	})
+}
+
+// A clock that is set back lets the read model be as of the future for no longer than until the next commit.
+func TestAClockThatIsSetBackIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, log := newReading(t, newTape(1, 2)), newLog(t, basket(t, "o", "b", 3)...)
+		var ahead atomic.Int64
+		ahead.Store(int64(time.Hour))
+		o := r.options()
+		o.Subscriber, o.Now = inproc.NewSubscriber(log), func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		stop := r.run(readside.New(o))
+		defer stop()
+		for _, known := range []bool{false, true} {
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			f, err := r.model.Freshness(t.Context(), "")
+			if _, is := f.Age(); err != nil || is != known {
+				t.Errorf("with a clock that is %s ahead, as of %s, error %v: the age is known: %t, want %t",
+					time.Duration(ahead.Load()), f.AsOf, err, is, known)
+			}
+			ahead.Store(0)
+		}
 	})
 }

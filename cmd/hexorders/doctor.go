@@ -192,13 +192,16 @@ func checkViews(ctx context.Context, c *Config, s *storage) finding {
 	gaps, gapsErr := s.views.Gaps(reading, live)
 	err = cmp.Or(err, gapsErr)
 	missing := missingViews(live)
-	switch age := time.Since(freshness.AsOf).Round(time.Second); {
+	age, known := freshness.Age()
+	switch age = age.Round(time.Second); {
 	case err != nil:
 		f.err = err
 	case len(gaps) > 0:
 		f.err = fmt.Errorf("incomplete (%s): %s: run `hexorders views rebuild`", gaps[0].Reason, gaps[0].Detail)
 	case freshness.AsOf.IsZero():
 		f.err = errors.New("no process has filled them yet: start one with the role views")
+	case !known:
+		f.err = errors.New("they were filled by a clock that runs ahead, or was set back since, and nothing tells how old they are")
 	case age > viewsStaleAfter:
 		f.err = fmt.Errorf("no process has updated them for %s: start one with the role views", age)
 	case len(missing) > 0:
@@ -206,7 +209,7 @@ func checkViews(ctx context.Context, c *Config, s *storage) finding {
 	case len(parked) > 0:
 		f.err = fmt.Errorf("%d orders are parked: see `hexorders views parked`", len(parked))
 	default:
-		f.good = fmt.Sprintf("up to date as of %s ago", max(0, age))
+		f.good = fmt.Sprintf("up to date as of %s ago", age)
 	}
 	return f
 }
