@@ -88,7 +88,8 @@ func TestEveryLogIsVisible(t *testing.T) {
 				"bytes", []byte(text), "texts", []string{text}, "stringer", stringer(text), "value", valuer(text))
 			slog.NewLogLogger(log.Handler(), slog.LevelError).Print(text)
 			log.Info("last")
-			screen.waitFor("last")
+			_, _ = screen.tty.WriteString("the end") // behind the last line's end
+			screen.waitFor("the end")
 			said := strings.ReplaceAll(screen.said(), "\r\n", "\n")
 			if plain := tintColours.ReplaceAllString(said, ""); visibleLines(plain) != plain || strings.Count(said, "\n") != 3 {
 				t.Errorf("%s: %q is logged as %q", format, text, said)
