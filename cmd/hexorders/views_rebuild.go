@@ -77,7 +77,11 @@ func viewsRebuild(ctx context.Context, cmd *cobra.Command, restart, fromStore bo
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the views are rebuilt from %d events, and readers see the new ones\n", progress.last.Done)
+		events := progress.last.Done
+		if fromStore {
+			events = progress.last.Messages // of the store, and what came to the topic meanwhile
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "the views are rebuilt from %d events, and readers see the new ones\n", events)
 		return err
 	})
 }
