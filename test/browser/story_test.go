@@ -58,11 +58,13 @@ func TestAStoryShowsWhatTheAPISays(t *testing.T) {
 			t.Errorf("row %d shows\n%s\nwant\n%s", i+1, shown[i], e.Data)
 		}
 	}
-	type story struct{ Steps []json.RawMessage }
-	steps := call[story](s, "GET", "/console/orders/"+o.ID, "").Steps
-	if bars := value[int](p, `document.querySelectorAll('.bars .stroke').length`); bars != len(steps) || bars < 20 {
-		t.Errorf("%d bars for %d steps", bars, len(steps))
+	type story struct{ Steps, Spans []json.RawMessage }
+	told := call[story](s, "GET", "/console/orders/"+o.ID, "")
+	if len(told.Steps) < 20 || len(told.Spans) < 10 {
+		t.Errorf("the API tells %d steps and %d spans", len(told.Steps), len(told.Spans))
 	}
+	p.waits("there is a bar for each step and each span", fmt.Sprintf(`document.querySelectorAll('.bars .stroke').length === %d`,
+		len(told.Steps)+len(told.Spans)))
 
 	// The page follows the order by itself.
 	other := s.create("grace")
