@@ -50,7 +50,7 @@ func TestTheAccessibilityTreeHasNames(t *testing.T) {
 	chromium := open(t)
 	for path, ready := range map[string]string{
 		"/console/": `document.querySelectorAll('.box.lit').length >= 15`, "/console/#/orders": `document.querySelector('#list tbody')`,
-		"/console/#/order/" + o.ID: `document.querySelector('.bars')`, "/console/#/map": `document.querySelector('#services p')`,
+		"/console/#/order/" + o.ID: `document.querySelector('.bars')`, "/console/#/map": `document.querySelector('#services table')`,
 		"/console/?lang=th": `document.querySelectorAll('.box.lit').length >= 15`,
 	} {
 		p := show(chromium, s, path, look{features: map[string]string{"prefers-reduced-motion": "reduce"}})
