@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -41,7 +42,8 @@ func demoCommand() *cobra.Command {
 		Short: "Start everything in a folder of its own, to look at and to break",
 		Long: `Starts the service with every role and the console, over the embedded store in a folder of its own, and prints where to
 look. It listens on the loopback only, on port 8080 or, if that is taken, on a free one. A service that was killed is started
-again. Settings in the environment do not count, but for HEXORDERS_LOG_LEVEL and HEXORDERS_LOG_FORMAT.`,
+again. Settings in the environment do not count, but for HEXORDERS_LOG_LEVEL and HEXORDERS_LOG_FORMAT. It
+does not run on Windows itself, but in WSL there.`,
 		Example: "  hexorders demo\n  hexorders demo --orders 5\n  hexorders demo --folder /tmp/orders",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -84,6 +86,9 @@ func serveUntilInputEnds(ctx context.Context, input io.Reader, logTo io.Writer) 
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
+	if runtime.GOOS == "windows" {
+		return errors.New("the demo does not run on Windows, where a process cannot hand over its port: start it in WSL")
+	}
 	ctx, ended := untilSignal(ctx, newLogger(d.errOut, &Config{}))
 	defer ended()
 	where := "Everything is in " + absolute(d.folder) + " and stays there."

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +32,7 @@ type demoService struct {
 	topic   *sqlite.Topic
 	bin     *sqlite.Topic // what was deleted from the topic
 	dual    *inproc.Broker
+	rebuild string // the command that brings the views what was deleted
 	close   func() error
 
 	// The count has connections of its own, which no fault concerns.
@@ -60,6 +63,8 @@ func (d *demoService) open(ctx context.Context, c *Config, s *storage) (err erro
 	if err != nil {
 		return errors.Join(err, other.Close(), watched.Close())
 	}
+	d.rebuild = fmt.Sprintf("HEXORDERS_SQLITE_PATH='%s' hexorders views rebuild --from store",
+		strings.ReplaceAll(absolute(c.SQLite.Path), "'", `'\''`))
 	d.orders, d.outbox, d.parking, d.model = s.orders, s.outbox, s.parking, s.views
 	d.topic, d.bin, d.deleted = s.topic.(*sqlite.Topic), sqlite.NewTopic(bin), map[string]ports.Message{}
 	d.watchedOutbox, d.watchedTopic = sqlite.NewOutbox(watched), sqlite.NewTopic(watched)
@@ -145,8 +150,9 @@ type demoState struct {
 }
 
 type deletedState struct {
-	Events int `json:"events"`
-	Unread int `json:"unread"` // of these the views lack
+	Events  int    `json:"events"`
+	Unread  int    `json:"unread"`  // of these the views lack
+	Rebuild string `json:"rebuild"` // the command that repairs them, for a shell
 }
 
 type outboxState struct {
@@ -231,7 +237,7 @@ func (d *demoService) lookIntoBin(ctx context.Context) (s deletedState, err erro
 	d.mu.Lock()
 	deleted := slices.Collect(maps.Values(d.deleted))
 	d.mu.Unlock()
-	s.Events = len(deleted)
+	s.Events, s.Rebuild = len(deleted), d.rebuild
 	live, err := d.model.Live(ctx)
 	for messages := range slices.Chunk(deleted, ports.MaxBatch) {
 		var ids []string

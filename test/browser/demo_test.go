@@ -102,6 +102,9 @@ func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
 	p.waits("the page says that the views lack what was deleted", lacking)
 	toggle("views", "false")
 	p.waits("they lack it still", lacking)
+	if text := p.text("#rebuild code"); !strings.HasSuffix(text, "/hexorders.db' hexorders views rebuild --from store") {
+		t.Errorf("the repair is %q", text)
+	}
 
 	toggle("kill", "true")
 	p.click("#place")
@@ -111,8 +114,8 @@ func TestBreakItShowsTwoCountsThatDriftApart(t *testing.T) {
 	if n := value[int](p, number("outbox", lost)); n != 0 {
 		t.Errorf("the outbox lost %d events", n)
 	}
-	if found, _ := p.names(); found["button"] != 8 || found["region"] != 3 {
-		t.Errorf("in the tree are %v, want 8 buttons and 3 regions", found)
+	if found, _ := p.names(); found["button"] != 9 || found["region"] != 3 {
+		t.Errorf("in the tree are %v, want 9 buttons and 3 regions", found)
 	}
 	p.evaluate("speak Thai", "{ const l = document.getElementById('language'); l.value = 'th'; l.dispatchEvent(new Event('change')); }")
 	if text := p.text("#place"); text != "สั่ง 20 order" {

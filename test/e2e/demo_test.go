@@ -161,7 +161,10 @@ type demoState struct {
 			Published, Lost int
 			Orders          []string
 		}
-		Deleted struct{ Events, Unread int }
+		Deleted struct {
+			Events, Unread int
+			Rebuild        string
+		}
 	}
 }
 
@@ -307,10 +310,11 @@ func (d *defaults) lostByDualWrite() (lost int) {
 }
 
 // Records that are deleted before the views have read them are missing in the views, and the page says so, also after a
-// restart. They are not lost: they were in the topic.
+// restart. They are not lost: they were in the topic. The command that the page shows brings them back from the store.
 func TestBreakItSaysWhatTheViewsLackWhenRecordsAreDeleted(t *testing.T) {
 	t.Parallel()
-	p := demo(t, environment{}, "--folder", t.TempDir())
+	p := demo(t, environment{}, "--folder", filepath.Join(t.TempDir(), "malee's folder"))
+	incomplete := ""
 	press := func(button string) {
 		t.Helper()
 		if status := p.press(button, p.state().Token); status != http.StatusNoContent {
@@ -323,6 +327,7 @@ func TestBreakItSaysWhatTheViewsLackWhenRecordsAreDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = response.Body.Close() }()
+		incomplete = response.Header.Get("View-Incomplete")
 		var page struct{ Orders []struct{ ID string } }
 		if err := json.NewDecoder(response.Body).Decode(&page); err != nil {
 			t.Fatal(err)
@@ -356,6 +361,9 @@ func TestBreakItSaysWhatTheViewsLackWhenRecordsAreDeleted(t *testing.T) {
 		if s.Deleted.Unread != 2 || s.Outbox.Published != 4 || s.Outbox.Lost != 0 || ordersOf("read") != 1 || ordersOf("unread") != 0 {
 			t.Errorf("the page says %+v, and the list of the deleted has %d orders", s, ordersOf("unread"))
 		}
+		if incomplete != "messages-deleted" {
+			t.Errorf("the list says View-Incomplete: %q, want messages-deleted", incomplete)
+		}
 	}
 	check()
 	service := p.service()
@@ -364,6 +372,14 @@ func TestBreakItSaysWhatTheViewsLackWhenRecordsAreDeleted(t *testing.T) {
 	}
 	eventually(t, patience, "another process is there", func() bool { return p.service().Pid != service.Pid })
 	check()
+
+	rebuild := strings.Replace(p.state().State.Deleted.Rebuild, " hexorders ", " "+program+" ", 1)
+	if said, code := ends(t, exec.Command("sh", "-c", rebuild), environment{}); code != 0 {
+		t.Errorf("%s ends with %d and says\n%s", rebuild, code, said)
+	}
+	if s := p.state().State; s.Deleted.Unread != 0 || s.Deleted.Events != 3 || ordersOf("unread") != 2 || incomplete != "" {
+		t.Errorf("after the rebuild the page says %+v, and the list, incomplete: %q, has %d orders", s, incomplete, ordersOf("unread"))
+	}
 }
 
 func TestOnlyThePageOfADemoCanBreakIt(t *testing.T) {

@@ -1,7 +1,7 @@
 // Break it: buttons that break the service, and two counts of the same events: those that the relay published from the
 // outbox, and those of a dual write.
 
-import { $, el, get, definitions } from '../dom.js';
+import { $, el, get, definitions, command, same } from '../dom.js';
 import { t, language, addWords } from '../i18n.js';
 import { frame, live, storyLink } from './frame.js';
 
@@ -21,7 +21,7 @@ addWords({
     eventsCommitted: 'Events committed', inTopic: 'In the topic', waiting: 'Waiting', parkedEvents: 'Parked', lost: 'Lost',
     duplicates: 'Sent again', lostOrders: 'Orders that lost events',
     afterRetention: 'After retention', deleted: 'Deleted from the topic', unread: 'Missing in the views',
-    whyDeleted: 'A topic that deletes is not the truth: what the views had not read is missing in every list, though nothing has failed. The store still has it.',
+    whyDeleted: 'A topic that deletes is not the truth: what the views had not read is missing in every list. The answers say so (View-Incomplete). The store still has it: rebuild the views from the store.',
     whyOutbox: 'Order and events are committed in one transaction. The relay sends what is committed, until the broker has it. It may send an event again, and readers know it by its version.',
     whyDual: 'The order is saved, then its events are published: two writes, and nothing makes them one. What goes wrong in between loses events. The order is saved, so the client is told that all is well.',
   },
@@ -40,7 +40,7 @@ addWords({
     eventsCommitted: 'event ที่ commit แล้ว', inTopic: 'อยู่ใน topic', waiting: 'กำลังรอ', parkedEvents: 'ถูกพัก', lost: 'หาย',
     duplicates: 'ส่งซ้ำ', lostOrders: 'order ที่ event หาย',
     afterRetention: 'หลัง retention', deleted: 'ลบจาก topic แล้ว', unread: 'ขาดไปจาก views',
-    whyDeleted: 'topic ที่ลบข้อมูลไม่ใช่แหล่งความจริง สิ่งที่ views ยังไม่ได้อ่านจะขาดไปจากทุก list โดยไม่มี error แต่ store ยังมีครบ',
+    whyDeleted: 'topic ที่ลบข้อมูลไม่ใช่แหล่งความจริง สิ่งที่ views ยังไม่ได้อ่านจะขาดไปจากทุก list คำตอบจะบอกไว้ (View-Incomplete) แต่ store ยังมีครบ จึง rebuild views จาก store ได้',
     whyOutbox: 'order กับ event ถูก commit ใน transaction เดียว relay ส่งสิ่งที่ commit แล้วจน broker ได้รับ อาจส่ง event ซ้ำ แต่ผู้อ่านรู้ได้จาก version',
     whyDual: 'บันทึก order ก่อน แล้วค่อย publish event เป็นการเขียนสองครั้งที่ไม่มีอะไรผูกกัน ถ้าพังตรงกลาง event จะหาย แต่ order บันทึกแล้ว client จึงได้คำตอบว่าสำเร็จ',
   },
@@ -111,6 +111,7 @@ function show() {
   definitions($('deleted'), [
     [t('deleted'), number(deleted.events)], [t('unread'), number(deleted.unread, true)],
   ]);
+  if (!same('rebuild', deleted.rebuild)) $('rebuild').replaceChildren(command(deleted.rebuild));
 }
 
 function words() {
