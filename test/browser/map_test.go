@@ -35,13 +35,13 @@ func within(t *testing.T, spans *console.Spans) *service {
 
 // traced are the spans of an order on its way through three services.
 func traced(spans *console.Spans, start time.Time) {
-	add := func(id, parent, service, name string, from, to int, failed bool) {
-		at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	add := func(id, parent, service, name string, from, to float64, failed bool) {
+		at := func(ms float64) time.Time { return start.Add(time.Duration(ms * float64(time.Millisecond))) }
 		spans.Add(console.Span{Trace: "0af7651916cd43dd8448eb211c80319c", ID: id, Parent: parent, Service: service, Name: name,
 			Start: at(from), End: at(to), Failed: failed, Order: "order-1"})
 	}
 	add("1", "", "hexorders-api", "POST /orders", 0, 30, false)
-	add("2", "1", "hexorders-api", "Save", 5, 25, false)
+	add("2", "1", "hexorders-api", "Save", 5, 7.25, false)
 	add("3", "1", "hexorders-relay", "send orders.events", 31, 35, true)
 	add("4", "1", "hexorders-relay", "send orders.events", 60, 62, false)
 	add("5", "4", "hexorders-views", "process orders.events", 64, 90, false)
@@ -70,6 +70,9 @@ func TestTheMapShowsWhoCallsWhom(t *testing.T) {
 	p.waits("the trace is drawn as bars", `[...document.querySelectorAll('.bars')].at(-1)?.children.length === 5`)
 	if trace := value[string](p, `[...document.querySelectorAll('#story h4')].at(-1).innerText`); trace[:8] != "0af76519" {
 		t.Errorf("the trace is %q", trace)
+	}
+	if bar := value[string](p, `[...document.querySelectorAll('.bars')].at(-1).children[1].innerText`); !strings.Contains(bar, "+5 ms · 2.25 ms") {
+		t.Errorf("the bar of Save says %q", bar)
 	}
 	p.close()
 

@@ -110,7 +110,8 @@ function steps(list, order) {
 
 function traces(spans) {
   if (spans.length === 0) return [el('p', { class: 'note' }, t('noSpans'))];
-  const us = (at) => Date.parse(at) * 1000;
+  // A Date has milliseconds only.
+  const us = (at) => (Math.floor(Date.parse(at) / 1000) + Number(at.match(/\.\d+/)?.[0] ?? 0)) * 1e6;
   const bar = (s) => ({ ...s, note: s.service, start: us(s.start), took: us(s.end) - us(s.start) });
   return [...Map.groupBy(spans, (s) => s.trace)].flatMap(([trace, of]) => bars(trace, of.map(bar)));
 }
