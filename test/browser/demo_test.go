@@ -22,7 +22,7 @@ func demo(t testing.TB) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{t: t, cmd: exec.Command(program, "demo", "--folder", folder)}
+	s := &service{t: t, cmd: exec.Command(program, "demo")}
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr, s.cmd.SysProcAttr = folder, said, said, dieWithUs()
 	s.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "OTEL_") })
 	if err := s.cmd.Start(); err != nil {
@@ -209,7 +209,7 @@ func TestScreenshotsOfADemo(t *testing.T) {
 		how               look
 	}{
 		{"break-light", "/console/demo/break.html?lang=en", lost, look{1240, 880, light}},
-		{"break-400px", "/console/demo/break.html?lang=en", lost, look{400, 1880, dark}},
+		{"break-400px", "/console/demo/break.html?lang=en", lost, look{400, 2090, dark}},
 		{"break-thai", "/console/demo/break.html?lang=th", lost, look{1240, 880, light}},
 		{"shop-light", "/console/demo/shop.html?lang=en", ordered, look{1240, 560, light}},
 		{"shop-400px", "/console/demo/shop.html?lang=th", ordered, look{400, 900, dark}},

@@ -11,11 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
-
-	"hexorders/adapters/console"
 )
 
 // largestPicture keeps the repository small.
@@ -32,25 +29,22 @@ func TestScreenshots(t *testing.T) {
 	o = s.pay(o.ID)
 	s.create("grace")
 	s.inViews(o)
-	spans := &console.Spans{}
-	traced(spans, time.Now())
-	mapped := within(t, spans)
 	through := `document.querySelectorAll('.box.lit').length >= 15`
+	traced := `[...document.querySelectorAll('.bars')].at(-1)?.innerText.includes('update views')`
 	for _, shot := range []struct {
 		file, path, ready string
 		how               look
-		of                *service
 	}{
-		{"hexagon-light", "/console/?lang=en", through, look{1240, 1180, light}, s},
-		{"hexagon-dark", "/console/?lang=en", through, look{1240, 1180, dark}, s},
-		{"hexagon-400px", "/console/?lang=en", through, look{400, 1400, light}, s},
-		{"hexagon-thai", "/console/?lang=th", through, look{1240, 1180, light}, s},
-		{"order-light", "/console/?lang=en#/order/" + o.ID, `document.querySelector('.bars')`, look{1240, 1100, light}, s},
-		{"order-400px", "/console/?lang=en#/order/" + o.ID, `document.querySelector('.bars')`, look{400, 1400, dark}, s},
-		{"orders-light", "/console/?lang=en#/orders", `document.querySelector('#list tbody tr')`, look{1240, 700, light}, s},
-		{"map-light", "/console/?lang=en#/map", `document.querySelector('.map')`, look{1240, 900, light}, mapped},
+		{"hexagon-light", "/console/?lang=en", through, look{1240, 1180, light}},
+		{"hexagon-dark", "/console/?lang=en", through, look{1240, 1180, dark}},
+		{"hexagon-400px", "/console/?lang=en", through, look{400, 1400, light}},
+		{"hexagon-thai", "/console/?lang=th", through, look{1240, 1180, light}},
+		{"order-light", "/console/?lang=en#/order/" + o.ID, traced, look{1240, 1390, light}},
+		{"order-400px", "/console/?lang=en#/order/" + o.ID, traced, look{400, 1900, dark}},
+		{"orders-light", "/console/?lang=en#/orders", `document.querySelector('#list tbody tr')`, look{1240, 700, light}},
+		{"map-light", "/console/?lang=en#/map", `document.querySelectorAll('.map .box').length === 3`, look{1240, 720, light}},
 	} {
-		p := show(chromium, shot.of, shot.path, shot.how)
+		p := show(chromium, s, shot.path, shot.how)
 		p.waits(shot.file+" shows what it is for", shot.ready)
 		if wide := value[int64](p, "document.documentElement.scrollWidth"); wide > shot.how.width {
 			t.Errorf("%s is %d pixels wide, and the window %d", shot.file, wide, shot.how.width)
