@@ -79,7 +79,8 @@ type Arrow struct {
 }
 
 // fold makes arrows of spans: one call for each span whose parent, or a link, is a span of another service. A parent that
-// is not among the spans (any more) makes none.
+// is not among the spans (any more) makes none. A span whose parent is of its own service is no call: a transaction of two
+// services that share a store has links to both.
 func fold(spans []Span) []Arrow {
 	service := make(map[string]string, len(spans))
 	for _, s := range spans {
@@ -88,6 +89,9 @@ func fold(spans []Span) []Arrow {
 	type pair struct{ from, to string }
 	calls := map[pair][]Span{}
 	for _, s := range spans {
+		if service[s.Parent] == s.Service {
+			continue
+		}
 		for _, cause := range append([]string{s.Parent}, s.Links...) {
 			if from := service[cause]; from != "" && from != s.Service {
 				calls[pair{from, s.Service}] = append(calls[pair{from, s.Service}], s)

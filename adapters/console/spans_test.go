@@ -21,6 +21,7 @@ func TestArrowsAreParentsAndLinksOfOtherServices(t *testing.T) {
 		span("again", "save", "relay", 8, false),
 		span("batch", "", "views", 50, false, "publish", "again", "gone"),
 		span("lost", "gone", "views", 1, false),
+		span("transaction", "save", "api", 2, false, "save", "batch"), // of two services that share a store
 	})
 	want := []Arrow{{"api", "relay", 2, 1, 8}, {"relay", "views", 2, 0, 50}}
 	if !slices.Equal(got, want) {
