@@ -71,8 +71,9 @@ func TestTheMapShowsWhoCallsWhom(t *testing.T) {
 	if trace := value[string](p, `[...document.querySelectorAll('#story h4')].at(-1).innerText`); trace[:8] != "0af76519" {
 		t.Errorf("the trace is %q", trace)
 	}
-	if bar := value[string](p, `[...document.querySelectorAll('.bars')].at(-1).children[1].innerText`); !strings.Contains(bar, "+5 ms · 2.25 ms") {
-		t.Errorf("the bar of Save says %q", bar)
+	bar := value[string](p, `[...document.querySelectorAll('.bars')].at(-1).children[1].innerText`)
+	if want := "+5 ms · 2.25 ms"; !strings.Contains(bar, want) {
+		t.Errorf("the bar of Save says %q, want %q", bar, want)
 	}
 	p.close()
 
