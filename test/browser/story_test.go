@@ -151,9 +151,17 @@ func TestListsShowWhatTheAPISays(t *testing.T) {
 	p.waits("nothing fits", `document.getElementById('orders-note').innerText === 'No order fits.'`)
 
 	first := want("limit=1")[0]
+	p.evaluate("the first answer comes last", `{ const ask = fetch; let first = true; window.fetch = async (...what) => {
+		const late = first && String(what[0]).startsWith('/orders?');
+		if (late) first = false;
+		const answer = await ask(...what);
+		if (late) await new Promise((then) => setTimeout(then, 300));
+		if (late) window.late = true;
+		return answer; }; }`)
 	choose("buyerId", "")
 	choose("status", "")
 	choose("sort", "-createdAt")
+	p.waits("the late answer is there", "window.late")
 	holds("the newest orders are listed again", "limit=25")
 	p.evaluate("follow the first link", `document.querySelector('#list tbody a').click()`)
 	p.waits("the story of the first order", `document.getElementById('order-title').innerText.includes(`+fmt.Sprintf("%q", first)+`)`)

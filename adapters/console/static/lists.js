@@ -9,6 +9,7 @@ const SORTS = ['-createdAt', 'createdAt', '-updatedAt', '-totalAmount'];
 let rows = [];
 let next = '';
 let state = null;
+let asked = 0; // how often; an answer that is not of the last time comes too late
 
 export function start() {
   $('filters').addEventListener('submit', (e) => {
@@ -36,15 +37,18 @@ function words() {
 }
 
 async function load(cursor = '') {
+  const mine = ++asked;
   const query = new URLSearchParams({ limit: 25 });
   for (const [name, value] of new FormData($('filters'))) if (value.trim()) query.set(name, value.trim());
   if (cursor) query.set('cursor', cursor);
   try {
     const page = await get(`/orders?${query}`);
+    if (mine !== asked) return;
     rows = cursor ? [...rows, ...page.orders] : page.orders;
     next = page.nextCursor ?? '';
     $('orders-note').textContent = rows.length ? '' : t('noOrders');
   } catch (e) {
+    if (mine !== asked) return;
     rows = [];
     next = '';
     $('orders-note').textContent = e.status === 404 ? t('noAPI') : e.message;
