@@ -67,8 +67,13 @@ func TestOrdersAreTakenWhileKafkaIsAway(t *testing.T) {
 			t.Errorf("exit code of %s after SIGTERM is %d, want 0", p.name, code)
 		}
 	}
-	// What the broker had stored without having answered when it went may be sent again: a second's worth at most.
-	_, report := w.judge(125, l.told())
+	// What the broker had stored without having answered when it went may be sent again: a second's worth at most. On a
+	// machine so busy that the relay lost its lease over the backlog, also what it had sent since its checkpoint.
+	most := 125
+	if p.output.contains("relay lost the lease") {
+		most += 4096
+	}
+	_, report := w.judge(most, l.told())
 	t.Logf("Kafka was away for %s, POST /orders answered 201 %d times meanwhile, complete %.1f s after its return, the views after %.1f s; "+
 		"%d duplicates; peak memory %d MiB; processor time of those who only feed views %s; %s", back.Sub(away).Round(time.Second), during,
 		caughtUp.Seconds(), viewsCaughtUp.Seconds(), report.Duplicates, memory, worked, l)

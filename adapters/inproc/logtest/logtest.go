@@ -350,7 +350,7 @@ func wakesEveryone(t testing.TB, log inproc.Log) {
 }
 
 func amongWriters(t testing.TB, log inproc.Log) {
-	const orders, each = 16, 125
+	const orders, each = 16, 50
 	var writers sync.WaitGroup
 	defer writers.Wait()
 	ctx, want := bounded(t), map[string]int{}
