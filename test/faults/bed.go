@@ -51,11 +51,8 @@ func (b *bed) start(ctx context.Context) (err error) {
 	if b.repository, err = repository(); err != nil {
 		return err
 	}
-	b.program = filepath.Join(b.folder, "hexorders")
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.program, "./cmd/hexorders")
-	build.Dir = b.repository
-	if output, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", build, err, output)
+	if b.program, err = b.build(ctx, "hexorders", b.repository); err != nil {
+		return err
 	}
 	if b.mongod, err = b.dist("mongodb-*/mongod"); err != nil {
 		return err
@@ -72,6 +69,32 @@ func (b *bed) start(ctx context.Context) (err error) {
 	}
 	b.kadm = kadm.NewClient(b.kgo)
 	return b.startServers(ctx)
+}
+
+// build builds the program of a checkout, unless that was done before.
+func (b *bed) build(ctx context.Context, name, checkout string, flags ...string) (program string, err error) {
+	program = filepath.Join(b.folder, name)
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
+	build := exec.CommandContext(ctx, "go", append(append([]string{"build"}, flags...), "-o", program, "./cmd/hexorders")...)
+	build.Dir = checkout
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", build, err, output)
+	}
+	return program, nil
+}
+
+// versionBefore is a commit that people can have in production while they upgrade to this one.
+const versionBefore = "7202c15"
+
+// buildBefore builds the version before this one.
+func (b *bed) buildBefore(ctx context.Context) (program string, err error) {
+	checkout := filepath.Join(b.folder, "before")
+	if err := sh("mkdir -p %[1]s; git -C %[2]s archive %[3]s | tar -x -C %[1]s", checkout, b.repository, versionBefore); err != nil {
+		return "", fmt.Errorf("the version before is commit %s, which a shallow clone lacks: %w", versionBefore, err)
+	}
+	return b.build(ctx, "hexorders-before", checkout, "-buildvcs=false")
 }
 
 func repository() (string, error) {
@@ -105,7 +128,6 @@ type row struct {
 	list      time.Duration // from the mending until a new order was in every service's list
 	report    checker.Report
 	err       error // the promise that was broken
-	again     int   // requests that clients had to send again
 	lost      int
 	invented  int
 	unordered int
@@ -183,7 +205,6 @@ func (b *bed) try(ctx context.Context, f fault) (r row) {
 	r.commands, r.slowest = b.clients.during(begin, mended)
 	close(stop)
 	<-clientsDone
-	r.again = b.clients.again
 	if r.err = b.clients.wrong; r.err != nil {
 		return r
 	}
@@ -202,7 +223,6 @@ func (b *bed) open(ctx context.Context, f fault) error {
 		"HEXORDERS_BROKER=kafka", "HEXORDERS_KAFKA_BROKERS=" + kafkaAt, "HEXORDERS_KAFKA_TOPIC=" + b.name,
 		"HEXORDERS_LOG_FORMAT=json", "HOME=" + b.folder, "PATH=" + os.Getenv("PATH"),
 	}
-	b.environment = append(b.environment, f.settings...)
 	for _, p := range b.proxies {
 		p.delay.Store(0)
 	}
@@ -211,13 +231,16 @@ func (b *bed) open(ctx context.Context, f fault) error {
 		bases = append(bases, b.base(node))
 	}
 	b.clients = newClients(bases)
-	if err := b.serve(ctx, hexes...); err != nil {
+	program := b.program
+	if f.program != nil {
+		var err error
+		if program, err = f.program(b, ctx); err != nil {
+			return err
+		}
+	}
+	if err := b.serveWith(ctx, program, hexes...); err != nil {
 		return err
 	}
-	return b.kafkaIsWholeSoon(ctx)
-}
-
-func (b *bed) kafkaIsWholeSoon(ctx context.Context) error {
 	return b.until(ctx, "the topic is whole", b.kafkaWhole)
 }
 
@@ -241,7 +264,9 @@ func (b *bed) serveWith(ctx context.Context, program string, nodes ...string) er
 				return errors.Join(fmt.Errorf("it ended: %s", b.running[node].cmd.ProcessState), b.launchService(node, program))
 			default:
 			}
-			status, err := get(ctx, b.base(node)+"/readyz")
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			status, _, err := read(ctx, b.base(node)+"/readyz")
 			if err == nil && status != http.StatusOK {
 				err = fmt.Errorf("answer %d", status)
 			}
@@ -255,23 +280,12 @@ func (b *bed) serveWith(ctx context.Context, program string, nodes ...string) er
 }
 
 func (b *bed) launchService(node, program string) error {
-	environment := append(slices.Clone(b.environment), "HEXORDERS_HTTP_ADDR="+address(node)+":8080")
+	if err := b.setClock(node, 0); err != nil {
+		return err
+	}
+	environment := append(slices.Clone(b.environment), "HEXORDERS_HTTP_ADDR="+address(node)+":8080", clockVar+"="+b.clockFile(node))
 	_, err := b.launch(node, b.through, environment, program, "serve")
 	return err
-}
-
-func get(ctx context.Context, url string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	return response.StatusCode, response.Body.Close()
 }
 
 // listed places an order through each service and waits until every one of them lists all: commands, relay, broker and
@@ -293,7 +307,7 @@ func (b *bed) listed(ctx context.Context, nodes ...string) (time.Duration, error
 			err := b.until(ctx, fmt.Sprintf("%s lists an order that %s took", reader, node), func(ctx context.Context) error {
 				ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 				defer cancel()
-				found, err := read(ctx, b.base(reader)+"/orders?buyerId="+buyer)
+				_, found, err := read(ctx, b.base(reader)+"/orders?buyerId="+buyer)
 				if err == nil && !strings.Contains(found, o.ID) {
 					err = errors.New("not there")
 				}
@@ -307,18 +321,18 @@ func (b *bed) listed(ctx context.Context, nodes ...string) (time.Duration, error
 	return time.Since(began), nil
 }
 
-func read(ctx context.Context, url string) (string, error) {
+func read(ctx context.Context, url string) (status int, text string, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	defer func() { _ = response.Body.Close() }()
-	text, err := io.ReadAll(response.Body)
-	return string(text), err
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(body), err
 }
 
 // judge waits until every event is published and listed, stops the services in order and lets the checker read everything.
@@ -340,11 +354,7 @@ func (r *row) judge(ctx context.Context, b *bed) {
 	}
 	views := checker.AwaitViews(awaited, b.base(hexes[0]), h.Topic)
 	for _, node := range hexes {
-		code, err := b.stop(node, 12*time.Second)
-		if err == nil && code != 0 {
-			err = fmt.Errorf("exit code of %s after SIGTERM is %d", node, code)
-		}
-		r.err = errors.Join(r.err, err)
+		r.err = errors.Join(r.err, b.stopInOrder(node, 12*time.Second))
 	}
 	if h, err = reader.Read(ctx); err != nil {
 		r.err = errors.Join(r.err, err)

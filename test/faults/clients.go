@@ -24,7 +24,6 @@ type clients struct {
 	mu       sync.Mutex
 	versions map[string]int // the highest version of each order that a client was told
 	answered []answered
-	again    int   // requests that were sent again
 	wrong    error // the first answer that no client should get
 }
 
@@ -105,9 +104,6 @@ func (c *clients) command(ctx context.Context, first, want int, path, body strin
 		case ctx.Err() != nil:
 			return o, ctx.Err()
 		case err != nil || status >= 500 || status == http.StatusTooManyRequests || inFlight(status, text):
-			c.mu.Lock()
-			c.again++
-			c.mu.Unlock()
 			time.Sleep(50 * time.Millisecond)
 			continue
 		case status != want:

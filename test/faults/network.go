@@ -35,7 +35,7 @@ func number(node string) string {
 
 func inside() bool { return os.Getenv(insideVar) != "" }
 
-// goInside runs this program again in namespaces of its own. Whatever it started ends with it, because it is the first
+// goInside runs this program again in namespaces of its own. All that it starts ends with it, because it is the first
 // process of its process namespace.
 func goInside(ctx context.Context) error {
 	self, err := os.Executable()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,7 +34,7 @@ var (
 )
 
 func (b *bed) nodes() []string {
-	return append(append(append([]string{}, mongos...), kafkas...), hexes...)
+	return slices.Concat(mongos, kafkas, hexes)
 }
 
 // process is a server or a service that runs in its namespace.
@@ -94,6 +95,15 @@ func (b *bed) stop(node string, limit time.Duration) (int, error) {
 	}
 }
 
+// stopInOrder asks a service to end, which has to succeed.
+func (b *bed) stopInOrder(node string, limit time.Duration) error {
+	code, err := b.stop(node, limit)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("exit code of %s after SIGTERM is %d", node, code)
+	}
+	return err
+}
+
 // dist is where scripts/services keeps its downloads.
 func (b *bed) dist(pattern string) (string, error) {
 	dist := os.Getenv("SERVICES_DIST")
@@ -109,7 +119,7 @@ func (b *bed) dist(pattern string) (string, error) {
 
 // startServers starts all six and waits until they take writes.
 func (b *bed) startServers(ctx context.Context) error {
-	for _, node := range append(append([]string{}, mongos...), kafkas...) {
+	for _, node := range slices.Concat(mongos, kafkas) {
 		port := kafkaPort
 		if strings.HasPrefix(node, "mongo") {
 			port = mongoPort
@@ -204,7 +214,7 @@ replica.lag.time.max.ms=5000
 
 // revive starts the servers again that do not run.
 func (b *bed) revive() error {
-	for _, node := range append(append([]string{}, mongos...), kafkas...) {
+	for _, node := range slices.Concat(mongos, kafkas) {
 		select {
 		case <-b.running[node].ended:
 			if err := b.startServer(node); err != nil {

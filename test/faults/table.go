@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,11 +18,10 @@ import (
 
 // fault is one row of the table. do breaks something under load, waits as long as the row says, and mends it.
 type fault struct {
-	name     string
-	what     string // was done, for the table
-	settings []string
-	// before starts both services as the version before, and do has to replace them.
-	before bool
+	name string
+	what string // was done, for the table
+	// program is what the services are at first, b.program when nil.
+	program func(b *bed, ctx context.Context) (string, error)
 	// tolerates are promises that this fault takes away, as the documentation says.
 	tolerates []checker.Rule
 	do        func(ctx context.Context, b *bed) error
@@ -50,7 +48,8 @@ var faults = []fault{
 		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
 			return b.admin(ctx, primary, bson.D{{Key: "replSetStepDown", Value: 30}, {Key: "secondaryCatchUpPeriodSecs", Value: 2}}, nil)
 		})},
-	{name: "primary cut off from the majority", what: "no packets between the primary and its secondaries for 15 s; the services still reach it",
+	{name: "primary cut off from the majority",
+		what: "no packets between the primary and its secondaries for 15 s; the services still reach it",
 		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
 			rest := others(mongos, primary)
 			return errors.Join(separate(primary, rest...), wait(ctx, frozen), unite(primary, rest...))
@@ -175,11 +174,12 @@ var faults = []fault{
 			b.kill(node, primary, leader)
 			return errors.Join(b.revive(), b.serve(ctx, node))
 		}},
-	{name: "services stopped as containers are", what: "SIGTERM to one after the other under load, SIGKILL after 10 s if it still runs; each is back at once",
+	{name: "services stopped as containers are",
+		what: "SIGTERM to one after the other under load; each has to end within 10 s, and is back at once",
 		do: func(ctx context.Context, b *bed) error {
 			for _, node := range hexes {
-				if code, err := b.stop(node, 10*time.Second); err != nil || code != 0 {
-					return fmt.Errorf("%s: exit code %d, error %w", node, code, err)
+				if err := b.stopInOrder(node, 10*time.Second); err != nil {
+					return err
 				}
 				if err := b.serve(ctx, node); err != nil {
 					return err
@@ -187,11 +187,11 @@ var faults = []fault{
 			}
 			return nil
 		}},
-	{name: "rolling upgrade", what: "both services of the version before are replaced under load, one after the other", before: true,
+	{name: "rolling upgrade", what: "both services of the version before are replaced under load, one after the other", program: (*bed).buildBefore,
 		do: func(ctx context.Context, b *bed) error {
 			for _, node := range hexes {
-				if code, err := b.stop(node, short); err != nil || code != 0 {
-					return fmt.Errorf("%s: exit code %d, error %w", node, code, err)
+				if err := b.stopInOrder(node, short); err != nil {
+					return err
 				}
 				// Both versions work beside each other for a while.
 				if err := errors.Join(b.serve(ctx, node), wait(ctx, short/2)); err != nil {
@@ -205,9 +205,9 @@ var faults = []fault{
 			return errors.Join(b.descriptors(hexes[0], 3), wait(ctx, short), b.descriptors(hexes[0], 4096))
 		}},
 	{name: "clock an hour ahead", what: "one service's clock jumps an hour ahead for 10 s, and back",
-		do: clock(time.Hour)},
+		program: (*bed).buildWithClock, do: clock(time.Hour)},
 	{name: "clock an hour behind", what: "one service's clock jumps an hour back for 10 s, and forth",
-		do: clock(-time.Hour)},
+		program: (*bed).buildWithClock, do: clock(-time.Hour)},
 
 	// The network
 	{name: "latency", what: "50 to 100 ms between the services and all servers, each way, for 15 s",
@@ -327,7 +327,7 @@ func (b *bed) failCommand(ctx context.Context, node string, mode any, data bson.
 // leaseHolder is the service whose relay publishes.
 func (b *bed) leaseHolder(ctx context.Context) (string, error) {
 	for _, node := range hexes {
-		metrics, err := read(ctx, b.base(node)+"/metrics")
+		_, metrics, err := read(ctx, b.base(node)+"/metrics")
 		if err != nil {
 			return "", err
 		}
