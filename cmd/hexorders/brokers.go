@@ -17,10 +17,10 @@ var brokers = []brokerKind{
 		name: "inproc", publisher: inprocPublisher, subscriber: inprocSubscriber, examine: examineInproc,
 		check: func(context.Context, *Config) error { return nil },
 		where: func(c *Config) string {
-			if c.Store.keepsTopic {
-				return "events beside them; `hexorders events tail` shows them"
+			if c.Store.volatile {
+				return "events go to a broker in this process that forgets them when it stops"
 			}
-			return "events go to a broker in this process that forgets them when it stops"
+			return "events beside them; `hexorders events tail` shows them"
 		},
 	},
 	{
@@ -70,11 +70,11 @@ func inprocSubscriber(_ *Config, s *storage, _ *slog.Logger) (ports.Subscriber, 
 }
 
 func examineInproc(_ context.Context, c *Config) finding {
-	if c.Store.keepsTopic {
-		return finding{what: "broker", good: "in this process; its events are kept beside the orders"}
+	if c.Store.volatile {
+		return finding{what: "broker", note: true, err: errors.New(
+			"in this process, and its events in memory only: HEXORDERS_BROKER=kafka keeps them")}
 	}
-	return finding{what: "broker", note: true, err: errors.New(
-		"in this process, and its events in memory only: HEXORDERS_BROKER=kafka keeps them")}
+	return finding{what: "broker", good: "in this process; its events are kept beside the orders"}
 }
 
 func kafkaOptions(c *Config, log *slog.Logger) kafka.Options {

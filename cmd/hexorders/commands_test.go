@@ -257,7 +257,7 @@ func (p brokenParking) Retry(context.Context, string) error                 { re
 
 func memoryStorage(t *testing.T) *storage {
 	t.Helper()
-	s, err := storeNamed(t, "memory").open(t.Context(), &Config{}, slog.New(slog.DiscardHandler), watch{})
+	s, err := openStorage(t.Context(), &Config{Store: storeNamed(t, "memory")}, slog.New(slog.DiscardHandler), watch{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

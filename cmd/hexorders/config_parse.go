@@ -36,12 +36,14 @@ func names[K fmt.Stringer](kinds []K) []string {
 }
 
 // alternatives writes "a", "a or b", "a, b or c".
-func alternatives(words []string) string {
+func alternatives(words []string) string { return enumerate(words, " or ") }
+
+func enumerate(words []string, conjunction string) string {
 	last := len(words) - 1
 	if last < 1 {
 		return strings.Join(words, "")
 	}
-	return strings.Join(words[:last], ", ") + " or " + words[last]
+	return strings.Join(words[:last], ", ") + conjunction + words[last]
 }
 
 func oneOf(words ...string) func(text string) (string, error) {

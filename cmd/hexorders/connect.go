@@ -26,7 +26,7 @@ func openExisting(ctx context.Context, c *Config) (*storage, error) {
 			return nil, err
 		}
 	}
-	return c.Store.open(ctx, c, slog.New(slog.DiscardHandler), watch{})
+	return openStorage(ctx, c, slog.New(slog.DiscardHandler), watch{}, false)
 }
 
 // notShared is the error of a command that cannot open the store beside the service.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"hexorders/adapters/console"
+	"hexorders/ports"
 )
 
 // console is the handler of the page, nil when it is off. A process without the role api serves it too: it shows what this
@@ -16,7 +17,7 @@ func (s *Service) console() http.Handler {
 	o := console.Options{
 		Feed: s.feed, Spans: s.spans, Roles: s.roles, Store: s.config.Store.name, Broker: s.config.Broker.name, Logger: s.log,
 		Ports: console.Adapters{
-			OrderStore: s.storage.orders, Outbox: s.storage.outbox, Parking: s.storage.parking,
+			OrderStore: s.storage.orders, Outbox: part[ports.Outbox](s.storage), Parking: s.storage.parking,
 			ReadModelStore: s.storage.views, Publisher: s.publisher, Subscriber: s.subscriber,
 		},
 		Unread: s.storage.unread,

@@ -141,15 +141,17 @@ func checkStore(ctx context.Context, c *Config) (*storage, []finding) {
 	s, err := openExisting(connecting, c)
 	if err != nil {
 		f.err = err
-		f.note = c.Store.exists != nil && errors.Is(err, fs.ErrNotExist) // serving creates it
+		f.note = c.Store.exists != nil && errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoCompanion) // serving creates it
 		return nil, []finding{f}
 	}
-	if f.err = s.ready(connecting); f.err == nil && s.write != nil {
-		f.err = s.write(connecting)
+	if f.err = s.ready(connecting); f.err == nil {
+		f.err = s.tryWrite(connecting)
 	}
 	findings := []finding{f}
-	if f.err == nil && s.examine != nil {
-		findings = append(findings, s.examine(connecting)...)
+	if examined := part[interface {
+		examine(context.Context) []finding
+	}](s); f.err == nil && examined != nil {
+		findings = append(findings, examined.examine(connecting)...)
 	}
 	return s, findings
 }

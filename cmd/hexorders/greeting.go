@@ -7,6 +7,9 @@ func (s *Service) greet() {
 	c := &s.config
 	s.log.Info("hexorders listens on "+s.URL(), "roles", strings.Join(s.roles, ","), "store", c.Store.name, "broker", c.Broker.name)
 	s.log.Info(c.Store.where(c) + ", " + c.Broker.where(c))
+	if s.storage.beside != "" {
+		s.log.Warn(s.storage.beside)
+	}
 	if s.has(roleAPI) {
 		s.log.Info(`try: curl ` + s.URL() + `/orders -H 'content-type: application/json' ` +
 			`-d '{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}'`)

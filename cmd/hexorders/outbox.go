@@ -134,7 +134,7 @@ func (s *storage) unread(ctx context.Context) (messages int, oldest time.Time, e
 	type backlog interface {
 		Unread(ctx context.Context) (messages int, oldest time.Time, err error)
 	}
-	if b, ok := s.outbox.(backlog); ok {
+	if b := part[backlog](s); b != nil {
 		return b.Unread(ctx)
 	}
 	return 0, time.Time{}, errors.ErrUnsupported

@@ -163,7 +163,7 @@ func (s *Service) Open(ctx context.Context) (err error) {
 	}
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	s.storage, err = s.config.Store.open(connecting, &s.config, s.log, s.watch())
+	s.storage, err = openStorage(connecting, &s.config, s.log, s.watch(), true)
 	if err != nil {
 		return err
 	}

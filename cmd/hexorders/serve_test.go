@@ -127,16 +127,20 @@ func (s fullStore) Save(ctx context.Context, o *order.Order, key ports.Idempoten
 	return s.OrderStore.Save(ctx, o, key)
 }
 
+type fullDisk struct{ full *atomic.Bool }
+
+func (d fullDisk) TryWrite(context.Context) error {
+	if d.full.Load() {
+		return ports.ErrNoRoom
+	}
+	return nil
+}
+
 func TestAProcessIsNotReadyWhileItsStoreTakesNoWrites(t *testing.T) {
 	var full atomic.Bool
 	s := start(t, []string{roleAPI}, func(s *Service) {
 		s.storage.orders = fullStore{s.storage.orders, &full}
-		s.storage.write = func(context.Context) error {
-			if full.Load() {
-				return ports.ErrNoRoom
-			}
-			return nil
-		}
+		s.storage.parts = append(s.storage.parts, fullDisk{&full})
 		s.server.Handler = s.handler()
 	})
 	wantReady := func(when string, want int) {
@@ -226,6 +230,14 @@ func TestReadinessEndsWithTheStopAndServingALittleLater(t *testing.T) {
 	}
 }
 
+// closing is a part that does something when the store is closed.
+type closing func()
+
+func (c closing) Close() error {
+	c()
+	return nil
+}
+
 func TestAStopClosesTheBrokerAndThenTheStore(t *testing.T) {
 	s := start(t, knownRoles)
 	publish := func() (err error) {
@@ -233,10 +245,7 @@ func TestAStopClosesTheBrokerAndThenTheStore(t *testing.T) {
 		return err
 	}
 	var whenTheStoreClosed error
-	s.storage.close = func(context.Context) error {
-		whenTheStoreClosed = publish()
-		return nil
-	}
+	s.storage.parts = append(s.storage.parts, closing(func() { whenTheStoreClosed = publish() }))
 	s.stop()
 	if err := s.wait(t); err != nil {
 		t.Errorf("the stop failed: %v", err)
@@ -255,7 +264,7 @@ func TestAStartThatFailsGivesThePortBack(t *testing.T) {
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
-	config := Config{Store: storeKind{open: func(context.Context, *Config, *slog.Logger, watch) (*storage, error) {
+	config := Config{Store: storeKind{open: func(context.Context, *Config, *slog.Logger, watch) ([]any, error) {
 		return nil, errors.New("no store")
 	}}}
 	config.HTTP.Addr = address

@@ -2,18 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
-	"hexorders/adapters/inproc"
 	"hexorders/adapters/memory"
 	"hexorders/adapters/mongodb"
 	"hexorders/adapters/mongodb/readmodel"
@@ -26,21 +23,22 @@ import (
 // a store.
 var stores = []storeKind{
 	{
-		name: "sqlite", open: openSQLite, shared: true, keepsTopic: true, group: databaseFile, exists: databaseExists,
+		name: "sqlite", open: openSQLite, shared: true, exists: databaseExists,
+		group: func(c *Config) string { return fileID(c.SQLite.Path) },
 		where: func(c *Config) string { return "orders are kept in " + absolute(c.SQLite.Path) },
 	},
 	{
-		name: "memory", open: openMemory,
+		name: "memory", open: openMemory, volatile: true,
 		where: func(*Config) string {
 			return "orders are kept in memory and are lost when the process stops (HEXORDERS_STORE=sqlite keeps them)"
 		},
 	},
 	{
-		name: "mongodb", open: openMongoDB, shared: true, keepsTopic: true, group: databaseName,
+		name: "mongodb", open: openMongoDB, shared: true, group: databaseName,
 		where: func(c *Config) string { return "orders are kept in " + mongoDatabase(c) },
 	},
 	{
-		name: "mongodb-events", open: openMongoDBEvents, shared: true, keepsTopic: true, group: databaseName,
+		name: "mongodb-events", open: openMongoDBEvents, shared: true, group: databaseName,
 		where: func(c *Config) string { return "orders are kept as events in " + mongoDatabase(c) },
 	},
 }
@@ -49,8 +47,11 @@ var stores = []storeKind{
 type storeKind struct {
 	name string
 
-	// open connects to the store, which lets w watch as much as it can show.
-	open func(ctx context.Context, c *Config, log *slog.Logger, w watch) (*storage, error)
+	// open connects to the store, which lets w watch as much as it can show. It returns the values that the store consists
+	// of. One must be a ports.OrderStore and one, maybe the same, a ports.Outbox. What else they can do is found by their
+	// types: ports.Parking, ports.Lease, inproc.Log and ports.ReadModelStore, which otherwise come from a companion; the
+	// optional ports; Ping and TryWrite as sqlite.DB has them; Close. They are closed in this order.
+	open func(ctx context.Context, c *Config, log *slog.Logger, w watch) ([]any, error)
 
 	// exists is asked by the commands beside the service before they open the store, if opening creates one where there is
 	// none. The error is fs.ErrNotExist if serving would create it.
@@ -59,40 +60,24 @@ type storeKind struct {
 	// where says where the orders are, for the greeting and for doctor.
 	where func(c *Config) string
 
-	// shared: several processes can open the store at the same time and see the same orders, views and topic. Commands
-	// beside the service need that.
+	// shared: several processes can open the store at the same time and see the same orders. Commands beside the service
+	// need that.
 	shared bool
 
-	// keepsTopic: what the in-process broker has published is still there after a restart.
-	keepsTopic bool
+	// volatile: all is gone when the process stops.
+	volatile bool
 
 	// group tells this store's views from all others that read the same topic. It becomes part of the consumer group's
-	// name. Without it each process has a group of its own.
+	// name. A store that brings the views and is shared by several machines needs it.
 	group func(c *Config) string
 }
 
 func (k storeKind) String() string { return k.name }
 
-// storage is what an open store brings. A store can do more: orders may be ports.IdempotencyStore, ports.History and
-// ports.OrderScanner, outbox a backlog and a ports.Trimmer. A type assertion tells, and what is missing is done without.
-type storage struct {
-	orders  ports.OrderStore
-	outbox  ports.Outbox
-	parking ports.Parking
-	lease   ports.Lease
-	topic   inproc.Log                      // for the in-process broker
-	views   ports.ReadModelStore            // with the tables of all views
-	ready   func(context.Context) error     // nil when the store answers
-	write   func(context.Context) error     // nil when it takes writes; itself nil where that cannot fail
-	failing atomic.Bool                     // the last save has found the store unavailable
-	examine func(context.Context) []finding // more for doctor; may be nil
-	close   func(context.Context) error
-}
-
 // viewTables are what a read model has to keep.
 func viewTables() []ports.Table { return readside.Tables(readside.All) }
 
-func openSQLite(ctx context.Context, c *Config, log *slog.Logger, w watch) (*storage, error) {
+func openSQLite(ctx context.Context, c *Config, log *slog.Logger, w watch) ([]any, error) {
 	db, err := sqlite.Open(ctx, c.SQLite.Path)
 	if err != nil {
 		return nil, fmt.Errorf("%w (HEXORDERS_SQLITE_PATH)", err)
@@ -101,16 +86,9 @@ func openSQLite(ctx context.Context, c *Config, log *slog.Logger, w watch) (*sto
 	if db.DroppedViews() {
 		log.Info("deleted the views of an earlier version: the read model is rebuilt from the topic")
 	}
-	return &storage{
-		orders:  sqlite.NewStore(db),
-		outbox:  sqlite.NewOutbox(db),
-		parking: sqlite.NewParking(db),
-		lease:   sqlite.NewLease(db, "relay"),
-		topic:   sqlite.NewTopic(db),
-		views:   sqlite.NewReadModel(db, viewTables()),
-		ready:   db.Ping,
-		write:   db.TryWrite,
-		close:   func(context.Context) error { return db.Close() },
+	return []any{
+		sqlite.NewStore(db), sqlite.NewOutbox(db), sqlite.NewParking(db), sqlite.NewLease(db, "relay"), sqlite.NewTopic(db),
+		sqlite.NewReadModel(db, viewTables()), db,
 	}, nil
 }
 
@@ -121,59 +99,50 @@ func databaseExists(c *Config) error {
 	return nil
 }
 
-func openMemory(context.Context, *Config, *slog.Logger, watch) (*storage, error) {
+func openMemory(context.Context, *Config, *slog.Logger, watch) ([]any, error) {
 	store := memory.NewStore()
-	return &storage{
-		orders:  store,
-		outbox:  memory.NewOutbox(store),
-		parking: memory.NewParking(),
-		lease:   memory.NewLease(),
-		topic:   memory.NewTopic(),
-		views:   memory.NewReadModel(viewTables()),
-		ready:   func(context.Context) error { return nil },
-		close:   func(context.Context) error { return nil },
+	return []any{
+		store, memory.NewOutbox(store), memory.NewParking(), memory.NewLease(), memory.NewTopic(), memory.NewReadModel(viewTables()),
 	}, nil
 }
 
-func openMongoDB(ctx context.Context, c *Config, log *slog.Logger, w watch) (*storage, error) {
+func openMongoDB(ctx context.Context, c *Config, log *slog.Logger, w watch) ([]any, error) {
 	db, err := mongodb.Connect(ctx, c.MongoDB.URI, c.MongoDB.Database, w.commands)
 	if err != nil {
 		return nil, err
 	}
-	s := mongoStorage(db, log)
 	store := mongodb.NewStore(db, mongodb.Options{MaxBatch: c.MongoDB.MaxBatch, Around: w.around})
-	s.orders, s.outbox = store, mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log})
-	s.close = func(ctx context.Context) error { return errors.Join(store.Close(ctx), db.Client().Disconnect(ctx)) }
-	return s, nil
+	return append([]any{store, mongodb.NewOutbox(db, mongodb.OutboxOptions{Logger: log})}, mongoParts(db, log)...), nil
 }
 
-func openMongoDBEvents(ctx context.Context, c *Config, log *slog.Logger, w watch) (*storage, error) {
+func openMongoDBEvents(ctx context.Context, c *Config, log *slog.Logger, w watch) ([]any, error) {
 	db, err := mongodb.Connect(ctx, c.MongoDB.URI, c.MongoDB.Database, w.commands)
 	if err != nil {
 		return nil, err
 	}
-	s := mongoStorage(db, log)
 	store := mongodb.NewEventStore(db, mongodb.Options{MaxBatch: c.MongoDB.MaxBatch, Around: w.around})
-	s.orders, s.outbox = store, mongodb.NewEventLog(db, mongodb.OutboxOptions{Logger: log})
-	s.close = func(ctx context.Context) error { return errors.Join(store.Close(ctx), db.Client().Disconnect(ctx)) }
-	return s, nil
+	return append([]any{store, mongodb.NewEventLog(db, mongodb.OutboxOptions{Logger: log})}, mongoParts(db, log)...), nil
 }
 
-// mongoStorage is what both MongoDB stores have in common.
-func mongoStorage(db *mongo.Database, log *slog.Logger) *storage {
-	return &storage{
-		parking: mongodb.NewParking(db),
-		lease:   mongodb.NewLease(db, "relay"),
-		topic:   mongodb.NewTopic(db),
-		views:   readmodel.New(db, viewTables(), readmodel.Options{Logger: log}),
-		ready:   func(ctx context.Context) error { return db.Client().Ping(ctx, nil) }, // asks the primary
-		write:   func(ctx context.Context) error { return mongodb.TryWrite(ctx, db) },
-		examine: func(ctx context.Context) []finding {
-			return []finding{
-				{what: "replicas", good: "a replica set, as transactions and change streams need it"},
-				checkClock(ctx, func(ctx context.Context) (time.Time, error) { return mongodb.ServerTime(ctx, db) }),
-			}
-		},
+// mongoParts are what both MongoDB stores have in common.
+func mongoParts(db *mongo.Database, log *slog.Logger) []any {
+	return []any{
+		mongodb.NewParking(db), mongodb.NewLease(db, "relay"), mongodb.NewTopic(db),
+		readmodel.New(db, viewTables(), readmodel.Options{Logger: log}), mongoDB{db},
+	}
+}
+
+// mongoDB is the connection.
+type mongoDB struct{ *mongo.Database }
+
+func (db mongoDB) Ping(ctx context.Context) error     { return db.Client().Ping(ctx, nil) } // asks the primary
+func (db mongoDB) TryWrite(ctx context.Context) error { return mongodb.TryWrite(ctx, db.Database) }
+func (db mongoDB) Close(ctx context.Context) error    { return db.Client().Disconnect(ctx) }
+
+func (db mongoDB) examine(ctx context.Context) []finding {
+	return []finding{
+		{what: "replicas", good: "a replica set, as transactions and change streams need it"},
+		checkClock(ctx, func(ctx context.Context) (time.Time, error) { return mongodb.ServerTime(ctx, db.Database) }),
 	}
 }
 
@@ -183,11 +152,11 @@ func mongoDatabase(c *Config) string {
 
 func databaseName(c *Config) string { return c.MongoDB.Database }
 
-// databaseFile identifies a file by its path on this host.
-func databaseFile(c *Config) string {
+// fileID identifies a file by its path on this host.
+func fileID(path string) string {
 	host, _ := os.Hostname() // without a name the path has to do
 	hash := fnv.New64a()
-	_, _ = fmt.Fprintf(hash, "%s:%s", host, absolute(c.SQLite.Path)) // writing to a hash cannot fail
+	_, _ = fmt.Fprintf(hash, "%s:%s", host, absolute(path)) // writing to a hash cannot fail
 	return fmt.Sprintf("%x", hash.Sum64())
 }
 

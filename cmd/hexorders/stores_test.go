@@ -23,9 +23,10 @@ func addStore(t *testing.T, k storeKind) {
 
 func fake() storeKind {
 	return storeKind{
-		name:  "fake",
-		open:  openMemory,
-		where: func(*Config) string { return "orders are kept on a cloud" },
+		name:     "fake",
+		open:     openMemory,
+		volatile: true,
+		where:    func(*Config) string { return "orders are kept on a cloud" },
 	}
 }
 
@@ -81,7 +82,7 @@ func TestAStoreIsAddedByOneRow(t *testing.T) {
 
 func TestARowSaysWhatTheStoreShares(t *testing.T) {
 	k := fake()
-	k.shared, k.keepsTopic = true, true
+	k.shared, k.volatile = true, false
 	k.group = func(*Config) string { return "cloud" }
 	addStore(t, k)
 	s := startWith(t, []string{roleAPI}, map[string]string{"HEXORDERS_STORE": "fake"})
@@ -115,12 +116,15 @@ func TestARowSaysWhatTheStoreShares(t *testing.T) {
 	}
 }
 
+type weather struct{}
+
+func (weather) examine(context.Context) []finding { return []finding{{what: "weather", good: "dry"}} }
+
 func TestDoctorPrintsWhatAStoreFindsOutAboutItself(t *testing.T) {
 	k := fake()
-	k.open = func(ctx context.Context, c *Config, log *slog.Logger, w watch) (*storage, error) {
-		s, err := openMemory(ctx, c, log, w)
-		s.examine = func(context.Context) []finding { return []finding{{what: "weather", good: "dry"}} }
-		return s, err
+	k.open = func(ctx context.Context, c *Config, log *slog.Logger, w watch) ([]any, error) {
+		parts, err := openMemory(ctx, c, log, w)
+		return append(parts, weather{}), err
 	}
 	addStore(t, k)
 	cleanEnvironment(t)

@@ -88,15 +88,15 @@ func runVerify(ctx context.Context, cmd *cobra.Command, options verify.Options, 
 
 // whatToVerify finds out what there is to compare.
 func whatToVerify(o *verify.Options, c *Config, s *storage, subscriber ports.Subscriber) error {
-	var ok bool
-	if o.Store, ok = s.orders.(verify.Store); !ok {
+	if o.Store = part[verify.Store](s); o.Store == nil {
 		return verify.ErrNoScan
 	}
+	var ok bool
 	if o.Topic, ok = subscriber.(ports.Replayable); !ok {
 		return verify.ErrNotReplayable
 	}
 	o.Decode, o.ReadModel, o.Parking = eventjson.Event, s.views, s.parking
-	if _, trims := s.outbox.(ports.Trimmer); trims && c.Outbox.Retention > 0 {
+	if part[ports.Trimmer](s) != nil && c.Outbox.Retention > 0 {
 		const clocks = 10 * time.Minute // those of two machines may differ by
 		o.Trimmed = time.Now().Add(clocks - c.Outbox.Retention)
 	}

@@ -54,7 +54,7 @@ func TestVerifyOfANewDatabaseAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := openSQLite(t.Context(), &c, nil, watch{})
+	s, err := openStorage(t.Context(), &c, nil, watch{}, true)
 	if err == nil {
 		err = s.close(t.Context())
 	}
@@ -72,10 +72,10 @@ func TestWhatToVerifyIsFoundInEveryStore(t *testing.T) {
 		if kind.name == "mongodb" || kind.name == "mongodb-events" {
 			continue // end-to-end tests verify these
 		}
-		c := &Config{}
+		c := &Config{Store: kind}
 		c.SQLite.Path = t.TempDir() + "/orders.db"
 		c.Outbox.Retention = 1
-		s, err := kind.open(t.Context(), c, nil, watch{})
+		s, err := openStorage(t.Context(), c, nil, watch{}, true)
 		if err != nil {
 			t.Fatal(err)
 		}

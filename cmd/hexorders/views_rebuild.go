@@ -63,7 +63,7 @@ func viewsRebuild(ctx context.Context, cmd *cobra.Command, restart, fromStore bo
 		c.Log.Level = slog.LevelWarn // what goes well is said here
 		progress := newProgress(cmd.ErrOrStderr())
 		options := engineOptions(c, s, subscriber, newLogger(cmd.ErrOrStderr(), c))
-		options.Orders, _ = s.orders.(ports.OrderScanner) // nil: there is nothing to compare the views with
+		options.Orders = part[ports.OrderScanner](s) // nil: there is nothing to compare the views with
 		options.Parking, options.FromStore = s.parking, fromStore
 		err := readside.Rebuild(ctx, options, progress.report)
 		progress.end()

@@ -29,7 +29,7 @@ func published(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := c.Store.open(t.Context(), &c, slog.New(slog.DiscardHandler), watch{})
+	s, err := openStorage(t.Context(), &c, slog.New(slog.DiscardHandler), watch{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

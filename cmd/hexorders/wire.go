@@ -27,12 +27,13 @@ func newAPI(
 	c *Config, s *storage, ready func(context.Context) error, hurry func() bool, metrics *prometheus.Metrics,
 	feed *console.Feed, tracer *telemetry.Tracer, log *slog.Logger,
 ) httpapi.Options {
-	idempotency, _ := s.orders.(ports.IdempotencyStore) // nil: commands with an Idempotency-Key are refused
-	history, _ := s.orders.(ports.History)              // nil: the events of an order cannot be asked for
 	store := telemetry.OrderStore(console.OrderStore(metrics.Orders(savesOf(s)), feed), c.Store.name, tracer)
 	return httpapi.Options{
 		Orders: telemetry.Orders(console.Orders(app.NewOrders(store, app.OrdersOptions{
-			Now: time.Now, NewID: newID, Idempotency: idempotency, History: history, Decode: eventjson.Event,
+			Now: time.Now, NewID: newID, Decode: eventjson.Event,
+			Idempotency: part[ports.IdempotencyStore](s), // nil: commands with an Idempotency-Key are refused
+			History:     part[ports.History](s),          // nil: the events of an order cannot be asked for
+
 			MaxCommands: c.HTTP.MaxCommands,
 		}), feed), tracer),
 		Views:  console.Views(readside.NewQueries(s.views, readside.QueriesOptions{Wait: c.Views.Wait, Hurry: hurry}), feed),
@@ -53,11 +54,11 @@ func newAPI(
 }
 
 func newRelay(c *Config, s *storage, publisher ports.Publisher, feed *console.Feed, log *slog.Logger) *relay.Relay {
-	trimmer, _ := s.outbox.(ports.Trimmer) // nil: published messages are kept for ever
 	return relay.New(relay.Options{
 		Outbox: console.Outbox(s.outbox, feed), Publisher: console.Publisher(publisher, feed),
 		Parking: console.Parking(s.parking, feed), Lease: s.lease,
-		Trimmer: trimmer, Retention: c.Outbox.Retention, Owner: owner(), DrainTimeout: drainTimeout, Logger: log,
+		Trimmer:   part[ports.Trimmer](s), // nil: published messages are kept for ever
+		Retention: c.Outbox.Retention, Owner: owner(), DrainTimeout: drainTimeout, Logger: log,
 	})
 }
 
@@ -68,11 +69,16 @@ func engineOptions(c *Config, s *storage, subscriber ports.Subscriber, log *slog
 // group is the name of the consumer group. All members of a group must read the same topic and fill the same read model,
 // because each member gets only a share of the events.
 func (c *Config) group() string {
-	own := uuid.NewString
-	if c.Store.group != nil {
-		own = func() string { return c.Store.group(c) }
+	var own string
+	switch {
+	case c.Store.group != nil:
+		own = c.Store.group(c)
+	case c.Store.volatile:
+		own = uuid.NewString()
+	default:
+		own = fileID(companionPath(c))
 	}
-	return "hexorders." + c.Kafka.Topic + "." + own() + ".views"
+	return "hexorders." + c.Kafka.Topic + "." + own + ".views"
 }
 
 // newID makes ids that grow with time, as lists of orders need them.

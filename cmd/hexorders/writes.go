@@ -29,10 +29,10 @@ func (s saves) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKe
 // check reports why the store cannot be used. After a save has failed it tries to write, until that works: no client sends
 // orders to a process that is not ready. It tries no sooner, because probes are many and a write is a flush to disk.
 func (s *storage) check(ctx context.Context) error {
-	if err := s.ready(ctx); err != nil || s.write == nil || !s.failing.Load() {
+	if err := s.ready(ctx); err != nil || !s.failing.Load() {
 		return err
 	}
-	if err := s.write(ctx); err != nil {
+	if err := s.tryWrite(ctx); err != nil {
 		return err
 	}
 	s.failing.Store(false)
