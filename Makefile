@@ -14,7 +14,7 @@ TESTFLAGS ?=
 PACKAGES  ?= ./...
 # What takes longest begins first, or it would be all that still runs at the end.
 FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb)
-# These need a MongoDB or a Kafka, and so do the subtests of adapters/httpapi that are called mongodb; make quick runs all
+# These need a MongoDB or a Kafka, and so do the subtests of adapters/httpapi that are called mongodb and some lessons; make quick runs all
 # the rest. Nothing listens at NOSERVER: a test that belongs here and is not on the list is red. test/arch reads the list.
 SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% test/bench% test/browser% test/docs% test/e2e% test/faults% test/peers%)
 NOSERVER  := HEXORDERS_TEST_MONGODB_URI='mongodb://127.0.0.1:1/?directConnection=true' HEXORDERS_TEST_KAFKA_BROKERS=127.0.0.1:1
@@ -26,7 +26,7 @@ FUZZTIME  ?= 1m
 GOVULNDB  ?= https://vuln.go.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run build quick test check fuzz lint vulnerabilities sbom vet bench bench-peers faults test-peers test-alerts dashboard microbench screenshots test-chromium test-clients fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lessons lesson test-lessons lint vulnerabilities sbom vet bench bench-peers faults test-peers test-alerts dashboard microbench screenshots test-chromium test-clients fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ build: ## build bin/hexorders
 	go build -o bin/hexorders ./cmd/hexorders
 
 quick: ## run the tests that need no server (less than a minute once compiled; no race detector)
-	$(NOSERVER) go test -vet=off -count=1 -timeout 5m -skip '/^mongodb' $(TESTFLAGS) $(filter-out $(SERVERS),$(shell go list ./...))
+	$(NOSERVER) go test -vet=off -count=1 -timeout 5m -skip '/^mongodb|^TestLessons$$' $(TESTFLAGS) $(filter-out $(SERVERS),$(shell go list ./...))
 
 test: ## run all tests, on a MongoDB and a Kafka of their own that are stopped afterwards
 	@# Everything is compiled before the first test begins: the compiler takes all that there is of processors, for minutes
@@ -48,6 +48,16 @@ test: ## run all tests, on a MongoDB and a Kafka of their own that are stopped a
 	$(FASTJAVA) SERVICES_IN_MEMORY=1 scripts/with-services $(TOOL) gotestsum --format pkgname-and-test-fails -- $(GOTEST) $(TESTFLAGS) $(FIRST) $(PACKAGES)
 
 check: lint vet test fuzz ## everything that must be green before a commit
+
+lessons: ## list the lessons of the workshop
+	@go run ./workshop/lesson
+
+lesson: ## begin or go on with lesson N; HINT=1..3, SOLUTION=1, RESET=1, LANG=th for Thai
+	@go run ./workshop/lesson -n '$(N)' $(if $(HINT),-hint '$(HINT)') $(if $(SOLUTION),-solution '$(SOLUTION)') \
+		$(if $(RESET),-reset) $(if $(ONCE),-once) $(if $(SAVE),-save '$(SAVE)') $(if $(REFRESH),-refresh)
+
+test-lessons: ## prove the lessons: red at their start, green with their solution (LESSON=05 for one); a table of them
+	go test ./workshop/lesson -run '^TestLessons$$/$(LESSON)' -v -count=1 -timeout 20m
 
 fuzz: ## run every fuzz target, each for FUZZTIME
 	@found=$$(grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z]+' adapters app cmd core ports | sed 's|/[^/]*:func |:|' | sort); \
