@@ -1,0 +1,3 @@
+package beside
+
+const Word = "beside"

@@ -1,0 +1,5 @@
+package small
+
+func double(n int) int {
+	return n + n
+}
