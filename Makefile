@@ -26,7 +26,7 @@ FUZZTIME  ?= 1m
 GOVULNDB  ?= https://vuln.go.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run build quick test check fuzz lessons lesson test-lessons lint vulnerabilities sbom vet bench bench-peers faults test-peers test-alerts dashboard microbench screenshots test-chromium test-clients fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lessons lesson test-lessons lint vulnerabilities sbom vet bench bench-peers faults test-peers test-alerts dashboard pictures microbench screenshots test-chromium test-clients fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,9 +67,10 @@ fuzz: ## run every fuzz target, each for FUZZTIME
 		go test -run '^$$' -fuzz "^$${target#*:}\$$" -fuzztime $(FUZZTIME) "./$${target%:*}" || exit 1; \
 	done
 
-lint: vulnerabilities ## golangci-lint, formatting included, the alert rules, the dashboard, and known holes
+lint: vulnerabilities ## golangci-lint, formatting included, the alert rules, the dashboard, the pictures, and known holes
 	$(TOOL) golangci-lint run $(PACKAGES)
 	go -C tools/monitoring test -count=1 ./...
+	go -C tools/pictures test -count=1 ./...
 
 vulnerabilities: ## look for known holes in what is called of Go and of modules (govulncheck), where their database answers
 	@if curl -fsS -m 20 -o /dev/null '$(GOVULNDB)/index/modules.json'; then \
@@ -108,6 +109,9 @@ test-clients: ## make clients of the description with six tools, compile them an
 
 dashboard: ## generate Grafana's dashboard, deploy/grafana/dashboards/hexorders.json
 	go generate -C tools/monitoring ./dashboard
+
+pictures: ## draw docs/pictures/*.svg from the texts beside them (D2)
+	go run -C tools/pictures .
 
 test-alerts: ## a killed relay becomes a banner, by Prometheus and Alertmanager of Debian 12, and goes when it is back
 	scripts/with-services go test -tags prometheus ./test/e2e -run '^TestPrometheus' -count=1 -timeout 20m $(TESTFLAGS)
