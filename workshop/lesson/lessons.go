@@ -76,8 +76,8 @@ func (l lesson) check(root string) error {
 	switch {
 	case !strings.HasPrefix(l.Folder, fmt.Sprintf("%02d-", l.Number)):
 		return fmt.Errorf("the folder %q does not begin with the number", l.Folder)
-	case l.Title == "" || l.TitleTH == "" || l.Minutes <= 0 || len(l.Packages) == 0 || len(l.Neighbours) == 0:
-		return errors.New("title, title_th, minutes, packages and neighbours are required")
+	case l.Title == "" || l.TitleTH == "" || l.Minutes <= 0 || len(l.Packages) == 0:
+		return errors.New("title, title_th, minutes and packages are required")
 	case len(l.Red) == 0 || slices.Contains(l.Red, ""):
 		return errors.New("red is required: what the line says that makes the test red")
 	}

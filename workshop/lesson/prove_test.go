@@ -184,6 +184,9 @@ func (l lesson) proveSolution(ctx context.Context, root string, put func(string)
 	if p.asBefore = maps.Equal(before, after); p.asBefore {
 		return nil
 	}
+	if len(l.Neighbours) == 0 {
+		return fmt.Errorf("%s: its solution changes the code, and no neighbours are named", l.name())
+	}
 	neighbours, err := goTest(ctx, root, append([]string{"-vet=off"}, l.Neighbours...)...)
 	if err != nil {
 		return err

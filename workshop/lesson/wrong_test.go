@@ -37,6 +37,7 @@ var wrongLessons = []struct{ name, file, from, to, want string }{
 	{"a field that nobody knows", list, "minutes = 5", "minutes = 5\nminuets = 5", "minuets"},
 	{"a folder of another number", list, "number = 1", "number = 2", "does not begin with the number"},
 	{"a server that nobody knows", list, "minutes = 5", "minutes = 5\nneeds = [\"oracle\"]", `it needs "oracle"`},
+	{"no neighbours", list, `["./beside"]`, `[]`, "no neighbours are named"},
 
 	{"a start that is not red", start, "+\treturn n + n + 1", "+\treturn n + n + 0", "its test is green at the start"},
 	{"a start that no longer fits", "double.go", "n + n", "n * 2", "start.patch of lesson 1 does not fit any more"},
