@@ -64,12 +64,15 @@ func TestWhereIsTheOrder(t *testing.T) {
 // whatHappens lets it happen: it builds the service, runs it, kills it, starts it again, and answers the questions.
 func whatHappens(t *testing.T) map[string]string {
 	t.Helper()
-	folder, facts := t.TempDir(), map[string]string{}
-	program := filepath.Join(folder, "hexorders")
+	facts := map[string]string{}
+	program, err := filepath.Abs("../.mine/hexorders") // it stays there, so that it is linked once and not at each change
+	if err != nil {
+		t.Fatal(err)
+	}
 	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "hexorders/cmd/hexorders").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, output)
 	}
-	s := &service{t: t, folder: folder, program: program}
+	s := &service{t: t, folder: t.TempDir(), program: program}
 
 	s.start("serve", "--roles", "api")
 	id := s.post("/orders", `{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`, "")
