@@ -2,6 +2,7 @@ package checker
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,7 +26,8 @@ type Source struct {
 	Database string
 	Brokers  string // host:port, several with commas
 	Topic    string
-	Events   bool // the store is mongodb-events
+	Events   bool   // the store is mongodb-events
+	SQLite   string // the store is this file, and there is no MongoDB
 }
 
 // Log is the collection that committed messages stand in.
@@ -39,24 +41,39 @@ func (s Source) Log() string {
 // Reader reads histories.
 type Reader struct {
 	database *mongo.Database
+	file     *sql.DB // in place of database
 	kafka    *kgo.Client
 	source   Source
 }
 
-func Open(source Source) (*Reader, error) {
-	client, err := mongo.Connect(options.Client().ApplyURI(source.MongoURI))
-	if err != nil {
-		return nil, fmt.Errorf("MongoDB: %w", err)
+func Open(source Source) (_ *Reader, err error) {
+	r := &Reader{source: source}
+	if source.SQLite != "" {
+		if r.file, err = sql.Open("sqlite", "file:"+source.SQLite+"?mode=ro"); err != nil {
+			return nil, fmt.Errorf("SQLite: %w", err)
+		}
+	} else {
+		client, err := mongo.Connect(options.Client().ApplyURI(source.MongoURI))
+		if err != nil {
+			return nil, fmt.Errorf("MongoDB: %w", err)
+		}
+		r.database = client.Database(source.Database)
 	}
-	kafka, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(source.Brokers, ",")...))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("Kafka: %w", err), client.Disconnect(context.Background()))
+	if r.kafka, err = kgo.NewClient(kgo.SeedBrokers(strings.Split(source.Brokers, ",")...)); err != nil {
+		return nil, errors.Join(fmt.Errorf("Kafka: %w", err), r.closeStore(context.Background()))
 	}
-	return &Reader{client.Database(source.Database), kafka, source}, nil
+	return r, nil
 }
 
 func (r *Reader) Close(ctx context.Context) error {
 	r.kafka.Close()
+	return r.closeStore(ctx)
+}
+
+func (r *Reader) closeStore(ctx context.Context) error {
+	if r.file != nil {
+		return r.file.Close()
+	}
 	return r.database.Client().Disconnect(ctx)
 }
 
@@ -67,6 +84,12 @@ func (r *Reader) Read(ctx context.Context) (History, error) {
 	var err error
 	if h.Topic, h.Partitions, err = r.readTopic(ctx); err != nil {
 		return h, fmt.Errorf("read topic %s: %w", r.source.Topic, err)
+	}
+	if r.file != nil {
+		if err := r.readSQLite(ctx, &h); err != nil {
+			return h, fmt.Errorf("read file %s: %w", r.source.SQLite, err)
+		}
+		return h, nil
 	}
 	if err := r.readDatabase(ctx, &h); err != nil {
 		return h, fmt.Errorf("read database %s: %w", r.source.Database, err)
@@ -112,10 +135,10 @@ func (r *Reader) Await(ctx context.Context) error {
 }
 
 func (r *Reader) count(ctx context.Context) (committed, recordsAndParked int64, err error) {
-	if committed, err = r.database.Collection(r.source.Log()).CountDocuments(ctx, bson.D{}); err != nil {
+	if committed, err = r.countIn(ctx, r.source.Log()); err != nil {
 		return 0, 0, err
 	}
-	if recordsAndParked, err = r.database.Collection("parked").CountDocuments(ctx, bson.D{}); err != nil {
+	if recordsAndParked, err = r.countIn(ctx, "parked"); err != nil {
 		return 0, 0, err
 	}
 	ends, err := r.endOffsets(ctx)
@@ -123,6 +146,13 @@ func (r *Reader) count(ctx context.Context) (committed, recordsAndParked int64, 
 		recordsAndParked += end
 	}
 	return committed, recordsAndParked, err
+}
+
+func (r *Reader) countIn(ctx context.Context, name string) (n int64, err error) {
+	if r.file != nil {
+		return n, r.file.QueryRowContext(ctx, "SELECT count(*) FROM "+name).Scan(&n)
+	}
+	return r.database.Collection(name).CountDocuments(ctx, bson.D{})
 }
 
 // MongoDB -------------------------------------------------------------------------------------------------------------

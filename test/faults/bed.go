@@ -9,7 +9,6 @@ import (
 	"math"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,38 +25,32 @@ import (
 // bed is the installation. Its servers stay the same for all faults; each fault has services, clients, a database and a
 // topic of its own.
 type bed struct {
-	folder     string // data and logs
-	progress   io.Writer
-	repository string
-	program    string
-	mongod     string
-	kafka      string // the folder of its jars
-	direct     string // host names as the servers and we see them
-	through    string // and as the services see them
-	running    map[string]*process
-	proxies    map[string]*proxy
-	kgo        *kgo.Client
-	kadm       *kadm.Client
+	folder   string // programs, data and logs
+	progress io.Writer
+	mongod   string
+	kafka    string // the folder of its jars
+	direct   string // host names as the servers and we see them
+	through  string // and as the services see them
+	running  map[string]*process
+	proxies  map[string]*proxy
+	kgo      *kgo.Client
+	kadm     *kadm.Client
 
 	// Of the fault that is tried now.
-	name        string // of its database and its topic
+	name        string    // of its database and its topic
+	file        string    // the SQLite file, when that is the store
+	recreated   time.Time // when the topic was made anew
 	environment []string
 	clients     *clients
 }
 
-// start builds the program, makes the network and starts the servers.
+// start makes the network and starts the servers.
 func (b *bed) start(ctx context.Context) (err error) {
 	b.running, b.proxies = map[string]*process{}, map[string]*proxy{}
-	if b.repository, err = repository(); err != nil {
+	if b.mongod, err = dist("mongodb-*/mongod"); err != nil {
 		return err
 	}
-	if b.program, err = b.build(ctx, "hexorders", b.repository); err != nil {
-		return err
-	}
-	if b.mongod, err = b.dist("mongodb-*/mongod"); err != nil {
-		return err
-	}
-	if b.kafka, err = b.dist("kafka-*/kafka-clients-*.jar"); err != nil {
+	if b.kafka, err = dist("kafka-*/kafka-clients-*.jar"); err != nil {
 		return err
 	}
 	b.kafka = filepath.Dir(b.kafka)
@@ -71,40 +64,6 @@ func (b *bed) start(ctx context.Context) (err error) {
 	return b.startServers(ctx)
 }
 
-// build builds the program of a checkout, unless that was done before.
-func (b *bed) build(ctx context.Context, name, checkout string, flags ...string) (program string, err error) {
-	program = filepath.Join(b.folder, name)
-	if _, err := os.Stat(program); err == nil {
-		return program, nil
-	}
-	build := exec.CommandContext(ctx, "go", append(append([]string{"build"}, flags...), "-o", program, "./cmd/hexorders")...)
-	build.Dir = checkout
-	if output, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", build, err, output)
-	}
-	return program, nil
-}
-
-// versionBefore is a commit that people can have in production while they upgrade to this one.
-const versionBefore = "7202c15"
-
-// buildBefore builds the version before this one.
-func (b *bed) buildBefore(ctx context.Context) (program string, err error) {
-	checkout := filepath.Join(b.folder, "before")
-	if err := sh("mkdir -p %[1]s; git -C %[2]s archive %[3]s | tar -x -C %[1]s", checkout, b.repository, versionBefore); err != nil {
-		return "", fmt.Errorf("the version before is commit %s, which a shallow clone lacks: %w", versionBefore, err)
-	}
-	return b.build(ctx, "hexorders-before", checkout, "-buildvcs=false")
-}
-
-func repository() (string, error) {
-	output, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return "", fmt.Errorf("run it inside the checkout: %w", err)
-	}
-	return strings.TrimSpace(string(output)), nil
-}
-
 func (b *bed) close() error {
 	if b.kgo != nil {
 		b.kgo.Close()
@@ -112,8 +71,8 @@ func (b *bed) close() error {
 	nodes := slices.Collect(maps.Keys(b.running))
 	b.signal(syscall.SIGCONT, nodes...)
 	b.kill(nodes...)
-	for _, node := range mongos {
-		_ = syscall.Unmount(b.data(node), 0) // it was not mounted when the start failed early
+	for _, node := range append(mongos, smallDisk) {
+		_ = syscall.Unmount(b.data(node), 0) // it was not mounted when the start failed early, or no fault needs it
 	}
 	return nil
 }
@@ -218,11 +177,18 @@ func (b *bed) try(ctx context.Context, f fault) (r row) {
 // open starts two services of every role over a new database and a new topic.
 func (b *bed) open(ctx context.Context, f fault) error {
 	b.name = "faults-" + uuid.NewString()[:8]
-	b.environment = []string{
-		"HEXORDERS_STORE=mongodb", "HEXORDERS_MONGODB_URI=" + mongoAt, "HEXORDERS_MONGODB_DATABASE=" + b.name,
-		"HEXORDERS_BROKER=kafka", "HEXORDERS_KAFKA_BROKERS=" + kafkaAt, "HEXORDERS_KAFKA_TOPIC=" + b.name,
-		"HEXORDERS_LOG_FORMAT=json", "HOME=" + b.folder, "PATH=" + os.Getenv("PATH"),
+	b.file, b.recreated = "", time.Time{}
+	store := []string{"HEXORDERS_STORE=mongodb", "HEXORDERS_MONGODB_URI=" + mongoAt, "HEXORDERS_MONGODB_DATABASE=" + b.name}
+	if f.sqlite {
+		if err := b.smallDisk(smallDisk, fileDiskMB); err != nil {
+			return err
+		}
+		b.file = filepath.Join(b.data(smallDisk), "orders.db")
+		store = []string{"HEXORDERS_STORE=sqlite", "HEXORDERS_SQLITE_PATH=" + b.file}
 	}
+	b.environment = append(store,
+		"HEXORDERS_BROKER=kafka", "HEXORDERS_KAFKA_BROKERS="+kafkaAt, "HEXORDERS_KAFKA_TOPIC="+b.name,
+		"HEXORDERS_LOG_FORMAT=json", "HOME="+b.folder, "PATH="+os.Getenv("PATH"))
 	for _, p := range b.proxies {
 		p.delay.Store(0)
 	}
@@ -231,14 +197,7 @@ func (b *bed) open(ctx context.Context, f fault) error {
 		bases = append(bases, b.base(node))
 	}
 	b.clients = newClients(bases)
-	program := b.program
-	if f.program != nil {
-		var err error
-		if program, err = f.program(b, ctx); err != nil {
-			return err
-		}
-	}
-	if err := b.serveWith(ctx, program, hexes...); err != nil {
+	if err := b.serveWith(ctx, f.startsWith(), hexes...); err != nil {
 		return err
 	}
 	return b.until(ctx, "the topic is whole", b.kafkaWhole)
@@ -248,12 +207,12 @@ func (b *bed) base(node string) string { return "http://" + address(node) + ":80
 
 // serve starts services and waits until they are ready.
 func (b *bed) serve(ctx context.Context, nodes ...string) error {
-	return b.serveWith(ctx, b.program, nodes...)
+	return b.serveWith(ctx, current, nodes...)
 }
 
-func (b *bed) serveWith(ctx context.Context, program string, nodes ...string) error {
+func (b *bed) serveWith(ctx context.Context, p program, nodes ...string) error {
 	for _, node := range nodes {
-		if err := b.launchService(node, program); err != nil {
+		if err := b.launchService(node, p); err != nil {
 			return err
 		}
 	}
@@ -261,7 +220,7 @@ func (b *bed) serveWith(ctx context.Context, program string, nodes ...string) er
 		err := b.until(ctx, node+" is ready", func(ctx context.Context) error {
 			select {
 			case <-b.running[node].ended: // as a supervisor: without a primary a service ends, and says so
-				return errors.Join(fmt.Errorf("it ended: %s", b.running[node].cmd.ProcessState), b.launchService(node, program))
+				return errors.Join(fmt.Errorf("it ended: %s", b.running[node].cmd.ProcessState), b.launchService(node, p))
 			default:
 			}
 			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -279,12 +238,12 @@ func (b *bed) serveWith(ctx context.Context, program string, nodes ...string) er
 	return nil
 }
 
-func (b *bed) launchService(node, program string) error {
+func (b *bed) launchService(node string, p program) error {
 	if err := b.setClock(node, 0); err != nil {
 		return err
 	}
 	environment := append(slices.Clone(b.environment), "HEXORDERS_HTTP_ADDR="+address(node)+":8080", clockVar+"="+b.clockFile(node))
-	_, err := b.launch(node, b.through, environment, program, "serve")
+	_, err := b.launch(node, b.through, environment, filepath.Join(b.folder, string(p)), "serve")
 	return err
 }
 
@@ -337,7 +296,7 @@ func read(ctx context.Context, url string) (status int, text string, err error) 
 
 // judge waits until every event is published and listed, stops the services in order and lets the checker read everything.
 func (r *row) judge(ctx context.Context, b *bed) {
-	source := checker.Source{MongoURI: mongoAt, Database: b.name, Brokers: kafkaAt, Topic: b.name}
+	source := checker.Source{MongoURI: mongoAt, Database: b.name, Brokers: kafkaAt, Topic: b.name, SQLite: b.file}
 	reader, err := checker.Open(source)
 	if err != nil {
 		r.err = err
@@ -346,13 +305,18 @@ func (r *row) judge(ctx context.Context, b *bed) {
 	defer func() { r.err = errors.Join(r.err, reader.Close(context.WithoutCancel(ctx))) }()
 	awaited, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	late := reader.Await(awaited)
+	late := b.published(awaited, reader)
 	h, err := reader.Read(ctx)
 	if err != nil {
 		r.err = err
 		return
 	}
-	views := checker.AwaitViews(awaited, b.base(hexes[0]), h.Topic)
+	listed := h.Topic
+	if !b.recreated.IsZero() {
+		listed = committed(h)
+		r.err = b.verifyNamesWhatIsMissing(ctx, h)
+	}
+	views := checker.AwaitViews(awaited, b.base(hexes[0]), listed)
 	for _, node := range hexes {
 		r.err = errors.Join(r.err, b.stopInOrder(node, 12*time.Second))
 	}
@@ -361,7 +325,7 @@ func (r *row) judge(ctx context.Context, b *bed) {
 		return
 	}
 	h.Answered = b.clients.versions
-	r.verdict(checker.Check(h, math.MaxInt))
+	r.verdict(checker.Check(b.sinceRecreated(h), math.MaxInt))
 	r.err = errors.Join(r.err, late, views)
 }
 

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -47,37 +44,6 @@ func clockOffset() int64 {
 }
 `
 )
-
-func (b *bed) buildWithClock(ctx context.Context) (program string, err error) {
-	root, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		return "", err
-	}
-	folder := filepath.Join(strings.TrimSpace(string(root)), "src", "time")
-	source, err := os.ReadFile(filepath.Join(folder, "time.go"))
-	if err != nil {
-		return "", err
-	}
-	const now = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
-	if bytes.Count(source, []byte(now)) != 1 {
-		return "", fmt.Errorf("%s/time.go does not have %q any more: change clock.go", folder, now)
-	}
-	source = bytes.Replace(source, []byte(now), []byte(now+"\tsec += clockOffset()\n"), 1)
-	changed, added := filepath.Join(b.folder, "time.go"), filepath.Join(b.folder, "clock.go")
-	overlay := filepath.Join(b.folder, "overlay.json")
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{
-		filepath.Join(folder, "time.go"): changed, filepath.Join(folder, "clock_offset.go"): added,
-	}})
-	if err != nil {
-		return "", err
-	}
-	err = errors.Join(os.WriteFile(changed, source, 0o600), os.WriteFile(added, []byte(clockCode), 0o600),
-		os.WriteFile(overlay, replace, 0o600))
-	if err != nil {
-		return "", err
-	}
-	return b.build(ctx, "hexorders-clock", b.repository, "-overlay", overlay)
-}
 
 func (b *bed) clockFile(node string) string { return filepath.Join(b.folder, node+".clock") }
 

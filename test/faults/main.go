@@ -25,14 +25,11 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var err error
-	if inside() {
-		err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	} else {
-		err = goInside(ctx)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, errSaid) {
+		fmt.Fprintln(os.Stderr, "faults:", err)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "faults:", err)
 		os.Exit(1)
 	}
 }
@@ -71,44 +68,59 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return nil
 	}
 
+	if folder := os.Getenv(insideVar); folder != "" {
+		rows, took, err := tryAll(ctx, &bed{folder: folder, progress: progress}, chosen)
+		if err == nil && *to != "" {
+			err = writePage(*to, rows, took)
+		}
+		if *keep != "" {
+			err = errors.Join(err, copyLogs(folder, *keep))
+		}
+		if err == nil {
+			fmt.Fprintf(out, "%d faults in %s\n", len(rows), took.Round(time.Second))
+			err = broken(rows)
+		}
+		return err
+	}
 	folder, err := os.MkdirTemp("", "hexorders-faults-")
 	if err != nil {
 		return err
 	}
-	b := &bed{folder: folder, progress: progress}
-	defer func() {
-		err = errors.Join(err, b.close())
-		if *keep != "" {
-			err = errors.Join(err, copyLogs(folder, *keep))
-		}
-		err = errors.Join(err, os.RemoveAll(folder))
-	}()
-	started := time.Now()
-	if err := b.start(ctx); err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	if err := build(ctx, folder, chosen); err != nil {
 		return err
 	}
-	var rows []row
-	var bad []string
+	return goInside(ctx, folder)
+}
+
+// tryAll starts the servers and tries one fault after the other.
+func tryAll(ctx context.Context, b *bed, chosen []fault) (rows []row, took time.Duration, err error) {
+	defer func() { err = errors.Join(err, b.close()) }()
+	started := time.Now()
+	if err := b.start(ctx); err != nil {
+		return nil, 0, err
+	}
 	for i, f := range chosen {
-		fmt.Fprintf(progress, "%d of %d: %s\n", i+1, len(chosen), f.name)
+		fmt.Fprintf(b.progress, "%d of %d: %s\n", i+1, len(chosen), f.name)
 		r := b.try(ctx, f)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, 0, ctx.Err()
 		}
-		fmt.Fprintf(progress, "    %s\n", r)
-		if rows = append(rows, r); r.err != nil {
-			bad = append(bad, f.name)
+		fmt.Fprintf(b.progress, "    %s\n", r)
+		rows = append(rows, r)
+	}
+	return rows, time.Since(started), nil
+}
+
+func broken(rows []row) error {
+	var bad []string
+	for _, r := range rows {
+		if r.err != nil {
+			bad = append(bad, r.fault.name)
 		}
 	}
-	took := time.Since(started)
-	if *to != "" {
-		if err := writePage(*to, rows, took); err != nil {
-			return err
-		}
+	if len(bad) == 0 {
+		return nil
 	}
-	fmt.Fprintf(out, "%d faults in %s\n", len(rows), took.Round(time.Second))
-	if len(bad) > 0 {
-		return fmt.Errorf("%d of %d faults broke a promise: %s", len(bad), len(rows), strings.Join(bad, "; "))
-	}
-	return nil
+	return fmt.Errorf("%d of %d faults broke a promise: %s", len(bad), len(rows), strings.Join(bad, "; "))
 }

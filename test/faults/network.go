@@ -33,11 +33,10 @@ func number(node string) string {
 	return tens[kind] + digit
 }
 
-func inside() bool { return os.Getenv(insideVar) != "" }
-
-// goInside runs this program again in namespaces of its own. All that it starts ends with it, because it is the first
-// process of its process namespace.
-func goInside(ctx context.Context) error {
+// goInside runs this program again in namespaces of its own, for faults in a folder where all programs are built: from
+// inside nothing can be downloaded. All that it starts ends with it, because it is the first process of its process
+// namespace.
+func goInside(ctx context.Context, folder string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -45,7 +44,7 @@ func goInside(ctx context.Context) error {
 	c := exec.CommandContext(ctx, self, os.Args[1:]...)
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 	c.WaitDelay = time.Minute
-	c.Env = append(os.Environ(), insideVar+"=1")
+	c.Env = append(os.Environ(), insideVar+"="+folder)
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
@@ -55,12 +54,15 @@ func goInside(ctx context.Context) error {
 	}
 	if err := c.Run(); err != nil {
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-			os.Exit(max(1, exit.ExitCode())) // it has said why
+			return errSaid
 		}
 		return fmt.Errorf("namespaces cannot be made (is kernel.unprivileged_userns_clone off?): %w", err)
 	}
 	return nil
 }
+
+// errSaid is what the program inside has printed.
+var errSaid = errors.New("faults broke a promise, or could not be made")
 
 // sh runs a line of shell.
 func sh(format string, args ...any) error {

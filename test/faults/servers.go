@@ -23,6 +23,8 @@ const (
 	kafkaPort = "9092"
 	// Small, so that a fault can fill them: the disk of a mongod, and its oplog.
 	diskMB, oplogMB = 1500, 64
+	// The disk of a SQLite file.
+	smallDisk, fileDiskMB = "disk", 200
 )
 
 var (
@@ -105,10 +107,14 @@ func (b *bed) stopInOrder(node string, limit time.Duration) error {
 }
 
 // dist is where scripts/services keeps its downloads.
-func (b *bed) dist(pattern string) (string, error) {
+func dist(pattern string) (string, error) {
 	dist := os.Getenv("SERVICES_DIST")
 	if dist == "" {
-		dist = filepath.Join(b.repository, ".services", "dist")
+		repository, err := repository()
+		if err != nil {
+			return "", err
+		}
+		dist = filepath.Join(repository, ".services", "dist")
 	}
 	found, err := filepath.Glob(filepath.Join(dist, pattern))
 	if err != nil || len(found) == 0 {
@@ -123,7 +129,7 @@ func (b *bed) startServers(ctx context.Context) error {
 		port := kafkaPort
 		if strings.HasPrefix(node, "mongo") {
 			port = mongoPort
-			if err := sh("mkdir %[1]s && mount -t tmpfs -o size=%[2]dm tmpfs %[1]s", b.data(node), diskMB); err != nil {
+			if err := b.smallDisk(node, diskMB); err != nil {
 				return err
 			}
 		} else if err := b.formatKafka(node); err != nil {
@@ -148,6 +154,11 @@ func (b *bed) startServers(ctx context.Context) error {
 		return err
 	}
 	return b.whole(ctx)
+}
+
+// smallDisk makes a disk that a fault can fill, and is a node's data folder.
+func (b *bed) smallDisk(node string, mb int) error {
+	return sh("mkdir %[1]s && mount -t tmpfs -o size=%[2]dm tmpfs %[1]s", b.data(node), mb)
 }
 
 func (b *bed) data(node string) string { return filepath.Join(b.folder, node) }

@@ -18,10 +18,10 @@ import (
 
 // fault is one row of the table. do breaks something under load, waits as long as the row says, and mends it.
 type fault struct {
-	name string
-	what string // was done, for the table
-	// program is what the services are at first, b.program when nil.
-	program func(b *bed, ctx context.Context) (string, error)
+	name    string
+	what    string  // was done, for the table
+	program program // of the services at first, current when empty
+	sqlite  bool    // the store is a file on a small disk
 	// tolerates are promises that this fault takes away, as the documentation says.
 	tolerates []checker.Rule
 	do        func(ctx context.Context, b *bed) error
@@ -91,9 +91,7 @@ var faults = []fault{
 		})},
 	{name: "disk of the primary full", what: "the primary's disk is filled; after 10 s there is room again, and it is started if it ended",
 		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
-			filler := filepath.Join(b.data(primary), "filler")
-			_ = sh("cat /dev/zero > %s", filler) // ends with "no space left on device"
-			return errors.Join(wait(ctx, short), os.Remove(filler), b.revive())
+			return errors.Join(b.fill(ctx, primary), b.revive())
 		})},
 	{name: "oplog overrun while the services sleep", what: "both services SIGSTOPped, the oplog overwritten with 200 MB, then SIGCONT",
 		do: onPrimary(func(ctx context.Context, b *bed, primary string) error {
@@ -146,6 +144,14 @@ var faults = []fault{
 			return errors.Join(added[b.name].Err, wait(ctx, short))
 		}},
 
+	{name: "topic recreated", what: "the topic deleted and created again. The lists are incomplete, `hexorders verify` names each event that is " +
+		"gone, and `hexorders views rebuild --from store` makes the lists whole; the verdict is about orders that began later",
+		do: func(ctx context.Context, b *bed) error { return b.recreateTopic(ctx) }},
+
+	// SQLite
+	{name: "disk of SQLite full", what: "the store of both services is a SQLite file, whose disk is filled; after 10 s there is room again",
+		sqlite: true, do: func(ctx context.Context, b *bed) error { return b.fill(ctx, smallDisk) }},
+
 	// Services
 	{name: "service frozen beyond its lease", what: "SIGSTOP to the service whose relay holds the lease for 15 s",
 		do: func(ctx context.Context, b *bed) error {
@@ -187,7 +193,7 @@ var faults = []fault{
 			}
 			return nil
 		}},
-	{name: "rolling upgrade", what: "both services of the version before are replaced under load, one after the other", program: (*bed).buildBefore,
+	{name: "rolling upgrade", what: "both services of the version before are replaced under load, one after the other", program: before,
 		do: func(ctx context.Context, b *bed) error {
 			for _, node := range hexes {
 				if err := b.stopInOrder(node, short); err != nil {
@@ -205,9 +211,9 @@ var faults = []fault{
 			return errors.Join(b.descriptors(hexes[0], 3), wait(ctx, short), b.descriptors(hexes[0], 4096))
 		}},
 	{name: "clock an hour ahead", what: "one service's clock jumps an hour ahead for 10 s, and back",
-		program: (*bed).buildWithClock, do: clock(time.Hour)},
+		program: withClock, do: clock(time.Hour)},
 	{name: "clock an hour behind", what: "one service's clock jumps an hour back for 10 s, and forth",
-		program: (*bed).buildWithClock, do: clock(-time.Hour)},
+		program: withClock, do: clock(-time.Hour)},
 
 	// The network
 	{name: "latency", what: "50 to 100 ms between the services and all servers, each way, for 15 s",
@@ -336,6 +342,13 @@ func (b *bed) leaseHolder(ctx context.Context) (string, error) {
 		}
 	}
 	return "", errors.New("no relay holds the lease")
+}
+
+// fill fills a small disk, and makes room again.
+func (b *bed) fill(ctx context.Context, node string) error {
+	filler := filepath.Join(b.data(node), "filler")
+	_ = sh("cat /dev/zero > %s", filler) // ends with "no space left on device"
+	return errors.Join(wait(ctx, short), os.Remove(filler))
 }
 
 // overrunOplog writes three times what the oplog keeps into another database.
