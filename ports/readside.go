@@ -44,6 +44,13 @@ type Replayable interface {
 	Ahead(ctx context.Context, from []Place) (map[string]int64, error)
 }
 
+// TopicEnd is a Replayable that tells where its topic ends at the moment.
+type TopicEnd interface {
+	Replayable
+	// Newest returns a place after the newest message of each shard, for a Replay of what comes later.
+	Newest(ctx context.Context) ([]Place, error)
+}
+
 // Resume answers with the places to go on from. A shard that it leaves out is unknown to it; one with an empty Next
 // begins at the first message. It also names shards that it was not asked for: a place of another log, or of another
 // broker, is a gap.

@@ -85,7 +85,7 @@ func (s *Subscriber) Ahead(ctx context.Context, from []ports.Place) (map[string]
 	return map[string]int64{"": topic.End - first + 1}, err
 }
 
-// Newest returns the place after the newest message, for a replay of what comes.
+// Newest implements ports.TopicEnd.
 func (s *Subscriber) Newest(ctx context.Context) ([]ports.Place, error) {
 	topic, err := s.topic(ctx)
 	return []ports.Place{topic.At(topic.End)}, err

@@ -73,15 +73,16 @@ func reachable(ctx context.Context, options Options, partitions []kafka.TopicPar
 		}
 		checked[leader.ID] = true
 		address := net.JoinHostPort(leader.Host, strconv.Itoa(leader.Port))
-		if options.Security.encrypts() {
-			if _, reason := options.handshake(ctx, address); reason != nil && dial(ctx, address, requestTimeout) == nil {
-				return reason
-			}
-		}
-		if reason := dial(ctx, address, requestTimeout); reason != nil {
+		connection, reason := dial(ctx, address, requestTimeout)
+		if reason != nil {
 			return fmt.Errorf("the Kafka broker at %s sends its clients on to broker %d at %s, which cannot be reached from here "+
 				"(%w): set that broker's advertised.listeners to an address that this machine knows", options.Brokers,
 				leader.ID, address, reason)
+		}
+		if !options.Security.encrypts() {
+			_ = connection.Close() // nothing is sent
+		} else if _, reason := options.handshake(ctx, connection, address); reason != nil {
+			return reason
 		}
 	}
 	return nil
@@ -106,9 +107,9 @@ func firstError(client *kafka.Producer) string {
 func connectAny(ctx context.Context, addresses []string) (first error) {
 	deadline, _ := ctx.Deadline()
 	for i, address := range addresses {
-		err := dial(ctx, address, time.Until(deadline)/time.Duration(len(addresses)-i))
+		connection, err := dial(ctx, address, time.Until(deadline)/time.Duration(len(addresses)-i))
 		if err == nil {
-			return nil
+			return connection.Close()
 		}
 		if first == nil {
 			first = err
@@ -117,10 +118,6 @@ func connectAny(ctx context.Context, addresses []string) (first error) {
 	return first
 }
 
-func dial(ctx context.Context, address string, timeout time.Duration) error {
-	connection, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
-	if err != nil {
-		return err
-	}
-	return connection.Close()
+func dial(ctx context.Context, address string, timeout time.Duration) (net.Conn, error) {
+	return (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
 }

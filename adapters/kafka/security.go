@@ -36,9 +36,12 @@ func (o Options) refused(ctx context.Context, said string) error {
 			"HEXORDERS_KAFKA_SASL_PASSWORD or HEXORDERS_KAFKA_SASL_MECHANISM (%s)", o.Brokers, s.Username, s.Mechanism, said)
 	}
 	for _, address := range o.brokers() {
-		encrypted, err := o.handshake(ctx, address)
+		plain, err := dial(ctx, address, requestTimeout)
+		if err != nil {
+			continue // this one is down
+		}
+		encrypted, err := o.handshake(ctx, plain, address)
 		switch {
-		case err != nil && dial(ctx, address, requestTimeout) != nil: // this one is down
 		case err != nil:
 			return err
 		case encrypted && !s.encrypts():
@@ -48,15 +51,11 @@ func (o Options) refused(ctx context.Context, said string) error {
 	return nil
 }
 
-// handshake connects to a broker as this client does and begins TLS. Without TLS in the settings it tries all the same, to
-// find out whether the broker wants it.
-func (o Options) handshake(ctx context.Context, address string) (encrypted bool, err error) {
+// handshake begins TLS with a broker as this client does, and closes the connection. Without TLS in the settings it tries
+// all the same, to find out whether the broker wants it.
+func (o Options) handshake(ctx context.Context, plain net.Conn, address string) (encrypted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	plain, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	if err != nil {
-		return false, err
-	}
 	defer func() { _ = plain.Close() }() // nothing is sent
 	config, err := o.Security.tlsConfig(address)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"hexorders/ports"
 )
 
-// Subscriber implements ports.Subscriber and ports.Replayable: each Subscribe and Replay has its own consumer. It starts
+// Subscriber implements ports.Subscriber and ports.TopicEnd: each Subscribe and Replay has its own consumer. It starts
 // without a broker: while Kafka is down, or the topic does not exist yet, it waits. When librdkafka's consumer breaks
 // permanently it makes a new one.
 //
@@ -41,7 +41,7 @@ const closeTimeout = 1200 * time.Millisecond
 
 var (
 	_ ports.Subscriber = (*Subscriber)(nil)
-	_ ports.Replayable = (*Subscriber)(nil)
+	_ ports.TopicEnd   = (*Subscriber)(nil)
 )
 
 var (
@@ -231,7 +231,7 @@ func (s *Subscriber) Ahead(ctx context.Context, from []ports.Place) (map[string]
 	})
 }
 
-// Newest returns the places after the newest messages, for a replay of what comes.
+// Newest implements ports.TopicEnd.
 func (s *Subscriber) Newest(ctx context.Context) ([]ports.Place, error) {
 	var places []ports.Place
 	err := s.ask(ctx, func(partition ports.ShardRange) error {

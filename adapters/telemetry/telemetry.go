@@ -135,7 +135,7 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	return t, nil
 }
 
-// Role is the tracer of a role, a service of its own wherever spans are shown.
+// Role is the tracer of a role, which spans name as a service of its own.
 func (t *Telemetry) Role(role string) *Tracer {
 	if t == nil {
 		return nil

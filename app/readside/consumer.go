@@ -45,7 +45,7 @@ func newConsumer(e *Engine, g ports.Generation, current func(context.Context) (p
 }
 
 // resume is the read model's answer to a subscriber: all places. It knows every shard: one that it has nothing of begins
-// at the first message, wherever the group came to on behalf of another generation.
+// at the first message, even if the group came further on behalf of another generation.
 func (c *consumer) resume(ctx context.Context, shards []string) ([]ports.Place, error) {
 	stored, err := c.storedPlaces(ctx)
 	if err != nil {

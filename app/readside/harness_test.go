@@ -34,7 +34,7 @@ var (
 )
 
 // tape is a topic of a few shards. Its subscriber delivers as badly as a subscriber may: with chaos it delivers messages
-// again, and breaks off; whoever comes back gets another share, which others may have as well.
+// again, and breaks off; a member that comes back gets another share, which others may have as well.
 type tape struct {
 	mu        sync.Mutex
 	shards    [][]ports.Message

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -89,20 +90,14 @@ func (r *rebuild) missingOrders(ctx context.Context) (map[string]int, error) {
 		if err := r.dropFound(ctx, page); err != nil {
 			return nil, err
 		}
-		for id, version := range page {
-			missing[id] = version
-		}
+		maps.Copy(missing, page)
 	}
 	return missing, nil
 }
 
 // dropFound drops the orders that the shadow has in this version, or has parked: compare looks at those.
 func (r *rebuild) dropFound(ctx context.Context, orders map[string]int) error {
-	ids := make([]string, 0, len(orders))
-	for id := range orders {
-		ids = append(ids, id)
-	}
-	found, err := r.options.Store.Load(ctx, r.shadow, ids)
+	found, err := r.options.Store.Load(ctx, r.shadow, slices.Collect(maps.Keys(orders)))
 	for id, p := range found {
 		if p.Version >= orders[id] || p.Buffered > 0 {
 			delete(orders, id)
@@ -144,9 +139,7 @@ func (r *rebuild) feedFromStore(ctx context.Context) error {
 	if !r.options.FromStore {
 		return nil
 	}
-	topic, ok := r.topic.(interface {
-		Newest(ctx context.Context) ([]ports.Place, error)
-	})
+	topic, ok := r.topic.(ports.TopicEnd)
 	if !ok || r.options.Orders == nil {
 		return ErrNotReplayable
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 // View is a table of rows that is made of the events. The engine calls Apply once for each event of an order, in version
-// order, whatever the broker delivers. Apply is pure: it reads its arguments only and writes rows only. So it cannot
+// order, also when the broker repeats messages. Apply is pure: it reads its arguments only and writes rows only. So it cannot
 // fail, and it never needs a row that it wrote before.
 type View struct {
 	Name     string // in addresses, tables and logs: "order-summary"

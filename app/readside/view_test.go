@@ -233,7 +233,7 @@ func TestAnOrderReadsBackFromItsDocument(t *testing.T) {
 	}
 }
 
-// The message names the order, whatever the payload says, and the first event creates it.
+// The message names the order, not the payload, and the first event creates it.
 func TestAnEventThatDoesNotFollowIsAnError(t *testing.T) {
 	o, err := Order{}.after("the message's", created(noon))
 	if err != nil || o.ID != "the message's" {

@@ -57,7 +57,7 @@ func TestTheViewsWereRebuiltFromATopicThatLacksItsBeginning(t *testing.T) {
 	for n := range 10 {
 		w.create(fmt.Sprintf("order-%03d", 40+n), 2)
 	}
-	w.views = memory.NewReadModel(readside.Tables(readside.All)) // made by a version that rebuilt from whatever there was
+	w.views = memory.NewReadModel(readside.Tables(readside.All)) // made by a version that rebuilt without a proof
 	w.consume()
 	wantCounts(t, w.check(), map[verify.Kind]int64{verify.MissingInTopic: 40, verify.MissingInViews: 40})
 
@@ -147,7 +147,7 @@ func TestWhatTheOutboxHasDeletedIsNoDifference(t *testing.T) {
 	// Without a retention, nobody may delete them.
 	wantCounts(t, w.check(), map[verify.Kind]int64{verify.MissingInStore: 6})
 
-	// With the topic they are gone for good. What the views say of these orders is not proven, and so are their rows.
+	// With the topic they are gone permanently. What the views say of these orders is not proven, and so are their rows.
 	w.topic = memory.NewTopic()
 	w.create("order-3", 1)
 	options.Topic = w.options().Topic

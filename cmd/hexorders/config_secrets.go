@@ -37,7 +37,7 @@ func shown(name, value string) string {
 
 var (
 	// Greedy, up to the last @: a password that should have been escaped and was not is masked all the same. Without a
-	// scheme, or with a mistyped one, whatever has a colon before the @ may be a password.
+	// scheme, or with a mistyped one, all text with a colon before the @ may be a password.
 	userInfo     = regexp.MustCompile(`(?s)://.*@`)
 	noScheme     = regexp.MustCompile(`(?s)^.*:.*@`)
 	secretOption = regexp.MustCompile(`(?i)([?&](?:[^=&]*password|authMechanismProperties)=)[^&]*`)

@@ -182,8 +182,8 @@ func (s pausedSubscriber) Subscribe(
 }
 
 // dualWrite is a store that also does what one would do without an outbox: it saves the order, then publishes its events
-// to a topic of their own. Nothing makes the two writes one. Whatever goes wrong after the first loses events, and nobody
-// gets to know: the order is saved, so the client is told that all went well.
+// to a topic of their own. Nothing makes the two writes one. A failure after the first loses events, and nobody gets to
+// know: the order is saved, so the client is told that all went well.
 type dualWrite struct {
 	*sqlite.Store
 	faults    *faults

@@ -84,13 +84,6 @@ With --json a line is a CloudEvent in the JSON format of CloudEvents 1.0.`,
 
 var errPrintedAll = errors.New("as many events are printed as --count says")
 
-// keptTopic is a topic that can be read beside its consumers.
-type keptTopic interface {
-	ports.Replayable
-	// Newest returns the places after the newest messages.
-	Newest(ctx context.Context) ([]ports.Place, error)
-}
-
 // tailEvents reads the topic of the broker that the service publishes to.
 func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle func(ports.Message) error) error {
 	c, warnings, err := loadConfig()
@@ -118,7 +111,7 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 	if err != nil {
 		return err
 	}
-	kept, ok := topic.(keptTopic)
+	kept, ok := topic.(ports.TopicEnd)
 	if !ok {
 		return fmt.Errorf("the broker %s does not keep its messages, so nobody can look at them", c.Broker.name)
 	}

@@ -220,7 +220,7 @@ func TestProgressInLines(t *testing.T) {
 	}
 }
 
-// Members of a consumer group share the events out, so whoever has views of its own needs a group of its own.
+// Members of a consumer group share the events out, so a service with views of its own needs a group of its own.
 func TestTheGroupIsTheViewsOwn(t *testing.T) {
 	group := func(change func(*Config)) string {
 		c := Config{Store: storeNamed(t, "mongodb")}

@@ -15,7 +15,7 @@ import (
 )
 
 // Much of what the program prints and logs was written by others: ids, reasons, headers, answers of servers. A terminal
-// obeys control characters in it: it moves its cursor, erases true lines and shows forged ones. So whatever is not a
+// obeys control characters in it: it moves its cursor, erases true lines and shows forged ones. So all that is not a
 // graphic character is made visible first: ESC is printed as <U+001B>.
 
 // visible returns text in which every character is graphic, so that it is one line.
@@ -138,7 +138,7 @@ func visibleAttr(a slog.Attr) slog.Attr {
 	return a
 }
 
-// visibleInTint also breaks up the four characters \x1b: tint turns them into an ESC wherever it quotes a value.
+// visibleInTint also breaks up the four characters \x1b: tint turns them into an ESC when it quotes a value.
 func visibleInTint(text string) string {
 	return strings.ReplaceAll(visible(text), `\x1b`, `<U+005C>x1b`)
 }

@@ -76,7 +76,7 @@ func TestNoRequestWritesToTheTerminal(t *testing.T) {
 	}
 }
 
-// What is logged by whatever library, in a message, a key, a value, an error, a group or a struct.
+// A text that any library logs, in a message, a key, a value, an error, a group or a struct.
 func TestEveryLogIsVisible(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		for _, text := range hostile {

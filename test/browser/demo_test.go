@@ -203,23 +203,13 @@ func TestScreenshotsOfADemo(t *testing.T) {
 	p.waits("events are lost", number("dual", 2)+" === 20")
 	p.close()
 	lost := number("dual", 2) + " === 20"
-	ordered := `document.querySelector('[data-command]') || (document.querySelector('[data-product]')?.click(), document.getElementById('order').click())`
-	for _, shot := range []struct {
-		file, path, ready string
-		how               look
-	}{
+	ordered := "document.querySelector('[data-command]') || " +
+		"(document.querySelector('[data-product]')?.click(), document.getElementById('order').click())"
+	takePictures(t, chromium, s, []picture{
 		{"break-light", "/console/demo/break.html?lang=en", lost, look{1240, 880, light}},
 		{"break-400px", "/console/demo/break.html?lang=en", lost, look{400, 2090, dark}},
 		{"break-thai", "/console/demo/break.html?lang=th", lost, look{1240, 880, light}},
 		{"shop-light", "/console/demo/shop.html?lang=en", ordered, look{1240, 560, light}},
 		{"shop-400px", "/console/demo/shop.html?lang=th", ordered, look{400, 900, dark}},
-	} {
-		p := show(chromium, s, shot.path, shot.how)
-		p.waits(shot.file+" shows what it is for", shot.ready)
-		if wide := value[int64](p, "document.documentElement.scrollWidth"); wide > shot.how.width {
-			t.Errorf("%s is %d pixels wide, and the window %d", shot.file, wide, shot.how.width)
-		}
-		p.save(shot.file)
-		p.close()
-	}
+	})
 }

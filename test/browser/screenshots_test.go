@@ -3,6 +3,7 @@ package browser
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"image"
 	"image/color"
 	"image/png"
@@ -31,10 +32,7 @@ func TestScreenshots(t *testing.T) {
 	s.inViews(o)
 	through := `document.querySelectorAll('.box.lit').length >= 15`
 	traced := `[...document.querySelectorAll('.bars')].at(-1)?.innerText.includes('update views')`
-	for _, shot := range []struct {
-		file, path, ready string
-		how               look
-	}{
+	takePictures(t, chromium, s, []picture{
 		{"hexagon-light", "/console/?lang=en", through, look{1240, 1180, light}},
 		{"hexagon-dark", "/console/?lang=en", through, look{1240, 1180, dark}},
 		{"hexagon-400px", "/console/?lang=en", through, look{400, 1400, light}},
@@ -43,7 +41,19 @@ func TestScreenshots(t *testing.T) {
 		{"order-400px", "/console/?lang=en#/order/" + o.ID, traced, look{400, 1900, dark}},
 		{"orders-light", "/console/?lang=en#/orders", `document.querySelector('#list tbody tr')`, look{1240, 700, light}},
 		{"map-light", "/console/?lang=en#/map", `document.querySelectorAll('.map .box').length === 3`, look{1240, 720, light}},
-	} {
+	})
+}
+
+// picture is a page as docs/console shows it, once ready is true of it.
+type picture struct {
+	file, path, ready string
+	how               look
+}
+
+// takePictures opens the pages, which have to fit their windows.
+func takePictures(t *testing.T, chromium context.Context, s *service, pictures []picture) {
+	t.Helper()
+	for _, shot := range pictures {
 		p := show(chromium, s, shot.path, shot.how)
 		p.waits(shot.file+" shows what it is for", shot.ready)
 		if wide := value[int64](p, "document.documentElement.scrollWidth"); wide > shot.how.width {

@@ -112,7 +112,7 @@ type fact struct {
 	name      string
 }
 
-// foldTopic computes the views. It takes each order's messages in version order, wherever they stand; that they stand in
+// foldTopic computes the views. It takes each order's messages in version order, from anywhere in the topic; that they stand in
 // order is for Check to say.
 func foldTopic(topic []Record) (Views, error) {
 	views := Views{

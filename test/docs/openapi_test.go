@@ -49,7 +49,7 @@ func TestTheServiceIsAsItsDescriptionSays(t *testing.T) {
 		if run.TestCases.Generated < *cases {
 			t.Errorf("%d requests were made up, want %d", run.TestCases.Generated, *cases)
 		}
-		// Whoever is always refused learns little.
+		// Requests that are always refused show little.
 		succeeded := w.succeeded()
 		commands := 0
 		for name, n := range succeeded {

@@ -169,7 +169,8 @@ func grant(t *testing.T, w *world) {
 			bson.A{bson.D{{Key: "role", Value: name}, {Key: "db", Value: w.source.Database}}})
 		roles++
 	}
-	rights := regexp.MustCompile(`--allow-principal User:(\w+) --(topic|group) (\S+)( --resource-pattern-type prefixed)?((?: --operation \w+)+)`)
+	rights := regexp.MustCompile(
+		`--allow-principal User:(\w+) --(topic|group) (\S+)( --resource-pattern-type prefixed)?((?: --operation \w+)+)`)
 	lists := rights.FindAllStringSubmatch(text, -1)
 	if roles != 3 || len(lists) != 3 {
 		t.Fatalf("docs/secure.md has %d roles of MongoDB and %d lists of rights in Kafka, want 3 and 3", roles, len(lists))
