@@ -87,12 +87,13 @@ func parse(page, setup string) (steps []step, others []int, err error) {
 	return steps, others, nil
 }
 
-// What is different every time: ids, times, cursors and the folder that mktemp makes.
+// What is different every time: ids, times, cursors, the folder that mktemp makes, and how long a Go test took.
 var volatile = regexp.MustCompile(strings.Join([]string{
 	`(?P<id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})`,
 	`(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)`,
 	`(?P<local_time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}|\d\d:\d\d:\d\d\.\d{3})`,
 	`(?P<cursor>"nextCursor":"[\w-]+")`,
+	`(?P<duration>\b\d+\.\d{2,3}s\b)`,
 	`(?P<folder>/\S*/tmp\.[A-Za-z0-9]+)`,
 }, "|"))
 
@@ -235,6 +236,7 @@ func TestAWrongOutputIsFound(t *testing.T) {
 		"other times":                    {[]string{`"2026-11-22T17:06:41.441Z" x`}, []string{`"2027-01-01T00:00:00.1Z" x`}, true},
 		"no time":                        {[]string{`"2026-11-22T17:06:41.441Z"`}, []string{`""`}, false},
 		"a date in place of a time":      {[]string{"17:06:41.441 INF"}, []string{"2026-11-22T17:06:41.441Z INF"}, false},
+		"a slower test":                  {[]string{"x	0.004s"}, []string{"x	12.31s"}, true},
 		"another folder":                 {[]string{"in /tmp/tmp.aB3/x.db,"}, []string{"in /var/T/1/tmp.99/x.db,"}, true},
 		"another file in the folder":     {[]string{"in /tmp/tmp.aB3/x.db"}, []string{"in /tmp/tmp.aB3/y.db"}, false},
 		"another word":                   {[]string{"status paid"}, []string{"status submitted"}, false},

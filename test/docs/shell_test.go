@@ -81,8 +81,8 @@ func newShell(t testing.TB, environment []string) *shell {
 	return s
 }
 
-// patience is for one command.
-const patience = time.Minute
+// patience is for one command. The longest one compiles the program in a new clone, beside other tests.
+const patience = 5 * time.Minute
 
 // run types a command and returns what it prints, errors included.
 func (s *shell) run(command string) (output string, exitCode int, err error) {
