@@ -1,0 +1,91 @@
+package postgres
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"hexorders/adapters/inproc"
+	"hexorders/adapters/inproc/logtest"
+	"hexorders/ports"
+	"hexorders/ports/porttest"
+)
+
+func TestOrderStore(t *testing.T) { porttest.OrderStore(t, openStorage(Options{})) }
+
+func TestOutbox(t *testing.T) { porttest.Outbox(t, openStorage(Options{})) }
+
+func TestBacklog(t *testing.T) { porttest.Backlog(t, openStorage(Options{})) }
+
+func TestTrimmer(t *testing.T) { porttest.Trimmer(t, openStorage(Options{})) }
+
+// Without groups the promises are the same.
+func TestOrderStoreOneByOne(t *testing.T) { porttest.OrderStore(t, openStorage(Options{MaxBatch: 1})) }
+
+func TestHistory(t *testing.T) { porttest.History(t, openStorage(Options{})) }
+
+func TestOrderScanner(t *testing.T) { porttest.OrderScanner(t, openStorage(Options{})) }
+
+func TestIdempotencyStore(t *testing.T) { porttest.IdempotencyStore(t, openStorage(Options{})) }
+
+func TestParking(t *testing.T) {
+	porttest.Parking(t, func(t testing.TB) ports.Parking { return NewParking(openNew(t)) })
+}
+
+func TestLease(t *testing.T) {
+	porttest.Lease(t, func(t testing.TB) ports.Lease { return NewLease(openNew(t), "relay") })
+}
+
+func TestTopic(t *testing.T) {
+	logtest.Log(t, func(t testing.TB) inproc.Log { return NewTopic(openNew(t)) })
+}
+
+func openStorage(o Options) func(testing.TB) porttest.Storage {
+	return func(t testing.TB) porttest.Storage {
+		db := openAt(t, newSchema(t), o)
+		store, outbox := NewStore(db), NewOutbox(db)
+		return porttest.Storage{
+			Orders: store, Outbox: outbox, Trimmer: outbox, Idempotency: store, History: store, Scanner: store,
+			FailCommits: func(t testing.TB) func() { return failCommits(t, db, "orders") },
+			Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
+		}
+	}
+}
+
+func age(t testing.TB, db *DB, by time.Duration) {
+	t.Helper()
+	execute(t, db, `UPDATE results SET stored_at = stored_at - $1 * interval '1 second'`, by.Seconds())
+}
+
+// failCommits has the server itself refuse: a constraint that is looked at as the last thing before the commit.
+func failCommits(t testing.TB, db *DB, table string) (heal func()) {
+	t.Helper()
+	execute(t, db, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'this commit fails'; END $$`)
+	execute(t, db, `CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON `+table+`
+		DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`)
+	return func() { execute(t, db, `DROP FUNCTION refuse CASCADE`) }
+}
+
+func execute(t testing.TB, db *DB, statement string, args ...any) {
+	t.Helper()
+	if _, err := db.exec(context.Background(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+func openNew(t testing.TB) *DB { return openAt(t, newSchema(t), Options{}) }
+
+// openAt opens a schema of the server.
+func openAt(t testing.TB, uri string, o Options) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), uri, o)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(context.Background()); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return db
+}
