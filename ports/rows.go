@@ -24,6 +24,9 @@ type Table struct {
 // listed by key without an index. Texts are in the order of their code points, without regard to language.
 type Index struct{ Equal, Sort, Filter string }
 
+// MaxKeyBytes is how long a key, and a field that is a string, can be: the indexes of some stores take no more of four.
+const MaxKeyBytes = 512
+
 // Row is one row of a view.
 type Row struct {
 	Key      string

@@ -58,11 +58,13 @@ func age(t testing.TB, db *DB, by time.Duration) {
 }
 
 // failCommits has the server itself refuse: a constraint that is looked at as the last thing before the commit.
-func failCommits(t testing.TB, db *DB, table string) (heal func()) {
+func failCommits(t testing.TB, db *DB, tables ...string) (heal func()) {
 	t.Helper()
 	execute(t, db, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'this commit fails'; END $$`)
-	execute(t, db, `CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON `+table+`
-		DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`)
+	for _, table := range tables {
+		execute(t, db, `CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE OR DELETE ON `+table+`
+			DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()`)
+	}
 	return func() { execute(t, db, `DROP FUNCTION refuse CASCADE`) }
 }
 

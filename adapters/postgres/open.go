@@ -105,9 +105,9 @@ func parse(uri string) (*pgxpool.Config, error) {
 		"idle_in_transaction_session_timeout": "5s",
 		// What was reported as saved survives a power cut, whatever the server's default is.
 		"synchronous_commit": "on",
-		// Plans are made while tables are small, and kept. Every statement here is for an index, however small its table is.
-		"enable_seqscan": "off",
-		"jit":            "off",
+		// Plans are made while tables are small, and kept. Every statement here has an index in its order, however small its
+		// table is at first.
+		"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off", "jit": "off",
 	} {
 		if parameters[name] == "" {
 			parameters[name] = value
