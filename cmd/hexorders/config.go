@@ -38,7 +38,8 @@ type Config struct {
 		Database string
 		MaxBatch int
 	}
-	Kafka struct {
+	Postgres struct{ URI string }
+	Kafka    struct {
 		Brokers  string // host:port, several with commas
 		Topic    string
 		Security kafka.Security
@@ -79,6 +80,9 @@ type environment struct {
 		URI      string `default:"mongodb://127.0.0.1:27017/?replicaSet=rs0"`
 		Database string `default:"hexorders"`
 		MaxBatch string `default:"256" split_words:"true"`
+	}
+	Postgres struct {
+		URI string `default:"postgres://hexorders@127.0.0.1:5432/hexorders"`
 	}
 	Kafka struct {
 		Brokers string `default:"127.0.0.1:9092"`
@@ -146,6 +150,8 @@ func variables(e *environment, c *Config) []variable {
 		{"HEXORDERS_MONGODB_DATABASE", e.MongoDB.Database, "its database", into(&c.MongoDB.Database, parseDatabase)},
 		{"HEXORDERS_MONGODB_MAX_BATCH", e.MongoDB.MaxBatch, "saves that may share a transaction; 1: none",
 			into(&c.MongoDB.MaxBatch, wholeNumber(1, 10_000))},
+		{"HEXORDERS_POSTGRES_URI", e.Postgres.URI, "a database; its tables go into the first schema of search_path",
+			into(&c.Postgres.URI, parsePostgresURI)},
 		{"HEXORDERS_KAFKA_BROKERS", e.Kafka.Brokers, "host:port, several with commas", into(&c.Kafka.Brokers, parseBrokers)},
 		{"HEXORDERS_KAFKA_TOPIC", e.Kafka.Topic, "created when it is not there", into(&c.Kafka.Topic, parseTopic)},
 		{"HEXORDERS_KAFKA_SECURITY_PROTOCOL", e.Kafka.SecurityProtocol, "plaintext, ssl, sasl_plaintext, sasl_ssl",

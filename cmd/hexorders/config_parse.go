@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"hexorders/adapters/postgres"
 )
 
 // A parser turns the text of a setting into its value. Its error says what the text must look like.
@@ -173,6 +175,13 @@ func parseMongoURI(text string) (string, error) {
 	}
 	if !found || rest == "" || rest[0] == '/' || strings.ContainsAny(text, " \t\r\n") {
 		return "", errors.New("must look like mongodb://host:port/?replicaSet=name")
+	}
+	return text, nil
+}
+
+func parsePostgresURI(text string) (string, error) {
+	if !strings.HasPrefix(text, "postgres://") && !strings.HasPrefix(text, "postgresql://") || postgres.CheckURI(text) != nil {
+		return "", errors.New("must look like postgres://user@host:5432/database")
 	}
 	return text, nil
 }

@@ -13,7 +13,8 @@ import (
 // secrets are the settings that no log and no screen may show, with what is shown in place of each. A secret may also come
 // from a file: HEXORDERS_MONGODB_URI_FILE is the path of the file with the value of HEXORDERS_MONGODB_URI.
 var secrets = map[string]func(value string) string{
-	"HEXORDERS_MONGODB_URI": masked,
+	"HEXORDERS_MONGODB_URI":  masked,
+	"HEXORDERS_POSTGRES_URI": masked,
 	"HEXORDERS_KAFKA_SASL_PASSWORD": func(value string) string {
 		if value == "none" {
 			return value

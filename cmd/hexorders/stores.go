@@ -14,6 +14,7 @@ import (
 	"hexorders/adapters/memory"
 	"hexorders/adapters/mongodb"
 	"hexorders/adapters/mongodb/readmodel"
+	"hexorders/adapters/postgres"
 	"hexorders/adapters/sqlite"
 	"hexorders/app/readside"
 	"hexorders/ports"
@@ -40,6 +41,11 @@ var stores = []storeKind{
 	{
 		name: "mongodb-events", open: openMongoDBEvents, shared: true, group: databaseName,
 		where: func(c *Config) string { return "orders are kept as events in " + mongoDatabase(c) },
+	},
+	{
+		name: "postgres", open: openPostgres, shared: true,
+		group: func(c *Config) string { return postgres.Group(c.Postgres.URI) },
+		where: func(c *Config) string { return "orders are kept in " + postgres.Where(c.Postgres.URI) },
 	},
 }
 
@@ -144,6 +150,24 @@ func (db mongoDB) examine(ctx context.Context) []finding {
 		{what: "replicas", good: "a replica set, as transactions and change streams need it"},
 		checkClock(ctx, func(ctx context.Context) (time.Time, error) { return mongodb.ServerTime(ctx, db.Database) }),
 	}
+}
+
+func openPostgres(ctx context.Context, c *Config, _ *slog.Logger, w watch) ([]any, error) {
+	db, err := postgres.Open(ctx, c.Postgres.URI, postgres.Options{Around: w.around})
+	if err != nil {
+		return nil, fmt.Errorf("%w (HEXORDERS_POSTGRES_URI)", err)
+	}
+	return []any{
+		postgres.NewStore(db), postgres.NewOutbox(db), postgres.NewParking(db), postgres.NewLease(db, "relay"), postgres.NewTopic(db),
+		postgres.NewReadModel(db, viewTables()), postgresDB{db},
+	}, nil
+}
+
+// postgresDB is the connection.
+type postgresDB struct{ *postgres.DB }
+
+func (db postgresDB) examine(ctx context.Context) []finding {
+	return []finding{checkClock(ctx, db.ServerTime)}
 }
 
 func mongoDatabase(c *Config) string {
