@@ -21,6 +21,8 @@ import (
 	"hexorders/adapters/httpapi"
 	"hexorders/adapters/memory"
 	"hexorders/adapters/mongodb"
+	"hexorders/adapters/postgres"
+	"hexorders/adapters/postgres/postgrestest"
 	"hexorders/adapters/sqlite"
 	"hexorders/app"
 	"hexorders/core/order"
@@ -55,6 +57,21 @@ func overEachStore(t *testing.T, test func(t *testing.T, fresh func(*testing.T) 
 	})
 	inMongoDB(t, "mongodb", test, func(db *mongo.Database) closable { return mongodb.NewStore(db, mongodb.Options{}) })
 	inMongoDB(t, "mongodb-events", test, func(db *mongo.Database) closable { return mongodb.NewEventStore(db, mongodb.Options{}) })
+	t.Run("postgres", func(t *testing.T) {
+		test(t, func(t *testing.T) opened {
+			db, err := postgres.Open(t.Context(), postgrestest.Schema(t), postgres.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lose := func(t *testing.T) {
+				if err := db.Close(context.Background()); err != nil {
+					t.Error(err)
+				}
+			}
+			t.Cleanup(func() { lose(t) }) // again, where a test has lost it
+			return opened{postgres.NewStore(db), lose}
+		})
+	})
 }
 
 type closable interface {

@@ -21,7 +21,7 @@ import (
 
 // lock queues the lock of a log, which is given back at the end of the transaction.
 func (db *DB) lock(in *pgx.Batch, log *changes) {
-	in.Queue(`SELECT pg_advisory_xact_lock($1)`, log.lock)
+	in.Queue(log.take, log.lock)
 }
 
 // logged is a message and its seq.

@@ -160,7 +160,8 @@ const saveAll = `WITH saves AS (
 ), logged AS (
 	INSERT INTO outbox (` + messageColumns + `)
 	SELECT ` + messageColumns + ` FROM unnest($11::text[], $12::integer[], $13::text[], $14::text[], $15::timestamptz[], $16::text[])
-		WITH ORDINALITY AS m (` + messageColumns + `, n) JOIN saved ON saved.id = order_id ORDER BY n
+		WITH ORDINALITY AS m (` + messageColumns + `, n)
+	WHERE (order_id IN (SELECT id FROM saved)) IS TRUE ORDER BY n -- IS TRUE, so that it is looked up and not joined
 )
 SELECT id, key IN (SELECT key FROM taken) FROM saves WHERE id NOT IN (SELECT id FROM saved)`
 

@@ -16,7 +16,8 @@ import (
 // what was committed while that connection was down, and everything where a pooler between swallows notifications.
 type changes struct {
 	table   string
-	lock    int64  // the advisory lock of those who add to the log
+	take    string // the statement that takes the lock of those who add to the log; a measurement has others
+	lock    int64  // its number
 	channel string // of the notifications
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change
@@ -31,7 +32,10 @@ var self = rand.Text()
 // newChanges makes the channel's name of a number: names are cut off at 63 bytes, which a schema's name can have already.
 func newChanges(schema, table string) *changes {
 	key := lockKey(schema, table)
-	return &changes{table: table, lock: key, channel: fmt.Sprintf("hexorders_%x", uint64(key)), changed: make(chan struct{})}
+	return &changes{
+		table: table, take: `SELECT pg_advisory_xact_lock($1)`, lock: key,
+		channel: fmt.Sprintf("hexorders_%x", uint64(key)), changed: make(chan struct{}),
+	}
 }
 
 // next is closed at the next change. It must be asked for before reading: a change in between is then not missed.

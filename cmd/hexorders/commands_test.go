@@ -19,7 +19,7 @@ import (
 
 // memoryOnly is the answer of a command that cannot see the orders of another process.
 const memoryOnly = "only the process that serves can open the memory store: " +
-	"set HEXORDERS_STORE to sqlite, mongodb or mongodb-events, here and there"
+	"set HEXORDERS_STORE to sqlite, mongodb, mongodb-events or postgres, here and there"
 
 func TestMistakesGetOneSentenceAndExitCode2(t *testing.T) {
 	cleanEnvironment(t)

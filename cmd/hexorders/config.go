@@ -82,7 +82,7 @@ type environment struct {
 		MaxBatch string `default:"256" split_words:"true"`
 	}
 	Postgres struct {
-		URI string `default:"postgres://hexorders@127.0.0.1:5432/hexorders"`
+		URI string `default:"postgres://127.0.0.1:5432/hexorders?user=hexorders"`
 	}
 	Kafka struct {
 		Brokers string `default:"127.0.0.1:9092"`

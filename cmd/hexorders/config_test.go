@@ -43,6 +43,7 @@ func TestWithoutVariablesTheDefaultsHold(t *testing.T) {
 		"HEXORDERS_HTTP_CORS_ORIGINS": "none", "HEXORDERS_HTTP_HOSTS": "auto",
 		"HEXORDERS_SQLITE_PATH":      "hexorders.db",
 		"HEXORDERS_MONGODB_URI":      "mongodb://127.0.0.1:27017/?replicaSet=rs0",
+		"HEXORDERS_POSTGRES_URI":     "postgres://127.0.0.1:5432/hexorders?user=hexorders",
 		"HEXORDERS_MONGODB_DATABASE": "hexorders", "HEXORDERS_MONGODB_MAX_BATCH": "256", "HEXORDERS_KAFKA_BROKERS": "127.0.0.1:9092",
 		"HEXORDERS_KAFKA_TOPIC": "orders.events", "HEXORDERS_OUTBOX_RETENTION": "720h", "HEXORDERS_LOG_LEVEL": "info",
 		"HEXORDERS_LOG_FORMAT": "auto",
@@ -84,8 +85,8 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 		"HEXORDERS_HTTP_MAX_COMMANDS": "5", "HEXORDERS_HTTP_MAX_CONNECTIONS": "6",
 		"HEXORDERS_HTTP_HOSTS":  "Shop.example, localhost",
 		"HEXORDERS_SQLITE_PATH": "a.db", "HEXORDERS_MONGODB_URI": "mongodb://a", "HEXORDERS_MONGODB_DATABASE": "shop",
-		"HEXORDERS_MONGODB_MAX_BATCH": "9",
-		"HEXORDERS_KAFKA_BROKERS":     "a:1,b:2", "HEXORDERS_KAFKA_TOPIC": "events", "HEXORDERS_OUTBOX_RETENTION": "90m",
+		"HEXORDERS_MONGODB_MAX_BATCH": "9", "HEXORDERS_POSTGRES_URI": "postgres://a/b",
+		"HEXORDERS_KAFKA_BROKERS": "a:1,b:2", "HEXORDERS_KAFKA_TOPIC": "events", "HEXORDERS_OUTBOX_RETENTION": "90m",
 		"HEXORDERS_VIEWS_WAIT": "2s", "HEXORDERS_CONSOLE": "off",
 		"HEXORDERS_LOG_LEVEL": "warn", "HEXORDERS_LOG_FORMAT": "json",
 		"HEXORDERS_KAFKA_SECURITY_PROTOCOL": "sasl_ssl", "HEXORDERS_KAFKA_SASL_MECHANISM": "plain",
@@ -109,6 +110,7 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 	want.HTTP.Hosts = []string{"shop.example", "localhost"}
 	want.SQLite.Path = "a.db"
 	want.MongoDB.URI, want.MongoDB.Database, want.MongoDB.MaxBatch = "mongodb://a", "shop", 9
+	want.Postgres.URI = "postgres://a/b"
 	want.Kafka.Brokers, want.Kafka.Topic = "a:1,b:2", "events"
 	want.Kafka.Security = kafka.Security{
 		Protocol: "sasl_ssl", Mechanism: "plain", Username: "relay", Password: "hunter2",
@@ -176,6 +178,7 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 		"HEXORDERS_MONGODB_URI":             {"localhost:27017", "must look like mongodb://"},
 		"HEXORDERS_MONGODB_DATABASE":        {"my.orders", "must be a name"},
 		"HEXORDERS_MONGODB_MAX_BATCH":       {"0", "must be a whole number from 1 to 10000"},
+		"HEXORDERS_POSTGRES_URI":            {"localhost:5432", "must look like postgres://"},
 		"HEXORDERS_KAFKA_BROKERS":           {"kafka", "must be host:port"},
 		"HEXORDERS_KAFKA_TOPIC":             {"orders events", "must have 1 to 249 of the characters"},
 		"HEXORDERS_KAFKA_SECURITY_PROTOCOL": {"tls", "must be plaintext, ssl, sasl_plaintext or sasl_ssl"},
@@ -206,7 +209,7 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 
 func TestValues(t *testing.T) {
 	for name, values := range map[string]map[string]bool{
-		"HEXORDERS_STORE": {"sqlite": true, "memory": true, "mongodb": true, "mongodb-events": true,
+		"HEXORDERS_STORE": {"sqlite": true, "memory": true, "mongodb": true, "mongodb-events": true, "postgres": true,
 			"mongodb-event": false, "mysql": false, "MEMORY": false, "": false},
 		"HEXORDERS_BROKER":      {"inproc": true, "kafka": true, "memory": false, "rabbit": false},
 		"HEXORDERS_SQLITE_PATH": {"hexorders.db": true, "/var/lib/hexorders/a b.db": true, "folder/": false, "": false},
@@ -227,6 +230,10 @@ func TestValues(t *testing.T) {
 		"HEXORDERS_MONGODB_URI": {
 			"mongodb://a:1,b:2/?replicaSet=x": true, "mongodb+srv://u:p@cluster.example.com/": true, "mongodb://h": true,
 			"http://h": false, "mongodb://": false, "mongodb:///db": false, "mongodb://h /": false, "": false,
+		},
+		"HEXORDERS_POSTGRES_URI": {
+			"postgres://u:p@a:1,b:2/db?sslmode=verify-full&search_path=x": true, "postgresql://h": true, "postgres://h/db": true,
+			"host=h password=hunter2": false, "postgres://h:port/": false, "postgres://h/db?sslmode=maybe": false, "http://h": false, "": false,
 		},
 		"HEXORDERS_MONGODB_DATABASE": {"hexorders_2": true, strings.Repeat("d", 64): false, "a b": false, "": false},
 		"HEXORDERS_KAFKA_BROKERS": {"a:1,b:2": true, "a:1, b:2": true, "[::1]:9092": true, "a": false, "a:0": false,
@@ -257,6 +264,8 @@ func TestSecretsAreMasked(t *testing.T) {
 		"mongodb+srv://root@db/":                                  "mongodb+srv://***@db/",
 		"mongodb://db/?tlsCertificateKeyFilePassword=hunter2&w=1": "mongodb://db/?tlsCertificateKeyFilePassword=***&w=1",
 		"mongodb://db/?a=b&authMechanismProperties=TOKEN:hunter2": "mongodb://db/?a=b&authMechanismProperties=***",
+		"postgres://root:hunter2@db/x?sslpassword=hunter2&a=b":    "postgres://***@db/x?sslpassword=***&a=b",
+		"postgres://db/x?user=root&password=hunter2":              "postgres://db/x?user=root&password=***",
 		"mongodb://127.0.0.1:27017/?replicaSet=rs0":               "mongodb://127.0.0.1:27017/?replicaSet=rs0",
 		"root:hunter2@db":               "***@db",
 		"root:hun@ter2@db":              "***@db",

@@ -72,7 +72,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		t.Parallel()
 		env := newEmbedded(t).env.with("HEXORDERS_STORE", "mongo").with("HEXORDERS_LOG_LEVEL", "loud")
 		doctor(t, program, env, 1, "BAD settings|2 settings are wrong",
-			"|HEXORDERS_STORE=mongo: must be sqlite, memory, mongodb or mongodb-events",
+			"|HEXORDERS_STORE=mongo: must be sqlite, memory, mongodb, mongodb-events or postgres",
 			"|HEXORDERS_LOG_LEVEL=loud: must be debug, info, warn or error")
 	})
 	t.Run("a variable that nothing reads", func(t *testing.T) {

@@ -18,7 +18,7 @@ func URI() string {
 	if uri := os.Getenv("HEXORDERS_TEST_POSTGRES_URI"); uri != "" {
 		return uri
 	}
-	return "postgres://hexorders@127.0.0.1:5432/hexorders"
+	return "postgres://127.0.0.1:5432/hexorders?user=hexorders"
 }
 
 // With sets a parameter of a URI.
