@@ -26,20 +26,18 @@ var (
 
 // PostgreSQL's error codes (SQLSTATE) that this package handles, by the names of its manual, appendix A.
 const (
-	dataException          = "22" // a class: all codes that begin so
-	integrityViolation     = "23" // a class
-	invalidPassword        = "28P01"
-	invalidAuthorization   = "28000"
-	invalidCatalogName     = "3D000"
-	invalidSchemaName      = "3F000"
-	insufficientPrivilege  = "42501"
-	undefinedTable         = "42P01"
-	duplicateTable         = "42P07"
-	diskFull               = "53100"
-	programLimitExceeded   = "54" // a class
-	crashOfAnotherSession  = "57P02"
-	statementNotRunAtAll   = "25P02" // in_failed_sql_transaction
-	readOnlySQLTransaction = "25006"
+	dataException         = "22" // a class: all codes that begin so
+	integrityViolation    = "23" // a class
+	invalidPassword       = "28P01"
+	invalidAuthorization  = "28000"
+	invalidCatalogName    = "3D000"
+	invalidSchemaName     = "3F000"
+	insufficientPrivilege = "42501"
+	undefinedColumn       = "42703"
+	undefinedTable        = "42P01"
+	duplicateTable        = "42P07"
+	diskFull              = "53100"
+	programLimitExceeded  = "54" // a class
 )
 
 // code is the SQLSTATE of an error, "" when it is not one of the server.

@@ -146,7 +146,8 @@ func (t table) list(q ports.Query) (query string, args []any, err error) {
 	case q.Sort == "":
 		conditions = append(conditions, `key`+comparison+value(after.Key))
 	default:
-		conditions = append(conditions, `(`+quoted(q.Sort)+`, key)`+comparison+`(`+value(encodeField(after.Value))+`, `+value(after.Key)+`)`)
+		place := value(encodeField(after.Value)) + `, ` + value(after.Key)
+		conditions = append(conditions, `(`+quoted(q.Sort)+`, key)`+comparison+`(`+place+`)`)
 	}
 	query = `SELECT ` + t.columns + ` FROM ` + rowsOfLive(q.View)
 	if len(conditions) > 0 {

@@ -111,7 +111,9 @@ func TestFieldsSortAsTheirValuesDo(t *testing.T) {
 }
 
 func TestAPrefixEndsBeforeTheNextText(t *testing.T) {
-	for prefix, want := range map[string]string{"a": "b", "ab\x1f": "ab ", "\uD7FF": "\uE000", "a\U0010FFFF": "b", "\U0010FFFF": "", "": ""} {
+	for prefix, want := range map[string]string{
+		"a": "b", "ab\x1f": "ab ", "\uD7FF": "\uE000", "a\U0010FFFF": "b", "\U0010FFFF": "", "": "",
+	} {
 		if got := afterPrefix(prefix); got != want {
 			t.Errorf("after all that begin with %q: got %q, want %q", prefix, got, want)
 		}

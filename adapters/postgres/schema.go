@@ -88,7 +88,7 @@ func schemaVersion(ctx context.Context, db interface {
 	}
 	err = db.QueryRow(ctx, `SELECT version FROM schema_version`).Scan(&version)
 	switch {
-	case errors.Is(err, pgx.ErrNoRows) || hasCode(err, "42703"): // undefined_column
+	case errors.Is(err, pgx.ErrNoRows) || hasCode(err, undefinedColumn):
 		return 0, ErrForeign
 	case err == nil && version > len(migrations):
 		return 0, fmt.Errorf("schema %d, this program supports up to %d: %w", version, len(migrations), ErrNewer)

@@ -233,7 +233,8 @@ func TestValues(t *testing.T) {
 		},
 		"HEXORDERS_POSTGRES_URI": {
 			"postgres://u:p@a:1,b:2/db?sslmode=verify-full&search_path=x": true, "postgresql://h": true, "postgres://h/db": true,
-			"host=h password=hunter2": false, "postgres://h:port/": false, "postgres://h/db?sslmode=maybe": false, "http://h": false, "": false,
+			"host=h password=hunter2": false, "postgres://h:port/": false, "postgres://h/db?sslmode=maybe": false,
+			"http://h": false, "": false,
 		},
 		"HEXORDERS_MONGODB_DATABASE": {"hexorders_2": true, strings.Repeat("d", 64): false, "a b": false, "": false},
 		"HEXORDERS_KAFKA_BROKERS": {"a:1,b:2": true, "a:1, b:2": true, "[::1]:9092": true, "a": false, "a:0": false,
