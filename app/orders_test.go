@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strconv"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func create(t *testing.T, orders *app.Orders) *order.Order {
 
 func TestEveryCommandChangesTheStoredOrder(t *testing.T) {
 	orders := newOrders(0)
-	for name, command := range map[string]struct {
+	commands := map[string]struct {
 		do   func(ports.Target) (*order.Order, error)
 		want func(*order.Order) bool
 	}{
@@ -86,7 +87,15 @@ func TestEveryCommandChangesTheStoredOrder(t *testing.T) {
 			},
 			func(o *order.Order) bool { return o.Status() == order.StatusCancelled },
 		},
-	} {
+	}
+	port := reflect.TypeFor[ports.Orders]()
+	for i := range port.NumMethod() {
+		method := port.Method(i)
+		if _, tested := commands[method.Name]; !tested && method.Type.In(1) == reflect.TypeFor[ports.Target]() {
+			t.Errorf("app/orders_test.go: the table has no command %s", method.Name)
+		}
+	}
+	for name, command := range commands {
 		t.Run(name, func(t *testing.T) {
 			id := create(t, orders).ID()
 			answer, err := command.do(ports.Target{ID: id, Version: 1})

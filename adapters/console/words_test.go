@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hexorders/core/order"
 )
 
 var (
@@ -92,5 +94,16 @@ func TestThePageAsksForTextsThatAreThere(t *testing.T) {
 		if prefix, _, made := strings.Cut(key, "."); !named[key] && !(made && (prefix == "about" || prefix == "sort")) {
 			t.Errorf("nothing asks for the text %s", key)
 		}
+	}
+}
+
+// The list of orders can be narrowed to each status.
+func TestEveryStatusCanBeChosen(t *testing.T) {
+	want := "const STATUSES = [''"
+	for _, status := range order.Statuses() {
+		want += ", '" + string(status) + "'"
+	}
+	if want += "];"; !strings.Contains(page(t, "lists.js"), want) {
+		t.Errorf("adapters/console/static/lists.js has no line %s", want)
 	}
 }

@@ -21,8 +21,12 @@ import (
 var morning = time.Date(2026, time.March, 14, 8, 0, 0, 123_000_000, time.UTC)
 
 // golden lists the files under testdata: every schema of every type that was ever written, and what is read from it. The
-// messages are stored for ever, so a row is never changed: what is new gets a new file. The name of a file says its type
-// and schema; the checksum (SHA-256) is what makes a change of the file a change of this page too.
+// messages are stored for ever, so a file is never changed: what is new gets a new file, which
+//
+//	go test ./adapters/eventjson -update
+//
+// writes together with its row here. The name of a file says its type and schema; the checksum (SHA-256) is what makes a
+// change of the file a change of this page too.
 var golden = map[string]struct {
 	checksum string
 	event    order.Event
@@ -75,13 +79,14 @@ func TestTheNewestSchemaIsWrittenToTheByte(t *testing.T) {
 			t.Fatalf("%s: %v", file, err)
 		}
 		if golden := readGolden(t, file); typeName != want || string(payload) != string(golden) {
-			t.Errorf("%s:\n got %s %s\nwant %s %s", file, typeName, payload, want, golden)
+			t.Errorf("%s: messages like it are stored; what is written now needs a schema of its own (upcast.go):\n got %s %s\nwant %s %s",
+				file, typeName, payload, want, golden)
 		}
 		written[want]++
 	}
 	for typeName := range decoders {
 		if written[typeName] == 0 {
-			t.Errorf("no golden file of the newest schema of %s", typeName)
+			t.Errorf("%s has no golden file of schema %d: run go test ./adapters/eventjson -update", typeName, Schemas()[typeName])
 		}
 	}
 }

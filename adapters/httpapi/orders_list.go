@@ -78,8 +78,7 @@ func parseOrdersQuery(query url.Values) (ports.Query, error) {
 		q.Sort, q.Descending = "totalAmount", true
 	}
 	if query.Has("status") {
-		status, err := oneOf(query, "status", string(order.StatusPending), string(order.StatusSubmitted),
-			string(order.StatusPaid), string(order.StatusCancelled))
+		status, err := oneOf(query, "status", order.Statuses()...)
 		if err != nil {
 			return q, err
 		}
@@ -87,7 +86,7 @@ func parseOrdersQuery(query url.Values) (ports.Query, error) {
 		if q.Equal == (ports.Field{}) && q.Sort == "" {
 			narrow = &q.Equal // all orders by key: the index by status serves them without passing over any
 		}
-		*narrow = ports.Field{Name: "status", Value: status}
+		*narrow = ports.Field{Name: "status", Value: string(status)}
 	}
 	q.Page, err = parsePage(query)
 	return q, err

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -80,7 +81,8 @@ func TestEverySentinelHasAnAnswer(t *testing.T) {
 	for name := range found {
 		_, answered := sentinels[name]
 		if _, isExempt := exempt[name]; answered == isExempt {
-			t.Errorf("%s must have either a row in the table of problems (and in this test) or a reason to have none", name)
+			t.Errorf("%s must have either a row in the table of adapters/httpapi/problem.go (and in sentinels of problem_test.go) or a "+
+				"reason to have none (in exempt)", name)
 		}
 	}
 	for _, name := range slices.Concat(slices.Collect(maps.Keys(sentinels)), slices.Collect(maps.Keys(exempt))) {
@@ -109,7 +111,7 @@ func TestEverySentinelIsAnsweredWithItsRow(t *testing.T) {
 			failure := fmt.Errorf("dial mongodb://root:hunter2@db: %w", want.err)
 			api := httpapi.New(httpapi.Options{Orders: &fakeOrders{err: failure}, Views: &fakeViews{err: failure},
 				Logger: slog.New(slog.DiscardHandler)})
-			answer := do(api, refusedWith(want.code), nil)
+			answer := do(api, refusedWith(t, want.code), nil)
 			got := readProblem(t, answer)
 			if answer.Code != want.status || got.Status != want.status || got.Code != want.code {
 				t.Errorf("answered %d with status %d and code %q, want %d and %q", answer.Code, got.Status, got.Code,
@@ -127,25 +129,6 @@ func TestEverySentinelIsAnsweredWithItsRow(t *testing.T) {
 			}
 		})
 	}
-}
-
-// refusedWith is a request that may be refused with this code.
-func refusedWith(code string) string {
-	switch code {
-	case "no-history", "bad-cursor":
-		return "GET /orders/order-1/events"
-	case "view-not-built":
-		return "GET /orders"
-	case "version-not-found", "history-deleted":
-		return "GET /orders/order-1?version=7"
-	case "order-empty":
-		return "POST /orders/order-1/submit"
-	case "no-such-item":
-		return "DELETE /orders/order-1/items/1111"
-	case "invalid-cancelled-by", "invalid-reason":
-		return "POST /orders/order-1/cancel"
-	}
-	return `POST /orders/order-1/items {"productId":"1111","amount":3}`
 }
 
 func TestWhatIsOurFaultIsA500AndOnlyTheLogSaysWhy(t *testing.T) {
@@ -205,10 +188,13 @@ type fakeOrders struct {
 	target     ports.Target
 	trace      string
 	key        ports.IdempotencyKey
+	called     string // the method
 }
 
 func (f *fakeOrders) answer(ctx context.Context, at ports.Target) (*order.Order, error) {
 	f.target, f.trace, f.key = at, ports.TraceParent(ctx), at.Key
+	caller, _, _, _ := runtime.Caller(1)
+	_, f.called, _ = strings.Cut(runtime.FuncForPC(caller).Name(), ".(*fakeOrders).")
 	switch {
 	case f.panicsWith != nil:
 		panic(f.panicsWith)

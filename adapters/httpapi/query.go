@@ -66,13 +66,15 @@ func invalidParameter(name, detail string) error {
 }
 
 // oneOf reads a parameter that is one of a few words.
-func oneOf(query url.Values, name string, words ...string) (string, error) {
+func oneOf[T ~string](query url.Values, name string, words ...T) (T, error) {
+	var known []string
 	for _, word := range words {
-		if word == query.Get(name) {
+		if string(word) == query.Get(name) {
 			return word, nil
 		}
+		known = append(known, string(word))
 	}
-	return "", invalidParameter(name, "must be one of "+strings.Join(words, ", "))
+	return "", invalidParameter(name, "must be one of "+strings.Join(known, ", "))
 }
 
 // linkNext names the next page by its address, relative to the host (RFC 8288, 3.1 allows that). It keeps the parameters

@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/ports"
 )
 
@@ -48,6 +52,21 @@ func TestAnEventOfANewerVersionIsALineToo(t *testing.T) {
 	if err := printLine(&out, m); err != nil || strings.Count(out.String(), "\n") != 1 ||
 		!strings.HasSuffix(out.String(), "OrderFramed         {\"frame\":1}\n") {
 		t.Errorf("error %v, got %q", err, &out)
+	}
+}
+
+// OrderPaid has no words: its type says all. Every other event has some.
+func TestEveryEventTypeHasWords(t *testing.T) {
+	for typeName, newest := range eventjson.Schemas() {
+		payload, err := os.ReadFile(fmt.Sprintf("../../adapters/eventjson/testdata/%s.%d.json", typeName, newest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := inWords(ports.Message{Type: typeName, Payload: payload})
+		if (words == "") != slices.Contains([]string{"OrderPaid"}, typeName) {
+			t.Errorf("cmd/hexorders/events_tail.go: inWords says %q of %s; events_tail_test.go lists the types that have no words",
+				words, typeName)
+		}
 	}
 }
 

@@ -72,13 +72,13 @@ func (e Created) apply(o *Order) {
 func (e ItemAdded) apply(o *Order) { o.items = join(o.items, Item{e.Product, e.Amount}) }
 
 func (e AmountChanged) apply(o *Order) {
-	if i := o.line(e.Product); i >= 0 {
+	if i := find(o.items, e.Product); i >= 0 {
 		o.items[i].Amount = e.Amount
 	}
 }
 
 func (e ItemRemoved) apply(o *Order) {
-	if i := o.line(e.Product); i >= 0 {
+	if i := find(o.items, e.Product); i >= 0 {
 		o.items = slices.Delete(o.items, i, i+1)
 	}
 }

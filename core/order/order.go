@@ -70,7 +70,7 @@ func (o *Order) ChangeAmount(product string, amount int, at time.Time) error {
 	if err := o.allow(editItems); err != nil {
 		return err
 	}
-	if o.line(product) < 0 {
+	if find(o.items, product) < 0 {
 		return fmt.Errorf("product %q: %w", product, ErrNoSuchItem)
 	}
 	if err := checkAmount(amount); err != nil {
@@ -85,7 +85,7 @@ func (o *Order) RemoveItem(product string, at time.Time) error {
 	if err := o.allow(editItems); err != nil {
 		return err
 	}
-	if o.line(product) < 0 {
+	if find(o.items, product) < 0 {
 		return fmt.Errorf("product %q: %w", product, ErrNoSuchItem)
 	}
 	o.record(ItemRemoved{Product: product, At: at})
@@ -157,9 +157,7 @@ func (o *Order) apply(e Event) {
 	o.updatedAt = e.OccurredAt()
 }
 
-// line is the index of a product's line, or -1.
-func (o *Order) line(product string) int { return find(o.items, product) }
-
+// find returns the index of a product's line, or -1.
 func find(lines []Item, product string) int {
 	return slices.IndexFunc(lines, func(i Item) bool { return i.Product == product })
 }

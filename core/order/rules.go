@@ -25,6 +25,11 @@ const (
 	StatusCancelled Status = "cancelled"
 )
 
+// Statuses are all of them. Tests walk them and name each place that counts, lists or describes orders by status.
+func Statuses() []Status {
+	return []Status{StatusPending, StatusSubmitted, StatusPaid, StatusCancelled}
+}
+
 // CancelledBy says who has cancelled an order.
 type CancelledBy string
 

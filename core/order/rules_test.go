@@ -17,83 +17,90 @@ var (
 	noon    = morning.Add(4 * time.Hour)
 )
 
-// statuses are the columns of the matrix below.
-var statuses = []order.Status{order.StatusPending, order.StatusSubmitted, order.StatusPaid, order.StatusCancelled}
-
-// TestWhatIsAllowedWhen is the table of what each method answers in each status: nil where it is allowed. A call that
+// TestWhatIsAllowedWhen is the table of what each command answers in each status: nil where it is allowed. A call that
 // is refused changes nothing.
 func TestWhatIsAllowedWhen(t *testing.T) {
-	submitted, paid, cancelled := order.ErrAlreadySubmitted, order.ErrAlreadyPaid, order.ErrAlreadyCancelled
+	// The columns are order.Statuses().
+	whilePending := func(answer error) []error {
+		return []error{answer, order.ErrAlreadySubmitted, order.ErrAlreadyPaid, order.ErrAlreadyCancelled}
+	}
+	untilPaid := func(answer error) []error {
+		return []error{answer, answer, order.ErrAlreadyPaid, order.ErrAlreadyCancelled}
+	}
 	matrix := []struct {
-		name  string
-		call  func(*order.Order) error
-		event order.Event // what is recorded where it is allowed
-		want  [4]error    // pending, submitted, paid, cancelled
+		command, how string
+		call         func(*order.Order) error
+		event        order.Event // what is recorded where it is allowed
+		want         []error
 	}{
-		{"add an item",
+		{"AddItem", "a new one",
 			func(o *order.Order) error { return o.AddItem("2222", 8, noon) },
 			order.ItemAdded{Product: "2222", Amount: 8, At: noon},
-			[4]error{nil, submitted, paid, cancelled}},
-		{"add more of an item",
+			whilePending(nil)},
+		{"AddItem", "more of one",
 			func(o *order.Order) error { return o.AddItem("1111", 8, noon) },
 			order.ItemAdded{Product: "1111", Amount: 8, At: noon},
-			[4]error{nil, submitted, paid, cancelled}},
-		{"add an impossible amount",
+			whilePending(nil)},
+		{"AddItem", "an impossible amount",
 			func(o *order.Order) error { return o.AddItem("2222", 0, noon) }, nil,
-			[4]error{order.ErrInvalidAmount, submitted, paid, cancelled}},
-		{"add an item without id",
+			whilePending(order.ErrInvalidAmount)},
+		{"AddItem", "without id",
 			func(o *order.Order) error { return o.AddItem("", 1, noon) }, nil,
-			[4]error{order.ErrInvalidID, submitted, paid, cancelled}},
-		{"change an amount",
+			whilePending(order.ErrInvalidID)},
+		{"ChangeAmount", "to 5",
 			func(o *order.Order) error { return o.ChangeAmount("1111", 5, noon) },
 			order.AmountChanged{Product: "1111", Amount: 5, At: noon},
-			[4]error{nil, submitted, paid, cancelled}},
-		{"change an amount to an impossible one",
+			whilePending(nil)},
+		{"ChangeAmount", "to an impossible one",
 			func(o *order.Order) error { return o.ChangeAmount("1111", -1, noon) }, nil,
-			[4]error{order.ErrInvalidAmount, submitted, paid, cancelled}},
-		{"change the amount of an item that is not there",
+			whilePending(order.ErrInvalidAmount)},
+		{"ChangeAmount", "of an item that is not there",
 			func(o *order.Order) error { return o.ChangeAmount("2222", 5, noon) }, nil,
-			[4]error{order.ErrNoSuchItem, submitted, paid, cancelled}},
-		{"remove an item",
+			whilePending(order.ErrNoSuchItem)},
+		{"RemoveItem", "one",
 			func(o *order.Order) error { return o.RemoveItem("1111", noon) },
 			order.ItemRemoved{Product: "1111", At: noon},
-			[4]error{nil, submitted, paid, cancelled}},
-		{"remove an item that is not there",
+			whilePending(nil)},
+		{"RemoveItem", "one that is not there",
 			func(o *order.Order) error { return o.RemoveItem("2222", noon) }, nil,
-			[4]error{order.ErrNoSuchItem, submitted, paid, cancelled}},
-		{"submit",
+			whilePending(order.ErrNoSuchItem)},
+		{"Submit", "with items",
 			func(o *order.Order) error { return o.Submit(noon) },
 			order.Submitted{Buyer: "9999", Items: []order.Item{{Product: "1111", Amount: 3}}, At: noon},
-			[4]error{nil, submitted, paid, cancelled}},
-		{"pay",
+			whilePending(nil)},
+		{"Pay", "with items",
 			func(o *order.Order) error { return o.Pay(noon) },
 			order.Paid{At: noon},
-			[4]error{nil, nil, paid, cancelled}},
-		{"cancel",
+			untilPaid(nil)},
+		{"Cancel", "as the buyer",
 			func(o *order.Order) error { return o.Cancel(order.ByBuyer, "changed my mind", noon) },
 			order.Cancelled{By: order.ByBuyer, Reason: "changed my mind", At: noon},
-			[4]error{nil, nil, paid, cancelled}},
-		{"cancel as the system",
+			untilPaid(nil)},
+		{"Cancel", "as the system",
 			func(o *order.Order) error { return o.Cancel(order.BySystem, "not paid in time", noon) },
 			order.Cancelled{By: order.BySystem, Reason: "not paid in time", At: noon},
-			[4]error{nil, nil, paid, cancelled}},
-		{"cancel as someone else",
+			untilPaid(nil)},
+		{"Cancel", "as someone else",
 			func(o *order.Order) error { return o.Cancel("stranger", "", noon) }, nil,
-			[4]error{order.ErrInvalidCancelledBy, order.ErrInvalidCancelledBy, paid, cancelled}},
-		{"cancel without a reason",
+			untilPaid(order.ErrInvalidCancelledBy)},
+		{"Cancel", "without a reason",
 			func(o *order.Order) error { return o.Cancel(order.ByBuyer, "", noon) },
 			order.Cancelled{By: order.ByBuyer, At: noon},
-			[4]error{nil, nil, paid, cancelled}},
-		{"cancel with an impossible reason",
+			untilPaid(nil)},
+		{"Cancel", "with an impossible reason",
 			func(o *order.Order) error {
 				return o.Cancel(order.ByBuyer, strings.Repeat("x", order.MaxReasonLength+1), noon)
 			}, nil,
-			[4]error{order.ErrInvalidReason, order.ErrInvalidReason, paid, cancelled}},
+			untilPaid(order.ErrInvalidReason)},
 	}
+	statuses, tested := order.Statuses(), map[string]bool{}
 	for _, row := range matrix {
+		if tested[row.command] = true; len(row.want) != len(statuses) {
+			t.Fatalf("core/order/rules_test.go: whilePending and untilPaid have %d answers, want one for each of %v", len(row.want), statuses)
+		}
 		for column, status := range statuses {
 			for made, o := range orders(t, status) {
-				t.Run(fmt.Sprintf("%s/%s/%s", row.name, status, made), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%s/%s/%s/%s", row.command, row.how, status, made), func(t *testing.T) {
 					err := row.call(o.Order)
 					if !errors.Is(err, row.want[column]) {
 						t.Fatalf("got error %v, want %v", err, row.want[column])
@@ -107,6 +114,23 @@ func TestWhatIsAllowedWhen(t *testing.T) {
 			}
 		}
 	}
+	for _, command := range commandsOf() {
+		if !tested[command] {
+			t.Errorf("core/order/rules_test.go: the matrix has no row for the command %s", command)
+		}
+	}
+}
+
+// commandsOf returns the names of the aggregate's commands: the methods that return an error and nothing else.
+func commandsOf() (names []string) {
+	aggregate := reflect.TypeFor[*order.Order]()
+	for i := range aggregate.NumMethod() {
+		method := aggregate.Method(i)
+		if method.Type.NumOut() == 1 && method.Type.Out(0) == reflect.TypeFor[error]() {
+			names = append(names, method.Name)
+		}
+	}
+	return names
 }
 
 // TestAnEmptyOrder is the other half of the table: what an order without items may not do, which is only ever pending
@@ -169,7 +193,7 @@ func orders(t *testing.T, status order.Status) map[string]watched {
 		err = o.Cancel(order.ByBuyer, "out of stock", morning)
 	}
 	if err != nil || o.Status() != status {
-		t.Fatalf("making an order %s: got %s and error %v", status, o.Status(), err)
+		t.Fatalf("core/order/rules_test.go, orders: it makes no order %s, but one %s with error %v", status, o.Status(), err)
 	}
 	restored, err := order.Restore(o.Snapshot())
 	if err != nil {

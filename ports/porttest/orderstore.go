@@ -96,7 +96,11 @@ func statusReadsBack(t testing.TB, s Storage) {
 		order.StatusPaid:      func(o *order.Order) error { return o.Pay(morning) },
 		order.StatusCancelled: func(o *order.Order) error { return o.Cancel(order.ByBuyer, "changed my mind", morning) },
 	}
-	for status, act := range reach {
+	for _, status := range order.Statuses() {
+		act, known := reach[status]
+		if !known {
+			t.Fatalf("ports/porttest/orderstore.go: statusReadsBack cannot make an order %s", status)
+		}
 		o := newOrder(t, "order-"+string(status), 1)
 		if err := act(o); err != nil {
 			t.Fatalf("the suite cannot make an order %s: %v", status, err)

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"hexorders/core/order"
 )
 
 // A glossary that names files which have moved sends its reader nowhere.
@@ -24,8 +26,18 @@ func TestTheGlossaryNamesFilesThatExist(t *testing.T) {
 			t.Errorf("%s: the link to %s is called %s", row.word, link[2], link[1])
 		}
 	}
-	if len(rows) != 30 {
-		t.Errorf("%d words, want 30", len(rows))
+	if len(rows) != 31 {
+		t.Errorf("%d words, want 31", len(rows))
+	}
+}
+
+func TestTheGlossaryHasEveryStatus(t *testing.T) {
+	_, row, _ := strings.Cut(read(t, "../../docs/glossary.md"), "\n| status |")
+	row, _, _ = strings.Cut(row, "\n")
+	for _, status := range order.Statuses() {
+		if !strings.Contains(row, "`"+string(status)+"`") {
+			t.Errorf("docs/glossary.md: the row of the word status does not name %s", status)
+		}
 	}
 }
 
