@@ -54,7 +54,7 @@ lessons: ## list the lessons of the workshop
 	@go run ./workshop/lesson
 
 lesson: ## begin or go on with lesson N; HINT=1..3, SOLUTION=1, RESET=1, LANG=th for Thai
-	@go run ./workshop/lesson -n '$(N)' $(if $(HINT),-hint '$(HINT)') $(if $(SOLUTION),-solution '$(SOLUTION)') \
+	@go run ./workshop/lesson -n '$(or $(N),0)' $(if $(HINT),-hint '$(HINT)') $(if $(SOLUTION),-solution '$(SOLUTION)') \
 		$(if $(RESET),-reset) $(if $(ONCE),-once) $(if $(SAVE),-save '$(SAVE)') $(if $(REFRESH),-refresh)
 
 test-lessons: ## prove the lessons: red at their start, green with their solution (LESSON=05 for one); a table of them
