@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/mattn/go-isatty"
 )
@@ -34,13 +35,25 @@ make lesson N=5 REFRESH=1      renew the patches after the code under them has m
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
+	left := err != nil && interrupted(ctx)
 	stop()
 	switch {
-	case errors.Is(err, context.Canceled): // Ctrl-C, the usual way to leave
+	case left:
 		fmt.Println("\nYour files stay as they are; the same command goes on with the lesson.")
 	case err != nil:
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+// interrupted reports Ctrl-C, the usual way to leave. git and go, which run below, get it too, and may end before this
+// process has heard of it.
+func interrupted(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return true
+	case <-time.After(100 * time.Millisecond):
+		return false
 	}
 }
 
