@@ -21,6 +21,8 @@ NOSERVER  := HEXORDERS_TEST_MONGODB_URI='mongodb://127.0.0.1:1/?directConnection
              HEXORDERS_TEST_POSTGRES_URI=postgres://127.0.0.1:1/hexorders
 # A broker that lives for a minute or two never earns back what its JVM's second compiler costs.
 FASTJAVA  := JAVA_TOOL_OPTIONS="$$JAVA_TOOL_OPTIONS -XX:TieredStopAtLevel=1"
+# Built and not `go run`, which would end before the lesson does when Ctrl-C is pressed.
+LESSONS   := go build -o bin/lesson ./workshop/lesson && exec bin/lesson
 BENCH     ?= .
 BENCHFLAGS ?=
 FUZZTIME  ?= 1m
@@ -51,10 +53,10 @@ test: ## run all tests, on a MongoDB, a Kafka and a PostgreSQL of their own that
 check: lint vet test fuzz ## everything that must be green before a commit
 
 lessons: ## list the lessons of the workshop
-	@go run ./workshop/lesson
+	@$(LESSONS)
 
 lesson: ## begin or go on with lesson N; HINT=1..3, SOLUTION=1, RESET=1, LANG=th for Thai
-	@go run ./workshop/lesson -n '$(or $(N),0)' $(if $(HINT),-hint '$(HINT)') $(if $(SOLUTION),-solution '$(SOLUTION)') \
+	@$(LESSONS) -n '$(or $(N),0)' $(if $(HINT),-hint '$(HINT)') $(if $(SOLUTION),-solution '$(SOLUTION)') \
 		$(if $(RESET),-reset) $(if $(ONCE),-once) $(if $(SAVE),-save '$(SAVE)') $(if $(REFRESH),-refresh)
 
 test-lessons: ## prove the lessons: red at their start, green with their solution (LESSON=05 for one); a table of them

@@ -70,7 +70,7 @@ func (c *classroom) list() error {
 		}
 		c.say("%s %3d  %7d  %-12s  %s%s\n", tick, l.Number, l.Minutes, l.needs(), l.title(c.thai), here)
 	}
-	c.say("\n`make lesson N=%d` begins one. `go run ./workshop/lesson -h` lists what else there is.\n", c.lessons[0].Number)
+	c.say("\n`make lesson N=%d` begins one. `bin/lesson -h` lists what else there is.\n", c.lessons[0].Number)
 	return nil
 }
 
@@ -298,14 +298,22 @@ func (c *classroom) explain(l lesson, o outcome) error {
 func (c *classroom) celebrate(l lesson) error {
 	c.progress.tick(l)
 	c.say("%s  %s is done. Now the questions at the end of %s\n", c.green("green"), l.name(), l.page(c.thai))
-	next := slices.IndexFunc(c.lessons, func(l lesson) bool { return !c.progress.done(l) })
-	if next < 0 {
-		c.say("That was the last one.\n")
-	} else {
-		n := c.lessons[next]
+	if n, found := c.next(l); found {
 		c.say("Next: `make lesson N=%d`, %s (%d minutes). It puts your work aside as a patch.\n", n.Number, n.title(c.thai), n.Minutes)
+	} else {
+		c.say("That was the last one.\n")
 	}
 	return c.tree.save(c.progress)
+}
+
+// next is the first lesson after this one that is not done, or else the first of all.
+func (c *classroom) next(after lesson) (l lesson, found bool) {
+	for _, candidate := range c.lessons {
+		if !c.progress.done(candidate) && (!found || l.Number < after.Number && candidate.Number > after.Number) {
+			l, found = candidate, true
+		}
+	}
+	return l, found
 }
 
 func (c *classroom) say(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }

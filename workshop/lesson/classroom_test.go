@@ -235,3 +235,16 @@ func TestCtrlCEndsTheWait(t *testing.T) {
 		t.Errorf("the lesson ends with %v, want context.Canceled\n%s", err, said)
 	}
 }
+
+func TestTheNextLessonIsTheOneBehind(t *testing.T) {
+	c := &classroom{lessons: []lesson{{Number: 1}, {Number: 5}, {Number: 6}, {Number: 7}}, progress: progress{Done: []int{5, 6}}}
+	for after, want := range map[int]int{1: 7, 5: 7, 6: 7, 7: 1} {
+		if l, found := c.next(lesson{Number: after}); !found || l.Number != want {
+			t.Errorf("after lesson %d comes %d, %v; want %d", after, l.Number, found, want)
+		}
+	}
+	c.progress.Done = []int{1, 5, 6, 7}
+	if l, found := c.next(lesson{Number: 6}); found {
+		t.Errorf("all are done, but lesson %d comes next", l.Number)
+	}
+}
