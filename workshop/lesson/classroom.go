@@ -70,7 +70,11 @@ func (c *classroom) list() error {
 		}
 		c.say("%s %3d  %7d  %-12s  %s%s\n", tick, l.Number, l.Minutes, l.needs(), l.title(c.thai), here)
 	}
-	c.say("\n`make lesson N=%d` begins one. `bin/lesson -h` lists what else there is.\n", c.lessons[0].Number)
+	first, found := c.next(lesson{Number: c.progress.Lesson})
+	if !found {
+		first = c.lessons[0]
+	}
+	c.say("\n`make lesson N=%d` begins one. `bin/lesson -h` lists what else there is.\n", first.Number)
 	return nil
 }
 
@@ -309,7 +313,7 @@ func (c *classroom) celebrate(l lesson) error {
 // next is the first lesson after this one that is not done, or else the first of all.
 func (c *classroom) next(after lesson) (l lesson, found bool) {
 	for _, candidate := range c.lessons {
-		if !c.progress.done(candidate) && (!found || l.Number < after.Number && candidate.Number > after.Number) {
+		if !c.progress.done(candidate) && (!found || l.Number <= after.Number && candidate.Number > after.Number) {
 			l, found = candidate, true
 		}
 	}
