@@ -13,7 +13,7 @@ GOTEST    := $(RACE) -vet=off -count=1 -p 2 -timeout 20m
 TESTFLAGS ?=
 PACKAGES  ?= ./...
 # What takes longest begins first, or it would be all that still runs at the end.
-FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb)
+FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb ./workshop/lesson)
 # These need a MongoDB, a Kafka or a PostgreSQL, and so do some lessons, and the subtests of adapters/httpapi that are called mongodb
 # and postgres; make quick runs all the rest. Nothing listens at NOSERVER: a test that belongs here and is not on the list is red. test/arch reads the list.
 SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% adapters/postgres% test/bench% test/browser% test/docs% test/e2e% test/faults% test/peers%)

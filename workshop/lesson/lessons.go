@@ -31,7 +31,7 @@ var servers = map[string]string{
 	"kafka":    "HEXORDERS_TEST_KAFKA_BROKERS",
 	"mongodb":  "HEXORDERS_TEST_MONGODB_URI",
 	"nats":     "HEXORDERS_TEST_NATS_URL",
-	"postgres": "HEXORDERS_TEST_POSTGRES_URL",
+	"postgres": "HEXORDERS_TEST_POSTGRES_URI",
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"text/tabwriter"
 	"time"
 )
 
@@ -27,7 +28,10 @@ func TestLessons(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	copied := copyCheckout(t, root)
+	copied, began := copyCheckout(t, root), time.Now()
+	var lines strings.Builder
+	table := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nlesson\tred\tgreen\tneighbours\tlines\tneeds\twhat the red line says")
 	for _, l := range lessons {
 		t.Run(l.Folder, func(t *testing.T) {
 			for _, server := range l.Needs {
@@ -39,14 +43,19 @@ func TestLessons(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("red %.1f s: %s", p.red.Seconds(), p.line)
-			neighbours := fmt.Sprintf("neighbours %.1f s", p.neighbours.Seconds())
+			neighbours := fmt.Sprintf("%.1f s", p.neighbours.Seconds())
 			if p.asBefore {
-				neighbours = "then the code is as before"
+				neighbours = "as before"
 			}
-			t.Logf("green %.1f s, %s; %d lines of solution, needs %s", p.green.Seconds(), neighbours, p.lines, l.needs())
+			fmt.Fprintf(table, "%d\t%.1f s\t%.1f s\t%s\t%d\t%s\t%s\n",
+				l.Number, p.red.Seconds(), p.green.Seconds(), neighbours, p.lines, l.needs(), p.line)
 		})
 	}
+	if err := table.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s%.0f s together; as before: the solution leaves the code that main has, whose tests prove it", &lines,
+		time.Since(began).Seconds())
 }
 
 // proof is what the lesson's tests said.
