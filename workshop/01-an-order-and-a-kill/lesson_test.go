@@ -69,7 +69,8 @@ func whatHappens(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "hexorders/cmd/hexorders").CombinedOutput(); err != nil {
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "hexorders/cmd/hexorders")
+	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, output)
 	}
 	s := &service{t: t, folder: t.TempDir(), program: program}
