@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/inproc/logtest"
 	"hexorders/core/order"
@@ -17,27 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestOrderStore(t *testing.T) { porttest.OrderStore(t, open) }
-
-func TestOutbox(t *testing.T) { porttest.Outbox(t, open) }
-
-func TestHistory(t *testing.T) { porttest.History(t, open) }
-
-func TestOrderScanner(t *testing.T) { porttest.OrderScanner(t, open) }
-
-func TestIdempotencyStore(t *testing.T) { porttest.IdempotencyStore(t, open) }
-
-func TestBacklog(t *testing.T) { porttest.Backlog(t, open) }
-
-func TestTrimmer(t *testing.T) { porttest.Trimmer(t, open) }
-
-func TestParking(t *testing.T) {
-	porttest.Parking(t, func(testing.TB) ports.Parking { return NewParking() })
-}
-
-func TestLease(t *testing.T) {
-	porttest.Lease(t, func(testing.TB) ports.Lease { return NewLease() })
-}
+func TestStore(t *testing.T) { porttest.Store(t, open) }
 
 func open(testing.TB) porttest.Storage {
 	s := NewStore()
@@ -46,15 +27,20 @@ func open(testing.TB) porttest.Storage {
 		defer s.mu.Unlock()
 		s.failCommit = err
 	}
-	outbox := NewOutbox(s)
-	return porttest.Storage{
-		Orders: s, Outbox: outbox, Trimmer: outbox, Idempotency: s, History: s, Scanner: s,
+	storage := porttest.Storage{
+		Orders: s, Outbox: NewOutbox(s), Parking: NewParking(), Lease: NewLease(), Encode: eventjson.Messages,
 		FailCommits: func(testing.TB) func() {
 			setFailure(errors.New("the disk is full"))
 			return func() { setFailure(nil) }
 		},
 		Age: func(_ testing.TB, by time.Duration) { age(s, by) },
 	}
+	storage.Again = func(testing.TB) porttest.Storage {
+		again := storage
+		again.Outbox = NewOutbox(s)
+		return again
+	}
+	return storage
 }
 
 func age(s *Store, by time.Duration) {
@@ -85,20 +71,6 @@ func TestOldResultsAreForgotten(t *testing.T) {
 	save("order-10")
 	if len(s.results) != 1 || len(s.keys) != 1 {
 		t.Errorf("%d results under %d keys are stored, want the newest alone", len(s.results), len(s.keys))
-	}
-}
-
-func TestTwoOutboxesOfOneStoreShareTheCheckpoint(t *testing.T) {
-	s := NewStore()
-	one, other := NewOutbox(s), NewOutbox(s)
-	if err := one.Checkpoint(t.Context(), 2, "5"); err != nil {
-		t.Fatal(err)
-	}
-	if p, err := other.Position(t.Context()); err != nil || p != "5" {
-		t.Errorf("position in the other outbox: got %q and error %v, want 5", p, err)
-	}
-	if err := other.Checkpoint(t.Context(), 1, "3"); !errors.Is(err, ports.ErrFenced) {
-		t.Errorf("earlier term in the other outbox: got error %v, want %v", err, ports.ErrFenced)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	driver "modernc.org/sqlite"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/inproc/logtest"
 	"hexorders/core/order"
@@ -18,29 +19,11 @@ import (
 	"hexorders/ports/porttest"
 )
 
-func TestOrderStore(t *testing.T) { porttest.OrderStore(t, openStorage(options{})) }
-
-func TestOutbox(t *testing.T) { porttest.Outbox(t, openStorage(options{})) }
-
-func TestBacklog(t *testing.T) { porttest.Backlog(t, openStorage(options{})) }
-
-func TestTrimmer(t *testing.T) { porttest.Trimmer(t, openStorage(options{})) }
+func TestStore(t *testing.T) { porttest.Store(t, openStorage(options{lockTimeout: time.Second})) }
 
 // Without groups the promises are the same.
-func TestOrderStoreOneByOne(t *testing.T) { porttest.OrderStore(t, openStorage(options{maxBatch: 1})) }
-
-func TestHistory(t *testing.T) { porttest.History(t, openStorage(options{})) }
-
-func TestOrderScanner(t *testing.T) { porttest.OrderScanner(t, openStorage(options{})) }
-
-func TestIdempotencyStore(t *testing.T) { porttest.IdempotencyStore(t, openStorage(options{})) }
-
-func TestParking(t *testing.T) {
-	porttest.Parking(t, func(t testing.TB) ports.Parking { return NewParking(openNew(t)) })
-}
-
-func TestLease(t *testing.T) {
-	porttest.Lease(t, func(t testing.TB) ports.Lease { return NewLease(openNew(t), "relay") })
+func TestStoreOneByOne(t *testing.T) {
+	porttest.Store(t, openStorage(options{maxBatch: 1, lockTimeout: time.Second}))
 }
 
 func TestTopic(t *testing.T) {
@@ -48,16 +31,34 @@ func TestTopic(t *testing.T) {
 }
 
 func openStorage(o options) func(testing.TB) porttest.Storage {
-	return func(t testing.TB) porttest.Storage {
-		db := openWith(t, filepath.Join(t.TempDir(), "orders.db"), o)
-		store := NewStore(db)
-		return porttest.Storage{
-			Orders: store, Outbox: NewOutbox(db), Trimmer: NewOutbox(db), Idempotency: store, History: store, Scanner: store,
-			FailCommits: func(t testing.TB) func() { return failCommits(t, db) },
-			Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
-		}
+	return func(t testing.TB) porttest.Storage { return storageAt(t, filepath.Join(t.TempDir(), "orders.db"), o) }
+}
+
+func storageAt(t testing.TB, path string, o options) porttest.Storage {
+	db := openWith(t, path, o)
+	return porttest.Storage{
+		Orders: NewStore(db), Outbox: NewOutbox(db), Parking: NewParking(db), Lease: NewLease(db, "relay"), Encode: eventjson.Messages,
+		FailCommits: func(t testing.TB) func() { return failCommits(t, db) },
+		Break:       breakFile(path),
+		Again:       func(t testing.TB) porttest.Storage { return storageAt(t, path, o) },
+		Restart: func(t testing.TB) porttest.Storage {
+			closeNow(t, db)
+			return storageAt(t, path, o)
+		},
+		Age: func(t testing.TB, by time.Duration) { age(t, db, by) },
 	}
 }
+
+// breakFile is a Break of the suites: the file answers nobody.
+func breakFile(path string) func(t testing.TB) (heal func()) {
+	if beginRecovery == nil {
+		return nil
+	}
+	return func(t testing.TB) func() { return beginRecovery(t, path) }
+}
+
+// beginRecovery makes the file unusable until end is called. It is nil where that cannot be done.
+var beginRecovery func(t testing.TB, path string) (end func())
 
 func age(t testing.TB, db *DB, by time.Duration) {
 	t.Helper()

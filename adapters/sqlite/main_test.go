@@ -36,7 +36,7 @@ type child struct {
 	stderr strings.Builder
 }
 
-func start(t *testing.T, mode string, args ...string) *child {
+func start(t testing.TB, mode string, args ...string) *child {
 	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *child) next() (line string, ok bool) {
 	return strings.TrimSuffix(line, "\n"), err == nil
 }
 
-func (c *child) wantLine(t *testing.T, want string) {
+func (c *child) wantLine(t testing.TB, want string) {
 	t.Helper()
 	if line, ok := c.next(); !ok || line != want {
 		_ = c.Wait()
@@ -74,7 +74,7 @@ func (c *child) wantLine(t *testing.T, want string) {
 }
 
 // finish lets the child end by itself.
-func (c *child) finish(t *testing.T) {
+func (c *child) finish(t testing.TB) {
 	t.Helper()
 	_ = c.input.Close()
 	if _, err := io.Copy(io.Discard, c.lines); err != nil {

@@ -38,6 +38,7 @@ func TestReadModelStoreOnTwoHandles(t *testing.T) {
 		return porttest.ReadModelStorage{
 			Store:       NewReadModel(db, tables),
 			FailCommits: func(t testing.TB) func() { return failCommits(t, db) },
+			Break:       breakFile(path),
 			Again: func(t testing.TB, tables []ports.Table) ports.ReadModelStore {
 				return NewReadModel(openAt(t, path), tables)
 			},

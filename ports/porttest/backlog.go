@@ -13,23 +13,19 @@ type backlog interface {
 	Unread(ctx context.Context) (messages int, oldest time.Time, err error)
 }
 
-// Backlog checks what Unread promises, which the storage's Outbox has to implement. When no save and no Tail is at work,
-// the estimate has to be right.
-func Backlog(t *testing.T, open func(t testing.TB) Storage) { run(t, backlogChecks, open) }
-
-var backlogChecks = []check[Storage]{
-	{"what a first Tail has not handed out is unread", func(t testing.TB, s Storage) {
+var backlogChecks = []check[storage]{
+	{"what a first Tail has not handed out is unread", func(t testing.TB, s storage) {
 		save(t, s, newOrder(t, orderID(1), 2))
 		save(t, s, newOrder(t, orderID(2), 6))
-		f := follow(t, s.Outbox, "")
+		f := follow(t, s, "")
 		wantUnread(t, s, 8, 0)
 		f.take(t, 5)
 		wantUnread(t, s, 3, 3)
 		f.take(t, 3)
 		wantUnread(t, s, 0, 0)
-	}},
-	{"what was committed after the last emit is unread", func(t testing.TB, s Storage) {
-		f := follow(t, s.Outbox, "")
+	}, "count the messages after the last one that emit took"},
+	{"what was committed after the last emit is unread", func(t testing.TB, s storage) {
+		f := follow(t, s, "")
 		save(t, s, newOrder(t, orderID(1), 1))
 		f.next(t)
 		wantUnread(t, s, 0, 0)
@@ -39,35 +35,35 @@ var backlogChecks = []check[Storage]{
 		wantUnread(t, s, 5, 1)
 		f.take(t, 5)
 		wantUnread(t, s, 0, 0)
-	}},
-	{"a resumed Tail has handed out what was before its position", func(t testing.TB, s Storage) {
-		f := follow(t, s.Outbox, "")
+	}, "count the messages after the last one that emit took"},
+	{"a resumed Tail has handed out what was before its position", func(t testing.TB, s storage) {
+		f := follow(t, s, "")
 		save(t, s, newOrder(t, orderID(1), 6))
 		third := f.take(t, 3)[2]
 		f.stop(t)
-		f = follow(t, s.Outbox, third.at)
+		f = follow(t, s, third.at)
 		f.next(t)
 		wantUnread(t, s, 2, 4)
-	}},
-	{"a cancelled context ends every call", func(t testing.TB, s Storage) {
+	}, "a Tail begins to count at its own position"},
+	{"a cancelled context ends every call", func(t testing.TB, s storage) {
 		save(t, s, newOrder(t, orderID(1), 1))
-		follow(t, s.Outbox, "").next(t)
+		follow(t, s, "").next(t)
 		wantCancelled(t, "Unread", func(ctx context.Context) error {
-			_, _, err := s.Outbox.(backlog).Unread(ctx)
+			_, _, err := s.Backlog.Unread(ctx)
 			return err
 		})
-	}},
+	}, "pass ctx on to every call, and return ctx.Err() as it is"},
 }
 
 // wantUnread waits until that many messages are unread: a message counts as handed out a moment after it was taken. The
 // oldest of them, if it is known, is from so many seconds after the first of its order.
-func wantUnread(t testing.TB, s Storage, want, second int) {
+func wantUnread(t testing.TB, s storage, want, second int) {
 	t.Helper()
 	var got int
 	var oldest time.Time
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		var err error
-		if got, oldest, err = s.Outbox.(backlog).Unread(bounded(t)); err == nil && got == want {
+		if got, oldest, err = s.Backlog.Unread(bounded(t)); err == nil && got == want {
 			break
 		}
 	}

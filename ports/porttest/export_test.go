@@ -1,22 +1,27 @@
 package porttest
 
 import (
-	"hexorders/ports"
+	"testing"
+
 	"hexorders/ports/porttest/red"
 )
 
-func OrderStoreChecks() []red.Check[Storage]       { return export(orderStoreChecks) }
-func OutboxChecks() []red.Check[Storage]           { return export(outboxChecks) }
-func HistoryChecks() []red.Check[Storage]          { return export(historyChecks) }
-func OrderScannerChecks() []red.Check[Storage]     { return export(orderScannerChecks) }
-func IdempotencyStoreChecks() []red.Check[Storage] { return export(idempotencyStoreChecks) }
-func TrimmerChecks() []red.Check[Storage]          { return export(trimmerChecks) }
-func ParkingChecks() []red.Check[ports.Parking]    { return export(parkingChecks) }
-func BacklogChecks() []red.Check[Storage]          { return export(backlogChecks) }
-func SubscriberChecks() []red.Check[Feed]          { return export(subscriberChecks) }
-func ReplayableChecks() []red.Check[Feed]          { return export(replayableChecks) }
-func LeaseChecks() []red.Check[ports.Lease]        { return export(leaseChecks) }
-func PublisherChecks() []red.Check[Broker]         { return export(publisherChecks) }
+// ChecksOf are those of one of the suites that Store runs.
+func ChecksOf(name string) (exported []red.Check[Storage]) {
+	for _, s := range suites {
+		if s.name != name {
+			continue
+		}
+		for _, c := range s.all() {
+			exported = append(exported, red.Check[Storage]{Name: c.name, Prove: func(t testing.TB, s Storage) { c.prove(t, hold(s)) }})
+		}
+	}
+	return exported
+}
+
+func SubscriberChecks() []red.Check[Feed]  { return export(subscriberChecks) }
+func ReplayableChecks() []red.Check[Feed]  { return export(replayableChecks) }
+func PublisherChecks() []red.Check[Broker] { return export(publisherChecks) }
 
 func ReadModelStoreChecks() []red.Check[ReadModelStorage] { return export(readModelStoreChecks) }
 

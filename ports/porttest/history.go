@@ -9,22 +9,28 @@ import (
 	"hexorders/ports"
 )
 
-var historyChecks = []check[Storage]{
-	{"an order's messages are those of the outbox, in version order", historyIsTheOutbox},
-	{"an order has only its own messages", historyOfOneOrder},
-	{"Messages returns the next versions, at most limit", historyInParts},
-	{"an unknown order has no messages, and that is no error", historyOfNothing},
-	{"a successful Save is in the history", historyIsUpToDate},
-	{"a failed Save is not in the history", historyWithoutFailures},
-	{"a cancelled context ends Messages", func(t testing.TB, s Storage) {
+var historyChecks = []check[storage]{
+	{"an order's messages are those of the outbox, in version order", historyIsTheOutbox,
+		"sort by version as a number, and return every field of the message"},
+	{"an order has only its own messages", historyOfOneOrder,
+		"compare the id as a whole and byte for byte: no LIKE, no collation"},
+	{"Messages returns the next versions, at most limit", historyInParts,
+		"version > after ORDER BY version LIMIT limit"},
+	{"an unknown order has no messages, and that is no error", historyOfNothing,
+		"no rows are an empty list"},
+	{"a successful Save is in the history", historyIsUpToDate,
+		"read where Save has written, not in a copy that follows later"},
+	{"a failed Save is not in the history", historyWithoutFailures,
+		"messages are written in the transaction of Save"},
+	{"a cancelled context ends Messages", func(t testing.TB, s storage) {
 		wantCancelled(t, "Messages", func(ctx context.Context) error {
 			_, err := s.History.Messages(ctx, orderID(1), 0, 10)
 			return err
 		})
-	}},
+	}, "pass ctx to the database, and return ctx.Err() as it is"},
 }
 
-func historyOf(t testing.TB, s Storage, id string, after, limit int) []ports.Message {
+func historyOf(t testing.TB, s storage, id string, after, limit int) []ports.Message {
 	t.Helper()
 	messages, err := s.History.Messages(bounded(t), id, after, limit)
 	if err != nil {
@@ -48,7 +54,7 @@ func wantHistory(t testing.TB, got []ports.Message, id string, first, last int) 
 	}
 }
 
-func historyIsTheOutbox(t testing.TB, s Storage) {
+func historyIsTheOutbox(t testing.TB, s storage) {
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	o := newOrder(t, orderID(1), 3)
 	if err := s.Orders.Save(ports.WithTraceParent(bounded(t), trace), o, ports.IdempotencyKey{}); err != nil {
@@ -66,7 +72,7 @@ func historyIsTheOutbox(t testing.TB, s Storage) {
 	}
 }
 
-func historyOfOneOrder(t testing.TB, s Storage) {
+func historyOfOneOrder(t testing.TB, s storage) {
 	ids := []string{"order", "order-1", "order-10", "order-1/2", "ORDER-1", "заказ-1"}
 	for n, id := range ids {
 		save(t, s, newOrder(t, id, n+1))
@@ -76,7 +82,7 @@ func historyOfOneOrder(t testing.TB, s Storage) {
 	}
 }
 
-func historyInParts(t testing.TB, s Storage) {
+func historyInParts(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 7))
 	wantHistory(t, historyOf(t, s, orderID(1), 0, 3), orderID(1), 1, 3)
 	wantHistory(t, historyOf(t, s, orderID(1), 3, 3), orderID(1), 4, 6)
@@ -86,14 +92,14 @@ func historyInParts(t testing.TB, s Storage) {
 	wantHistory(t, historyOf(t, s, orderID(1), 1000, 3), orderID(1), 8, 7)
 }
 
-func historyOfNothing(t testing.TB, s Storage) {
+func historyOfNothing(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	for _, id := range []string{orderID(2), "", "order"} {
 		wantHistory(t, historyOf(t, s, id, 0, 10), id, 1, 0)
 	}
 }
 
-func historyIsUpToDate(t testing.TB, s Storage) {
+func historyIsUpToDate(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 1)
 	for version := 1; version <= 20; version++ {
 		save(t, s, o)
@@ -102,7 +108,7 @@ func historyIsUpToDate(t testing.TB, s Storage) {
 	}
 }
 
-func historyWithoutFailures(t testing.TB, s Storage) {
+func historyWithoutFailures(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	first, second := load(t, s, orderID(1)), load(t, s, orderID(1))
 	for _, o := range []*order.Order{first, second} {

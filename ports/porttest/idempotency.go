@@ -12,28 +12,42 @@ import (
 	"hexorders/ports"
 )
 
-var idempotencyStoreChecks = []check[Storage]{
-	{"a stored result has its key and the order as it was saved", resultReadsBack},
-	{"a stored result stays the same when the order changes", resultStays},
-	{"a stored result of the largest order stays the same too", largeResultStays},
-	{"a stored result's order changed without Save changes nothing in the store", resultIsACopy},
-	{"a key is any text of up to 255 characters, and no two are mixed up", keysAreApart},
-	{"a save without a key, and one without changes, store no result", noResult},
+var idempotencyStoreChecks = []check[storage]{
+	{"a stored result has its key and the order as it was saved", resultReadsBack,
+		"store key, fingerprint and o.Snapshot() in the transaction of Save"},
+	{"a stored result stays the same when the order changes", resultStays,
+		"the result is the order as that Save left it: keep a copy or its version, not a pointer to what is current"},
+	{"a stored result of the largest order stays the same too", largeResultStays,
+		"a result that is rebuilt from events or a snapshot must stop at its own version"},
+	{"a stored result's order changed without Save changes nothing in the store", resultIsACopy,
+		"build a new order for each StoredResult"},
+	{"a key is any text of up to 255 characters, and no two are mixed up", keysAreApart,
+		"compare keys byte for byte: no collation, no trimming, no case folding"},
+	{"a save without a key, and one without changes, store no result", noResult,
+		"an empty key is no key"},
 
-	{"a new order under a taken key is ErrDuplicateRequest and is not saved", duplicateCreation},
-	{"a change under a taken key is ErrDuplicateRequest and is not saved", duplicateChange},
-	{"of 20 saves under one key exactly one is committed", racingDuplicates},
-	{"a duplicate save does not fail the saves beside it", duplicateSaveFailsNoOther},
+	{"a new order under a taken key is ErrDuplicateRequest and is not saved", duplicateCreation,
+		"a unique key on the results; its violation is ports.ErrDuplicateRequest and rolls everything back"},
+	{"a change under a taken key is ErrDuplicateRequest and is not saved", duplicateChange,
+		"look for the key before the version: a retry must not be told that it is stale"},
+	{"of 20 saves under one key exactly one is committed", racingDuplicates,
+		"the unique key decides inside the transaction; a look before it is too early"},
+	{"a duplicate save does not fail the saves beside it", duplicateSaveFailsNoOther,
+		"if saves share a transaction, the duplicate must leave it before it has written"},
 
-	{"a refused save leaves its key free", refusedSaveStoresNoResult},
-	{"a failed commit leaves no order, no message and no stored result", failedCommitStoresNoResult},
+	{"a refused save leaves its key free", refusedSaveStoresNoResult,
+		"the result is part of the transaction: it is rolled back with it"},
+	{"a failed commit leaves no order, no message and no stored result", failedCommitStoresNoResult,
+		"the result is part of the transaction: it is rolled back with it"},
 
-	{"a result is stored for ResultsKept", resultIsStored},
-	{"after ResultsKept a key is free again", keyIsFreeAgain},
+	{"a result is stored for ResultsKept", resultIsStored,
+		"count from the Save, by the clock of the store, and delete nothing younger than ports.ResultsKept"},
+	{"after ResultsKept a key is free again", keyIsFreeAgain,
+		"a result that is too old is not there, also for Save, though it has not been deleted yet"},
 
-	{"a cancelled context ends StoredResult", func(t testing.TB, s Storage) {
+	{"a cancelled context ends StoredResult", func(t testing.TB, s storage) {
 		wantCancelled(t, "StoredResult", func(ctx context.Context) error { _, err := s.Idempotency.StoredResult(ctx, "key-1"); return err })
-	}},
+	}, "pass ctx to the database, and return ctx.Err() as it is"},
 }
 
 // minute is far more than a check takes, and nothing against ResultsKept.
@@ -43,11 +57,11 @@ func keyOf(value string) ports.IdempotencyKey {
 	return ports.IdempotencyKey{Value: value, Fingerprint: "fingerprint of " + value}
 }
 
-func saveUnder(t testing.TB, s Storage, key ports.IdempotencyKey, o *order.Order) error {
+func saveUnder(t testing.TB, s storage, key ports.IdempotencyKey, o *order.Order) error {
 	return s.Orders.Save(bounded(t), o, key)
 }
 
-func mustSaveUnder(t testing.TB, s Storage, key ports.IdempotencyKey, o *order.Order) {
+func mustSaveUnder(t testing.TB, s storage, key ports.IdempotencyKey, o *order.Order) {
 	t.Helper()
 	if err := saveUnder(t, s, key, o); err != nil {
 		t.Fatalf("Save of order %s, version %d, under key %q: %v", o.ID(), o.Version(), key.Value, err)
@@ -55,7 +69,7 @@ func mustSaveUnder(t testing.TB, s Storage, key ports.IdempotencyKey, o *order.O
 }
 
 // wantResult fails unless a result with this key and an order of this state is stored.
-func wantResult(t testing.TB, s Storage, key ports.IdempotencyKey, want order.Snapshot) {
+func wantResult(t testing.TB, s storage, key ports.IdempotencyKey, want order.Snapshot) {
 	t.Helper()
 	result, err := s.Idempotency.StoredResult(bounded(t), key.Value)
 	if err != nil {
@@ -71,14 +85,14 @@ func wantResult(t testing.TB, s Storage, key ports.IdempotencyKey, want order.Sn
 	}
 }
 
-func wantNoResult(t testing.TB, s Storage, key string) {
+func wantNoResult(t testing.TB, s storage, key string) {
 	t.Helper()
 	_, err := s.Idempotency.StoredResult(bounded(t), key)
 	wantError(t, fmt.Sprintf("stored result of key %q", key), err, ports.ErrNotFound)
 }
 
 // wantDuplicate fails unless a save under this key is refused and the order still has its changes.
-func wantDuplicate(t testing.TB, s Storage, key ports.IdempotencyKey, o *order.Order) {
+func wantDuplicate(t testing.TB, s storage, key ports.IdempotencyKey, o *order.Order) {
 	t.Helper()
 	changes := len(o.Changes())
 	err := saveUnder(t, s, key, o)
@@ -89,7 +103,7 @@ func wantDuplicate(t testing.TB, s Storage, key ports.IdempotencyKey, o *order.O
 	}
 }
 
-func resultReadsBack(t testing.TB, s Storage) {
+func resultReadsBack(t testing.TB, s storage) {
 	wantNoResult(t, s, "key-1")
 	created := newOrder(t, orderID(1), 3)
 	mustSaveUnder(t, s, keyOf("key-1"), created)
@@ -111,7 +125,7 @@ func resultReadsBack(t testing.TB, s Storage) {
 	wantResult(t, s, ports.IdempotencyKey{Value: "key-4", Fingerprint: "$x"}, odd.Snapshot())
 }
 
-func resultStays(t testing.TB, s Storage) {
+func resultStays(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 1)
 	mustSaveUnder(t, s, keyOf("key-1"), o)
 	want := o.Snapshot()
@@ -124,7 +138,7 @@ func resultStays(t testing.TB, s Storage) {
 }
 
 // largeResultStays makes more changes than a store folds at a time, before and after the results.
-func largeResultStays(t testing.TB, s Storage) {
+func largeResultStays(t testing.TB, s storage) {
 	items := make([]order.Item, order.MaxItems)
 	for i := range items {
 		items[i] = order.Item{Product: fmt.Sprintf("%s%03d", strings.Repeat("é", order.MaxIDLength-3), i), Amount: i + 1}
@@ -155,7 +169,7 @@ func largeResultStays(t testing.TB, s Storage) {
 	}
 }
 
-func resultIsACopy(t testing.TB, s Storage) {
+func resultIsACopy(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 1)
 	mustSaveUnder(t, s, keyOf("key-1"), o)
 	want := o.Snapshot()
@@ -170,7 +184,7 @@ func resultIsACopy(t testing.TB, s Storage) {
 	wantSame(t, load(t, s, orderID(1)).Snapshot(), want)
 }
 
-func keysAreApart(t testing.TB, s Storage) {
+func keysAreApart(t testing.TB, s storage) {
 	long := strings.Repeat("k", 254)
 	keys := []string{"a", "A", "$a", "a.b", "a/b", "' OR 1=1; --", long + "1", long + "2"}
 	for i, key := range keys {
@@ -184,7 +198,7 @@ func keysAreApart(t testing.TB, s Storage) {
 	}
 }
 
-func noResult(t testing.TB, s Storage) {
+func noResult(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 1)
 	save(t, s, o)
 	wantNoResult(t, s, "")
@@ -194,7 +208,7 @@ func noResult(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 1, orderID(2): 1})
 }
 
-func duplicateCreation(t testing.TB, s Storage) {
+func duplicateCreation(t testing.TB, s storage) {
 	first := newOrder(t, orderID(1), 1)
 	mustSaveUnder(t, s, keyOf("key-1"), first)
 	wantDuplicate(t, s, keyOf("key-1"), newOrder(t, orderID(2), 2))
@@ -207,7 +221,7 @@ func duplicateCreation(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 1})
 }
 
-func duplicateChange(t testing.TB, s Storage) {
+func duplicateChange(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	first := load(t, s, orderID(1))
 	change(t, first, 2)
@@ -223,7 +237,7 @@ func duplicateChange(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 5})
 }
 
-func racingDuplicates(t testing.TB, s Storage) {
+func racingDuplicates(t testing.TB, s storage) {
 	const rounds, writers = 3, 20
 	want := map[string]int{}
 	for round := range rounds {
@@ -253,7 +267,7 @@ func racingDuplicates(t testing.TB, s Storage) {
 	wantLogged(t, s, want)
 }
 
-func duplicateSaveFailsNoOther(t testing.TB, s Storage) {
+func duplicateSaveFailsNoOther(t testing.TB, s storage) {
 	mustSaveUnder(t, s, keyOf("taken"), newOrder(t, orderID(1000), 1))
 	want := map[string]int{orderID(1000): 1}
 	orders := make([]*order.Order, 32)
@@ -284,7 +298,7 @@ func duplicateSaveFailsNoOther(t testing.TB, s Storage) {
 }
 
 // saveAtOnce saves the orders side by side, each under its own key.
-func saveAtOnce(t testing.TB, s Storage, orders []*order.Order, of func(i int) ports.IdempotencyKey) []error {
+func saveAtOnce(t testing.TB, s storage, orders []*order.Order, of func(i int) ports.IdempotencyKey) []error {
 	t.Helper()
 	var all sync.WaitGroup
 	results := make([]error, len(orders))
@@ -300,7 +314,7 @@ func saveAtOnce(t testing.TB, s Storage, orders []*order.Order, of func(i int) p
 	return results
 }
 
-func refusedSaveStoresNoResult(t testing.TB, s Storage) {
+func refusedSaveStoresNoResult(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	stale, rival := load(t, s, orderID(1)), load(t, s, orderID(1))
 	change(t, rival, 1)
@@ -315,7 +329,7 @@ func refusedSaveStoresNoResult(t testing.TB, s Storage) {
 	wantResult(t, s, keyOf("key-1"), fresh.Snapshot())
 }
 
-func failedCommitStoresNoResult(t testing.TB, s Storage) {
+func failedCommitStoresNoResult(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 2)
 	heal := s.FailCommits(t)
 	if err := saveUnder(t, s, keyOf("key-1"), o); err == nil {
@@ -330,7 +344,7 @@ func failedCommitStoresNoResult(t testing.TB, s Storage) {
 	wantResult(t, s, keyOf("key-1"), o.Snapshot())
 }
 
-func resultIsStored(t testing.TB, s Storage) {
+func resultIsStored(t testing.TB, s storage) {
 	first := newOrder(t, orderID(1), 1)
 	mustSaveUnder(t, s, keyOf("key-1"), first)
 	s.Age(t, ports.ResultsKept-minute)
@@ -340,7 +354,7 @@ func resultIsStored(t testing.TB, s Storage) {
 	wantMissing(t, s, orderID(3))
 }
 
-func keyIsFreeAgain(t testing.TB, s Storage) {
+func keyIsFreeAgain(t testing.TB, s storage) {
 	for i := range 6 {
 		mustSaveUnder(t, s, keyOf(fmt.Sprintf("key-%d", i)), newOrder(t, orderID(i), 1))
 	}

@@ -11,19 +11,30 @@ import (
 	"hexorders/ports"
 )
 
-var leaseChecks = []check[ports.Lease]{
-	{"of 20 owners that ask at the same moment one gets the lease", leaseRace},
-	{"while one owner holds the lease another gets ErrLeaseHeld", leaseIsHeld},
-	{"renewing keeps the term", leaseRenews},
-	{"renewing counts from now", leaseRenewsFromNow},
-	{"an expired lease goes to another owner, with a larger term, and not earlier", leaseExpires},
-	{"of 20 owners that ask for an expired lease one gets it", expiredLeaseRace},
-	{"an owner that lost the lease gets ErrLeaseHeld, and a larger term later", leaseComesBack},
-	{"a holder that let the lease expire gets it again with no smaller term", leaseAfterOwnExpiry},
-	{"Release gives the lease back at once", leaseReleased},
-	{"releasing a lease of another owner does nothing", releaseOfAnother},
-	{"a cancelled context ends every call", cancelledLease},
-}
+var leaseChecks = lift(func(s storage) ports.Lease { return s.Lease }, []check[ports.Lease]{
+	{"of 20 owners that ask at the same moment one gets the lease", leaseRace,
+		"one statement decides: insert, or update where it is free"},
+	{"while one owner holds the lease another gets ErrLeaseHeld", leaseIsHeld,
+		"no row changed is ports.ErrLeaseHeld"},
+	{"renewing keeps the term", leaseRenews,
+		"the term grows with a new owner only"},
+	{"renewing counts from now", leaseRenewsFromNow,
+		"set the end to now + ttl, whatever it was before"},
+	{"an expired lease goes to another owner, with a larger term, and not earlier", leaseExpires,
+		"compare with the clock of the store; a new owner gets term + 1"},
+	{"of 20 owners that ask for an expired lease one gets it", expiredLeaseRace,
+		"look and take in one statement, as for a free one"},
+	{"an owner that lost the lease gets ErrLeaseHeld, and a larger term later", leaseComesBack,
+		"an owner that comes back is a new owner"},
+	{"a holder that let the lease expire gets it again with no smaller term", leaseAfterOwnExpiry,
+		"the row stays when the lease ends: the term must never fall"},
+	{"Release gives the lease back at once", leaseReleased,
+		"set the end to now, and keep the row with its term"},
+	{"releasing a lease of another owner does nothing", releaseOfAnother,
+		"WHERE owner = ?: no row changed is no error"},
+	{"a cancelled context ends every call", cancelledLease,
+		"pass ctx on to every call, and return ctx.Err() as it is"},
+})
 
 const (
 	long  = time.Hour

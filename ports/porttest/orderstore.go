@@ -15,43 +15,70 @@ import (
 	"hexorders/ports"
 )
 
-var orderStoreChecks = []check[Storage]{
-	{"an order reads back as it was saved", readsBack},
-	{"every status reads back", statusReadsBack},
-	{"an unknown order is ErrNotFound", unknownOrder},
+var orderStoreChecks = []check[storage]{
+	{"an order reads back as it was saved", readsBack,
+		"compare the two lines field by field; times may lose what is below a millisecond, texts nothing"},
+	{"every status reads back", statusReadsBack,
+		"the status is a column of its own: is it written and read?"},
+	{"an unknown order is ErrNotFound", unknownOrder,
+		"turn the database's own word for no row into ports.ErrNotFound"},
 
-	{"a loaded order changed without Save changes nothing in the store", loadedOrderIsACopy},
-	{"a saved order changed without Save changes nothing in the store", savedOrderIsACopy},
-	{"two loaded orders share nothing", twoLoadsShareNothing},
+	{"a loaded order changed without Save changes nothing in the store", loadedOrderIsACopy,
+		"Get builds a new order each time (order.Restore): never hand out what you keep"},
+	{"a saved order changed without Save changes nothing in the store", savedOrderIsACopy,
+		"keep o.Snapshot(), not o: the caller goes on working with its order"},
+	{"two loaded orders share nothing", twoLoadsShareNothing,
+		"a cache that hands the same object out twice connects two callers that do not know of each other"},
 
-	{"Save marks the order as committed", saveMarksCommitted},
-	{"saving again saves and sends nothing again", savingAgain},
-	{"an order without changes is not saved", nothingToSave},
-	{"an order can be changed and saved over and over", saveOverAndOver},
+	{"Save marks the order as committed", saveMarksCommitted,
+		"call o.Committed() once the commit has succeeded, and only then"},
+	{"saving again saves and sends nothing again", savingAgain,
+		"without o.Committed() the next Save finds the same changes again"},
+	{"an order without changes is not saved", nothingToSave,
+		"return nil at once when o.Changes() is empty, before you look at versions"},
+	{"an order can be changed and saved over and over", saveOverAndOver,
+		"the version it was loaded with is o.Version() - len(o.Changes())"},
 
-	{"of 20 writers on one version exactly one wins", racingWriters},
-	{"a stale order is ErrConflict and keeps its changes", staleOrder},
-	{"a new order with an id that is taken is ErrConflict", takenID},
-	{"a changed order that is not in the store is ErrConflict", changedButNeverSaved},
-	{"a refused save does not fail the saves beside it", refusedSaveHurtsNoOther},
-	{"of 500 savers of 400 orders at once, each saves or gets ErrConflict", crowdOfSavers},
+	{"of 20 writers on one version exactly one wins", racingWriters,
+		"compare and write must be one step: UPDATE ... WHERE id = ? AND version = ?, and no row changed is " +
+			"ports.ErrConflict"},
+	{"a stale order is ErrConflict and keeps its changes", staleOrder,
+		"the stored version must be the one that was loaded; do not call o.Committed() after an error"},
+	{"a new order with an id that is taken is ErrConflict", takenID,
+		"an insert that meets a key which exists is no failure of the database: it is ports.ErrConflict"},
+	{"a changed order that is not in the store is ErrConflict", changedButNeverSaved,
+		"an update that changes no row is ports.ErrConflict, not an insert"},
+	{"a refused save does not fail the saves beside it", refusedSaveHurtsNoOther,
+		"if saves share a transaction, the refused one must leave it before it has written"},
+	{"of 500 savers of 400 orders at once, each saves or gets ErrConflict", crowdOfSavers,
+		"look at the errors: a lock timeout, a deadlock or a duplicate key is ports.ErrConflict, or has to be tried again"},
 
-	{"each change of a Save becomes a message, in order, with consecutive versions", messagePerChange},
-	{"a message says what happened to which order and when", messageFields},
-	{"messages carry the trace parent of the call that saved them", messageTraceParent},
+	{"each change of a Save becomes a message, in order, with consecutive versions", messagePerChange,
+		"one message for each of o.Changes(), in their order: eventjson.Messages makes them"},
+	{"a message says what happened to which order and when", messageFields,
+		"store every field of ports.Message; the time is that of the event, not that of the insert"},
+	{"messages are byte for byte what Encode made of the changes", messageBytes,
+		"keep the payload as bytes or text: a JSON column (jsonb) sorts keys and drops blanks, and then consumers get " +
+			"other bytes than were made"},
+	{"messages carry the trace parent of the call that saved them", messageTraceParent,
+		"eventjson.Messages takes it from the context: pass on the one that Save got"},
 
-	{"a failed commit of a new order leaves neither order nor message", failedCommitOfNewOrder},
-	{"a failed commit of a change leaves neither change nor message", failedCommitOfChange},
-	{"a failed commit is an error for each save that was in it", failedCommitOfMany},
+	{"a failed commit of a new order leaves neither order nor message", failedCommitOfNewOrder,
+		"order and messages go into one transaction, and the error of its commit is returned"},
+	{"a failed commit of a change leaves neither change nor message", failedCommitOfChange,
+		"order and messages go into one transaction, and the error of its commit is returned"},
+	{"a failed commit is an error for each save that was in it", failedCommitOfMany,
+		"if saves share a transaction, each of them gets the error of the commit"},
 
-	{"a cancelled context ends Get", func(t testing.TB, s Storage) {
+	{"a cancelled context ends Get", func(t testing.TB, s storage) {
 		save(t, s, newOrder(t, orderID(1), 1))
 		wantCancelled(t, "Get", func(ctx context.Context) error { _, err := s.Orders.Get(ctx, orderID(1)); return err })
-	}},
-	{"a cancelled context ends Save, and nothing is saved", cancelledSave},
+	}, "pass ctx to the database, and return ctx.Err() as it is"},
+	{"a cancelled context ends Save, and nothing is saved", cancelledSave,
+		"pass ctx to the database, and return ctx.Err() as it is; roll back what was begun"},
 }
 
-func readsBack(t testing.TB, s Storage) {
+func readsBack(t testing.TB, s storage) {
 	many := make([]order.Item, order.MaxItems)
 	for i := range many {
 		many[i] = order.Item{Product: fmt.Sprintf("product-%d", i), Amount: i + 1}
@@ -89,7 +116,7 @@ func readsBack(t testing.TB, s Storage) {
 	}
 }
 
-func statusReadsBack(t testing.TB, s Storage) {
+func statusReadsBack(t testing.TB, s storage) {
 	reach := map[order.Status]func(*order.Order) error{
 		order.StatusPending:   func(o *order.Order) error { return nil },
 		order.StatusSubmitted: func(o *order.Order) error { return o.Submit(morning) },
@@ -112,7 +139,7 @@ func statusReadsBack(t testing.TB, s Storage) {
 	}
 }
 
-func unknownOrder(t testing.TB, s Storage) {
+func unknownOrder(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	for _, id := range []string{orderID(2), "order", "ORDER-000001", "", "🛒", strings.Repeat("x", 10_000)} {
 		_, err := s.Orders.Get(bounded(t), id)
@@ -120,7 +147,7 @@ func unknownOrder(t testing.TB, s Storage) {
 	}
 }
 
-func loadedOrderIsACopy(t testing.TB, s Storage) {
+func loadedOrderIsACopy(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	before := load(t, s, orderID(1))
 	want := before.Snapshot()
@@ -133,7 +160,7 @@ func loadedOrderIsACopy(t testing.TB, s Storage) {
 	wantSame(t, load(t, s, orderID(1)).Snapshot(), want)
 }
 
-func savedOrderIsACopy(t testing.TB, s Storage) {
+func savedOrderIsACopy(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 1)
 	save(t, s, o)
 	want := o.Snapshot()
@@ -143,7 +170,7 @@ func savedOrderIsACopy(t testing.TB, s Storage) {
 	wantSame(t, load(t, s, orderID(1)).Snapshot(), want)
 }
 
-func twoLoadsShareNothing(t testing.TB, s Storage) {
+func twoLoadsShareNothing(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	one, other := load(t, s, orderID(1)), load(t, s, orderID(1))
 	want := other.Snapshot()
@@ -154,7 +181,7 @@ func twoLoadsShareNothing(t testing.TB, s Storage) {
 	}
 }
 
-func saveMarksCommitted(t testing.TB, s Storage) {
+func saveMarksCommitted(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 3)
 	save(t, s, o)
 	if len(o.Changes()) != 0 {
@@ -168,7 +195,7 @@ func saveMarksCommitted(t testing.TB, s Storage) {
 	}
 }
 
-func savingAgain(t testing.TB, s Storage) {
+func savingAgain(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 2)
 	save(t, s, o)
 	save(t, s, o)
@@ -180,7 +207,7 @@ func savingAgain(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 2})
 }
 
-func nothingToSave(t testing.TB, s Storage) {
+func nothingToSave(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	idle, busy := load(t, s, orderID(1)), load(t, s, orderID(1))
 	change(t, busy, 1)
@@ -195,7 +222,7 @@ func nothingToSave(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 2})
 }
 
-func saveOverAndOver(t testing.TB, s Storage) {
+func saveOverAndOver(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 1)
 	save(t, s, o)
 	for n := range 4 {
@@ -206,7 +233,7 @@ func saveOverAndOver(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 1 + 1 + 2 + 3 + 4})
 }
 
-func racingWriters(t testing.TB, s Storage) {
+func racingWriters(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	const rounds = 3
 	for round := range rounds {
@@ -252,7 +279,7 @@ func racingWriters(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 1 + rounds})
 }
 
-func staleOrder(t testing.TB, s Storage) {
+func staleOrder(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	first, second := load(t, s, orderID(1)), load(t, s, orderID(1))
 	change(t, first, 1)
@@ -263,7 +290,7 @@ func staleOrder(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 2})
 }
 
-func takenID(t testing.TB, s Storage) {
+func takenID(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 1)
 	save(t, s, o)
 	wantConflict(t, s, newOrderOf(t, "buyer-2", orderID(1), 1))
@@ -272,7 +299,7 @@ func takenID(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 1})
 }
 
-func changedButNeverSaved(t testing.TB, s Storage) {
+func changedButNeverSaved(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	for _, id := range []string{orderID(1), orderID(2)} {
 		o := newOrder(t, id, 4)
@@ -284,7 +311,7 @@ func changedButNeverSaved(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 1})
 }
 
-func wantConflict(t testing.TB, s Storage, o *order.Order) {
+func wantConflict(t testing.TB, s storage, o *order.Order) {
 	t.Helper()
 	before, changes := o.Snapshot(), len(o.Changes())
 	wantError(t, fmt.Sprintf("Save of order %s, version %d", o.ID(), o.Version()),
@@ -295,7 +322,7 @@ func wantConflict(t testing.TB, s Storage, o *order.Order) {
 	}
 }
 
-func refusedSaveHurtsNoOther(t testing.TB, s Storage) {
+func refusedSaveHurtsNoOther(t testing.TB, s storage) {
 	const writers = 32
 	orders, want := make([]*order.Order, writers), map[string]int{}
 	for i := range orders {
@@ -332,7 +359,7 @@ func refusedSaveHurtsNoOther(t testing.TB, s Storage) {
 }
 
 // crowdOfSavers is 300 new orders, one of them with an id that is taken, and 100 orders that two savers change at once.
-func crowdOfSavers(t testing.TB, s Storage) {
+func crowdOfSavers(t testing.TB, s storage) {
 	const orders, contested, taken = 400, 100, 250
 	var savers []*order.Order
 	want := map[string]int{}
@@ -385,7 +412,7 @@ func crowdOfSavers(t testing.TB, s Storage) {
 	wantLogged(t, s, want)
 }
 
-func messagePerChange(t testing.TB, s Storage) {
+func messagePerChange(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 2))
 	o := load(t, s, orderID(1))
 	change(t, o, 3)
@@ -399,7 +426,7 @@ func messagePerChange(t testing.TB, s Storage) {
 	}
 }
 
-func messageFields(t testing.TB, s Storage) {
+func messageFields(t testing.TB, s storage) {
 	o := newOrder(t, "заказ-1", 3)
 	events := o.Changes()
 	save(t, s, o)
@@ -431,7 +458,43 @@ func messageFields(t testing.TB, s Storage) {
 	}
 }
 
-func messageTraceParent(t testing.TB, s Storage) {
+// messageBytes saves an event of each kind, and reads the messages while they come and again later: a store may have two
+// ways to them.
+func messageBytes(t testing.TB, s storage) {
+	f := follow(t, s, "")
+	o, err := order.New("заказ-1", "Ünal Çelik", []order.Item{
+		{Product: "茶 \"grün\" <1kg> & ½", Amount: 2}, {Product: "1111", Amount: order.MaxAmount}, {Product: "2222", Amount: 1},
+	}, morning)
+	if err != nil {
+		t.Fatalf("the suite cannot make the order: %v", err)
+	}
+	var want []ports.Message
+	for _, act := range []func() error{
+		func() error { return nil },
+		func() error { return o.AddItem("3333", 1, morning) },
+		func() error { return o.ChangeAmount("2222", 7, morning) },
+		func() error { return o.RemoveItem("1111", morning) },
+		func() error { return o.Submit(morning) },
+		func() error { return o.Pay(morning) },
+		func() error {
+			o = newOrder(t, orderID(2), 1)
+			return o.Cancel(order.ByBuyer, "changed   my\tmind", morning)
+		},
+	} {
+		if err := act(); err != nil {
+			t.Fatalf("the suite cannot change the order: %v", err)
+		}
+		want = append(want, s.messagesOf(t, t.Context(), o)...)
+		save(t, s, o)
+	}
+	again := follow(t, s, "")
+	for _, m := range want {
+		wantSameMessage(t, f.next(t).Message, m)
+		wantSameMessage(t, again.next(t).Message, m)
+	}
+}
+
+func messageTraceParent(t testing.TB, s storage) {
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	o := newOrder(t, orderID(1), 2)
 	if err := s.Orders.Save(ports.WithTraceParent(bounded(t), trace), o, ports.IdempotencyKey{}); err != nil {
@@ -448,7 +511,7 @@ func messageTraceParent(t testing.TB, s Storage) {
 	}
 }
 
-func failedCommitOfNewOrder(t testing.TB, s Storage) {
+func failedCommitOfNewOrder(t testing.TB, s storage) {
 	heal := s.FailCommits(t)
 	o := newOrder(t, orderID(1), 2)
 	wantFailedSave(t, s, o)
@@ -461,7 +524,7 @@ func failedCommitOfNewOrder(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 2})
 }
 
-func failedCommitOfChange(t testing.TB, s Storage) {
+func failedCommitOfChange(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 1))
 	o := load(t, s, orderID(1))
 	before := o.Snapshot()
@@ -477,7 +540,7 @@ func failedCommitOfChange(t testing.TB, s Storage) {
 	wantLogged(t, s, map[string]int{orderID(1): 3})
 }
 
-func failedCommitOfMany(t testing.TB, s Storage) {
+func failedCommitOfMany(t testing.TB, s storage) {
 	heal := s.FailCommits(t)
 	var all sync.WaitGroup
 	orders, want := make([]*order.Order, 8), map[string]int{}
@@ -502,7 +565,7 @@ func failedCommitOfMany(t testing.TB, s Storage) {
 	wantLogged(t, s, want)
 }
 
-func wantFailedSave(t testing.TB, s Storage, o *order.Order) {
+func wantFailedSave(t testing.TB, s storage, o *order.Order) {
 	t.Helper()
 	before, changes := o.Snapshot(), len(o.Changes())
 	err := s.Orders.Save(bounded(t), o, ports.IdempotencyKey{})
@@ -518,7 +581,7 @@ func wantFailedSave(t testing.TB, s Storage, o *order.Order) {
 	}
 }
 
-func cancelledSave(t testing.TB, s Storage) {
+func cancelledSave(t testing.TB, s storage) {
 	o := newOrder(t, orderID(1), 2)
 	wantCancelled(t, "Save", func(ctx context.Context) error { return s.Orders.Save(ctx, o, ports.IdempotencyKey{}) })
 	if len(o.Changes()) != 2 {

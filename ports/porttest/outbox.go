@@ -13,37 +13,54 @@ import (
 	"hexorders/ports"
 )
 
-var outboxChecks = []check[Storage]{
-	{"before the first checkpoint the position is empty", func(t testing.TB, s Storage) {
+var outboxChecks = []check[storage]{
+	{"before the first checkpoint the position is empty", func(t testing.TB, s storage) {
 		save(t, s, newOrder(t, orderID(1), 1))
 		wantPosition(t, s, "")
-	}},
-	{"the position is the last checkpoint", checkpointReadsBack},
-	{"a checkpoint of an earlier term is ErrFenced and changes nothing", earlierTermIsFenced},
-	{"a checkpoint of the same or a later term is taken", laterTermGoesOn},
+	}, "no row yet is no error: the position is \"\""},
+	{"the position is the last checkpoint", checkpointReadsBack,
+		"Checkpoint writes the position and Position reads it: they must mean the same row"},
+	{"a checkpoint of an earlier term is ErrFenced and changes nothing", earlierTermIsFenced,
+		"compare the terms in the statement that writes: WHERE term <= the new one; no row changed is ports.ErrFenced"},
+	{"a checkpoint of the same or a later term is taken", laterTermGoesOn,
+		"a relay makes many checkpoints in one term: only a smaller term is refused"},
 
-	{"what was committed before the first Tail is emitted", tailReplays},
-	{"Tail follows what is committed while it runs", tailFollows},
-	{"a Tail resumed from any position leaves nothing out", resumeLeavesNothingOut},
-	{"a Tail resumed in a quiet store repeats nothing", resumeRepeatsNothing},
-	{"every Tail sees the same messages", everyTailSeesTheSame},
-	{"a Tail that starts among writers leaves nothing out", tailAmongWriters},
-	{"10,000 messages over 100 orders come out in version order, each once", tenThousandFromOutbox},
+	{"what was committed before the first Tail is emitted", tailReplays,
+		"\"\" means from the first message on, in the order of commits"},
+	{"Tail follows what is committed while it runs", tailFollows,
+		"at the end of the log Tail waits and reads again: it never returns nil"},
+	{"a Tail resumed from any position leaves nothing out", resumeLeavesNothingOut,
+		"a position stands for its message and all before it: go on with the very next one"},
+	{"a Tail resumed in a quiet store repeats nothing", resumeRepeatsNothing,
+		"go on after the position, not at it: > and not >="},
+	{"every Tail sees the same messages", everyTailSeesTheSame,
+		"reading takes nothing away: each Tail remembers for itself how far it is"},
+	{"a Tail that starts among writers leaves nothing out", tailAmongWriters,
+		"numbers of a sequence are drawn before the commit: a reader that has seen 12 may not have been able to see " +
+			"11 yet, and goes on at 13. Draw them in the order of commits (a lock from the draw to the commit), or read " +
+			"only what no open transaction can precede"},
+	{"10,000 messages over 100 orders come out in version order, each once", tenThousandFromOutbox,
+		"if a message is missing: numbers of a sequence are drawn before the commit, so that a later number can be " +
+			"seen first"},
 
-	{"calls of emit come one at a time", emitsDoNotOverlap},
-	{"an error of emit ends Tail with that error", emitErrorEndsTail},
-	{"a cancelled context ends a Tail that waits", func(t testing.TB, s Storage) {
+	{"calls of emit come one at a time", emitsDoNotOverlap,
+		"call emit in one goroutine, and wait until it returns"},
+	{"an error of emit ends Tail with that error", emitErrorEndsTail,
+		"return the error of emit as it is, or wrapped with %w, and emit nothing more"},
+	{"a cancelled context ends a Tail that waits", func(t testing.TB, s storage) {
 		save(t, s, newOrder(t, orderID(1), 1))
-		f := follow(t, s.Outbox, "")
+		f := follow(t, s, "")
 		f.next(t)
 		f.stop(t)
 		wantEndedBy(t, f, context.Canceled)
-	}},
-	{"a cancelled context ends a Tail that emits", cancelledWhileEmitting},
-	{"a cancelled context ends every call", cancelledOutbox},
+	}, "wait with select on ctx.Done() too"},
+	{"a cancelled context ends a Tail that emits", cancelledWhileEmitting,
+		"look at ctx.Err() before each emit"},
+	{"a cancelled context ends every call", cancelledOutbox,
+		"pass ctx on to every call, and return ctx.Err() as it is"},
 }
 
-func wantPosition(t testing.TB, s Storage, want ports.Position) {
+func wantPosition(t testing.TB, s storage, want ports.Position) {
 	t.Helper()
 	got, err := s.Outbox.Position(bounded(t))
 	if err != nil {
@@ -54,7 +71,7 @@ func wantPosition(t testing.TB, s Storage, want ports.Position) {
 	}
 }
 
-func checkpoint(t testing.TB, s Storage, term int64, p ports.Position) {
+func checkpoint(t testing.TB, s storage, term int64, p ports.Position) {
 	t.Helper()
 	if err := s.Outbox.Checkpoint(bounded(t), term, p); err != nil {
 		t.Fatalf("Checkpoint of %q in term %d: %v", p, term, err)
@@ -63,9 +80,9 @@ func checkpoint(t testing.TB, s Storage, term int64, p ports.Position) {
 
 // positions saves a run of n messages, in Saves of one and of several, while a Tail follows, and returns what it
 // emitted.
-func positions(t testing.TB, s Storage, n int) []delivery {
+func positions(t testing.TB, s storage, n int) []delivery {
 	t.Helper()
-	f := follow(t, s.Outbox, "")
+	f := follow(t, s, "")
 	defer f.stop(t)
 	save(t, s, newOrder(t, orderID(1), 1))
 	run := []delivery{f.next(t)} // from here on the Tail is known to follow
@@ -77,14 +94,14 @@ func positions(t testing.TB, s Storage, n int) []delivery {
 	return run
 }
 
-func checkpointReadsBack(t testing.TB, s Storage) {
+func checkpointReadsBack(t testing.TB, s storage) {
 	for _, d := range positions(t, s, 3) {
 		checkpoint(t, s, 1, d.at)
 		wantPosition(t, s, d.at)
 	}
 }
 
-func earlierTermIsFenced(t testing.TB, s Storage) {
+func earlierTermIsFenced(t testing.TB, s storage) {
 	run := positions(t, s, 3)
 	checkpoint(t, s, 7, run[1].at)
 	for _, term := range []int64{6, 1, 0} {
@@ -96,7 +113,7 @@ func earlierTermIsFenced(t testing.TB, s Storage) {
 	wantPosition(t, s, run[1].at)
 }
 
-func laterTermGoesOn(t testing.TB, s Storage) {
+func laterTermGoesOn(t testing.TB, s storage) {
 	run := positions(t, s, 4)
 	for i, term := range []int64{3, 3, 4, 9} {
 		checkpoint(t, s, term, run[i].at)
@@ -106,12 +123,12 @@ func laterTermGoesOn(t testing.TB, s Storage) {
 	wantPosition(t, s, run[3].at)
 }
 
-func tailReplays(t testing.TB, s Storage) {
+func tailReplays(t testing.TB, s storage) {
 	want := map[string]int{orderID(1): 1, orderID(2): 3, orderID(3): 2}
 	for _, n := range []int{1, 2, 3} {
 		save(t, s, newOrder(t, orderID(n), want[orderID(n)]))
 	}
-	f := follow(t, s.Outbox, "")
+	f := follow(t, s, "")
 	l := newLedger(t)
 	for _, d := range f.take(t, 6) {
 		l.add(d.Message)
@@ -120,8 +137,8 @@ func tailReplays(t testing.TB, s Storage) {
 	l.wantOnce()
 }
 
-func tailFollows(t testing.TB, s Storage) {
-	f := follow(t, s.Outbox, "")
+func tailFollows(t testing.TB, s storage) {
+	f := follow(t, s, "")
 	for n := range 20 {
 		save(t, s, newOrder(t, orderID(n), 2))
 		for version := 1; version <= 2; version++ {
@@ -132,9 +149,9 @@ func tailFollows(t testing.TB, s Storage) {
 	}
 }
 
-func resumeLeavesNothingOut(t testing.TB, s Storage) {
+func resumeLeavesNothingOut(t testing.TB, s storage) {
 	followed := positions(t, s, 12)
-	replay := follow(t, s.Outbox, "")
+	replay := follow(t, s, "")
 	replayed := replay.take(t, len(followed))
 	replay.stop(t)
 	for what, run := range map[string][]delivery{"followed": followed, "replayed": replayed} {
@@ -143,7 +160,7 @@ func resumeLeavesNothingOut(t testing.TB, s Storage) {
 			for _, d := range run[i+1:] {
 				due[d.ID] = true
 			}
-			f := follow(t, s.Outbox, run[i].at)
+			f := follow(t, s, run[i].at)
 			for len(due) > 0 {
 				delete(due, f.next(t).ID) // a repeated one is allowed, a missing one fails in next
 			}
@@ -155,29 +172,29 @@ func resumeLeavesNothingOut(t testing.TB, s Storage) {
 	}
 }
 
-func resumeRepeatsNothing(t testing.TB, s Storage) {
+func resumeRepeatsNothing(t testing.TB, s storage) {
 	run := positions(t, s, 12)
 	for i := range run {
-		f := follow(t, s.Outbox, run[i].at)
+		f := follow(t, s, run[i].at)
 		for _, want := range run[i+1:] {
 			wantSameMessage(t, f.next(t).Message, want.Message)
 		}
 		f.stop(t)
 	}
-	f := follow(t, s.Outbox, run[len(run)-1].at)
+	f := follow(t, s, run[len(run)-1].at)
 	save(t, s, newOrder(t, orderID(900), 1))
 	if got := f.next(t); got.OrderID != orderID(900) {
 		t.Errorf("after the last position: got message %s, want the one saved after it", got.ID)
 	}
 }
 
-func everyTailSeesTheSame(t testing.TB, s Storage) {
-	one, other := follow(t, s.Outbox, ""), follow(t, s.Outbox, "")
+func everyTailSeesTheSame(t testing.TB, s storage) {
+	one, other := follow(t, s, ""), follow(t, s, "")
 	const orders = 10
 	for n := range orders {
 		save(t, s, newOrder(t, orderID(n), 2))
 	}
-	late := follow(t, s.Outbox, "")
+	late := follow(t, s, "")
 	var runs [3][]ports.Message
 	for i, f := range []*follower{one, other, late} {
 		for _, d := range f.take(t, 2*orders) {
@@ -192,47 +209,43 @@ func everyTailSeesTheSame(t testing.TB, s Storage) {
 	}
 }
 
-func tailAmongWriters(t testing.TB, s Storage) {
+func tailAmongWriters(t testing.TB, s storage) {
 	for round := range 5 { // five Tails, so that five moments of starting are tried
 		startTailAmongWriters(t, s, 100*round)
 	}
 }
 
-func startTailAmongWriters(t testing.TB, s Storage, firstOrder int) {
+func startTailAmongWriters(t testing.TB, s storage, firstOrder int) {
 	const orders, each = 8, 12
-	ctx, cancel := context.WithCancel(bounded(t))
-	var writers sync.WaitGroup
-	defer writers.Wait() // also when the check fails: its goroutines must not outlive it
-	defer cancel()
-	begun, failed := make(chan struct{}, orders), make(chan struct{}, orders)
+	writers := newCrew(t)
+	defer writers.end()
+	begun := make(chan struct{}, orders)
 	started, emitting := make(chan struct{}), make(chan struct{})
 	want := map[string]int{}
 	for n := range orders {
 		o := newOrder(t, orderID(firstOrder+n), 1)
 		want[o.ID()] = each
-		writers.Go(func() {
+		writers.do(func(ctx context.Context) error {
 			for {
 				if err := s.Orders.Save(ctx, o, ports.IdempotencyKey{}); err != nil {
-					if ctx.Err() == nil { // else the check has ended already
-						t.Errorf("Save of order %s: %v", o.ID(), err)
-					}
-					failed <- struct{}{}
-					return
+					return fmt.Errorf("Save of order %s: %w", o.ID(), err)
 				}
 				// Some messages are there before Tail starts, some come while it does, some after that.
+				var err error
 				switch o.Version() {
 				case each / 3:
 					begun <- struct{}{}
-					await(ctx, started)
+					err = await(ctx, started)
 				case each * 2 / 3:
-					await(ctx, emitting)
+					err = await(ctx, emitting)
 				case each:
-					return
+					return nil
 				}
-				if err := addPieces(o, 1); err != nil {
-					t.Errorf("the suite cannot change order %s: %v", o.ID(), err)
-					failed <- struct{}{}
-					return
+				if err == nil {
+					err = addPieces(o, 1)
+				}
+				if err != nil {
+					return err
 				}
 			}
 		})
@@ -240,12 +253,12 @@ func startTailAmongWriters(t testing.TB, s Storage, firstOrder int) {
 	for range orders {
 		select {
 		case <-begun:
-		case <-failed:
+		case <-writers.failed:
 			t.FailNow() // nothing would come for Tail to emit
 		}
 	}
 	close(started)
-	f := follow(t, s.Outbox, "")
+	f := followBeside(t, s, "", writers)
 	defer f.stop(t)
 	l := newLedger(t)
 	for complete := 0; complete < orders; {
@@ -262,19 +275,14 @@ func startTailAmongWriters(t testing.TB, s Storage, firstOrder int) {
 			complete++
 		}
 	}
-	writers.Wait()
+	writers.wait()
 }
 
-func await(ctx context.Context, c <-chan struct{}) {
-	select {
-	case <-c:
-	case <-ctx.Done():
-	}
-}
-
-func tenThousandFromOutbox(t testing.TB, s Storage) {
+func tenThousandFromOutbox(t testing.TB, s storage) {
 	const orders, changes, jobsEach = 100, 10, 10
-	f := follow(t, s.Outbox, "")
+	writers := newCrew(t)
+	defer writers.end()
+	f := followBeside(t, s, "", writers)
 	save(t, s, newOrder(t, "first", 1))
 	f.next(t)
 
@@ -287,17 +295,14 @@ func tenThousandFromOutbox(t testing.TB, s Storage) {
 		}
 	}
 	close(jobs)
-	ctx, cancel := context.WithCancel(bounded(t))
-	var writers sync.WaitGroup
-	defer writers.Wait() // also when the check fails: its goroutines must not outlive it
-	defer cancel()
 	for range 16 {
-		writers.Go(func() {
+		writers.do(func(ctx context.Context) error {
 			for id := range jobs {
 				if err := writeChanges(ctx, s, id, changes); err != nil {
-					t.Errorf("order %s: %v", id, err)
+					return fmt.Errorf("order %s: %w", id, err)
 				}
 			}
+			return nil
 		})
 	}
 
@@ -309,7 +314,7 @@ func tenThousandFromOutbox(t testing.TB, s Storage) {
 	for range orders * changes * jobsEach {
 		l.add(f.next(t).Message)
 	}
-	writers.Wait()
+	writers.wait()
 	l.wantAll(want)
 	l.wantOnce()
 	save(t, s, newOrder(t, "last", 1))
@@ -318,7 +323,7 @@ func tenThousandFromOutbox(t testing.TB, s Storage) {
 	}
 
 	want["first"], want["last"] = 1, 1
-	again, l := follow(t, s.Outbox, ""), newLedger(t)
+	again, l := follow(t, s, ""), newLedger(t)
 	for range 2 + orders*changes*jobsEach {
 		l.add(again.next(t).Message)
 	}
@@ -327,7 +332,7 @@ func tenThousandFromOutbox(t testing.TB, s Storage) {
 }
 
 // writeChanges makes n changes to an order in one Save, while others may do so at the same moment.
-func writeChanges(ctx context.Context, s Storage, id string, n int) error {
+func writeChanges(ctx context.Context, s storage, id string, n int) error {
 	for {
 		o, err := s.Orders.Get(ctx, id)
 		if errors.Is(err, ports.ErrNotFound) {
@@ -345,7 +350,7 @@ func writeChanges(ctx context.Context, s Storage, id string, n int) error {
 	}
 }
 
-func emitsDoNotOverlap(t testing.TB, s Storage) {
+func emitsDoNotOverlap(t testing.TB, s storage) {
 	const messages = 20
 	for n := range messages / 4 {
 		save(t, s, newOrder(t, orderID(n), 4))
@@ -382,7 +387,7 @@ func emitsDoNotOverlap(t testing.TB, s Storage) {
 	}
 }
 
-func emitErrorEndsTail(t testing.TB, s Storage) {
+func emitErrorEndsTail(t testing.TB, s storage) {
 	save(t, s, newOrder(t, orderID(1), 5))
 	full := errors.New("the sink is full")
 	for last := 1; last <= 3; last++ {
@@ -418,7 +423,7 @@ func wantEndedBy(t testing.TB, f *follower, want error) {
 	}
 }
 
-func cancelledWhileEmitting(t testing.TB, s Storage) {
+func cancelledWhileEmitting(t testing.TB, s storage) {
 	for n := range 10 {
 		save(t, s, newOrder(t, orderID(n), 10))
 	}
@@ -439,7 +444,7 @@ func cancelledWhileEmitting(t testing.TB, s Storage) {
 	}
 }
 
-func cancelledOutbox(t testing.TB, s Storage) {
+func cancelledOutbox(t testing.TB, s storage) {
 	run := positions(t, s, 2)
 	checkpoint(t, s, 1, run[0].at)
 	wantCancelled(t, "Position", func(ctx context.Context) error { _, err := s.Outbox.Position(ctx); return err })

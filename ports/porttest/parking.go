@@ -11,22 +11,36 @@ import (
 	"hexorders/ports"
 )
 
-var parkingChecks = []check[ports.Parking]{
-	{"a parked message reads back whole", parkedReadsBack},
-	{"parking a message again changes nothing but the reason", parkedAgain},
-	{"an order's messages come in version order", parkedInVersionOrder},
-	{"an order with nothing parked has no messages, and that is no error", nothingParked},
-	{"parked orders are listed by id, each with its own messages", parkedOrders},
-	{"an order's first message gives its version, reason and time", firstParked},
-	{"messages parked at the same moment are all kept", parkedAtOnce},
-	{"Retry is remembered, also when more is parked", retryIsRemembered},
-	{"Retry of an order with nothing parked is ErrNotFound", retryOfNothing},
-	{"Refused ends a retry, and the order stays parked with the new reason", refusedEndsRetry},
-	{"Unpark forgets a message, and the order with its last one", unparkForgets},
-	{"unparking a message that is not parked is no error", unparkNothing},
-	{"an order parked again waits for another Retry", parkedAnew},
-	{"a cancelled context ends every call", cancelledParking},
-}
+var parkingChecks = lift(func(s storage) ports.Parking { return s.Parking }, []check[ports.Parking]{
+	{"a parked message reads back whole", parkedReadsBack,
+		"store every field of ports.Message, however large its payload is"},
+	{"parking a message again changes nothing but the reason", parkedAgain,
+		"an upsert by order and version that sets the reason alone: time and retry stay"},
+	{"an order's messages come in version order", parkedInVersionOrder,
+		"sort by version as a number"},
+	{"an order with nothing parked has no messages, and that is no error", nothingParked,
+		"no rows are an empty list"},
+	{"parked orders are listed by id, each with its own messages", parkedOrders,
+		"group by order id and sort by it"},
+	{"an order's first message gives its version, reason and time", firstParked,
+		"version, reason and time are those of the row with the smallest version"},
+	{"messages parked at the same moment are all kept", parkedAtOnce,
+		"one row a message: two calls must not overwrite each other's list"},
+	{"Retry is remembered, also when more is parked", retryIsRemembered,
+		"the wish for a retry belongs to the order, not to one message"},
+	{"Retry of an order with nothing parked is ErrNotFound", retryOfNothing,
+		"an update that changes no row is ports.ErrNotFound"},
+	{"Refused ends a retry, and the order stays parked with the new reason", refusedEndsRetry,
+		"clear the retry and set the reason of the first message; delete nothing"},
+	{"Unpark forgets a message, and the order with its last one", unparkForgets,
+		"delete one row; an order without rows is not parked"},
+	{"unparking a message that is not parked is no error", unparkNothing,
+		"a delete that finds nothing has done its work"},
+	{"an order parked again waits for another Retry", parkedAnew,
+		"with the last message the wish for a retry is gone too"},
+	{"a cancelled context ends every call", cancelledParking,
+		"pass ctx on to every call, and return ctx.Err() as it is"},
+})
 
 func park(t testing.TB, p ports.Parking, m ports.Message, reason string) {
 	t.Helper()
@@ -185,7 +199,7 @@ func firstParked(t testing.TB, p ports.Parking) {
 	before := time.Now()
 	park(t, p, message(orderID(1), 2), "too large")
 	first := parkedOrder(t, p, orderID(1))
-	if off := first.Since.Sub(before).Abs(); off > patience {
+	if off := first.Since.Sub(before).Abs(); off > 2*minute {
 		t.Errorf("parked since %v, that is %v from now", first.Since, off)
 	}
 	<-time.After(2 * time.Millisecond)

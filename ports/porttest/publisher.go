@@ -13,16 +13,27 @@ import (
 )
 
 var publisherChecks = []check[Broker]{
-	{"an acknowledged message is at the broker, whole", acknowledgedIsThere},
-	{"10,000 messages over 100 orders, each after the last's done, keep their order, each once", tenThousandToBroker},
-	{"done is called exactly once", doneOnce},
-	{"a message that is too large is ErrRefused, and the messages beside it arrive", tooLargeIsRefused},
-	{"a failed message stops nothing", failureStopsNothing},
-	{"a cancelled context ends Publish, and done is called nevertheless", cancelledPublish},
-	{"Close calls every done before it returns", closeCallsDone},
-	{"Publish after Close calls done with an error", publishAfterClose},
-	{"Publish beside Close calls done once", publishBesideClose},
-	{"closing again does nothing", closeAgain},
+	{"an acknowledged message is at the broker, whole", acknowledgedIsThere,
+		"send every field of ports.Message: key, payload and headers; call done(nil) only when the broker has said so"},
+	{"10,000 messages over 100 orders, each after the last's done, keep their order, each once", tenThousandToBroker,
+		"the order id is the key, so that an order is in one shard; a retry must neither repeat a message nor " +
+			"overtake one"},
+	{"done is called exactly once", doneOnce,
+		"one path calls done: a timeout and a late acknowledgement must not both do it"},
+	{"a message that is too large is ErrRefused, and the messages beside it arrive", tooLargeIsRefused,
+		"another try would fail as well, and that is ports.ErrRefused; the others are not to blame"},
+	{"a failed message stops nothing", failureStopsNothing,
+		"an error belongs to its message: the publisher goes on"},
+	{"a cancelled context ends Publish, and done is called nevertheless", cancelledPublish,
+		"whoever gives a message away waits for done, also when nothing was sent"},
+	{"Close calls every done before it returns", closeCallsDone,
+		"flush for a bounded time, then call what is left with an error"},
+	{"Publish after Close calls done with an error", publishAfterClose,
+		"look at closed first, and call done"},
+	{"Publish beside Close calls done once", publishBesideClose,
+		"Close and Publish need one lock: a message is either refused or flushed"},
+	{"closing again does nothing", closeAgain,
+		"sync.Once, or a flag under the lock"},
 }
 
 // publish sends a message and waits for its done.

@@ -179,7 +179,7 @@ func parkedInReadModel(t testing.TB, f ReadModelStorage) {
 		t.Fatalf("Parked: got %+v, want 3 orders", list)
 	}
 	for i, got := range list {
-		if off := got.Since.Sub(before).Abs(); off > patience {
+		if off := got.Since.Sub(before).Abs(); off > 2*minute {
 			t.Errorf("parked since %v, that is %v from now", got.Since, off)
 		}
 		got.Since = time.Time{}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestBacklogSuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.BacklogChecks(), backlogFlaws, func() porttest.Storage { return openBacklog(sound)() })
+	goesRed(t, porttest.ChecksOf("Backlog"), backlogFlaws, func() porttest.Storage { return openBacklog(sound)() })
 }
 
 var backlogFlaws = []flaw[porttest.Storage]{

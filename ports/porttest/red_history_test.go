@@ -19,6 +19,7 @@ var historyFlaws = []flaw[porttest.Storage]{
 	storageFlaw("begins with the version itself", "Messages returns the next versions, at most limit"),
 	storageFlaw("tells all at once", "Messages returns the next versions, at most limit"),
 	storageFlaw("calls an empty history not found", "an unknown order has no messages, and that is no error"),
+	storageFlaw("has the driver's error while it is away", "while the store cannot be reached, Messages is ErrUnavailable"),
 	storageFlaw("is one behind", "a successful Save is in the history"),
 	storageFlaw("keeps the messages when the commit fails", "a failed Save is not in the history"),
 	storageFlaw("ignores a cancelled context", "a cancelled context ends Messages"),
@@ -31,6 +32,9 @@ func (s *store) Messages(ctx context.Context, id string, after, limit int) ([]po
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.reach(); err != nil {
+		return nil, err
+	}
 	var found []ports.Message
 	for _, m := range s.log {
 		ofThis := m.OrderID == id ||

@@ -39,6 +39,9 @@ var idempotencyFlaws = []flaw[porttest.Storage]{
 	storageFlaw("keeps the messages when the commit fails", "a failed commit leaves no order, no message and no stored result"),
 	storageFlaw("swallows a failed commit", "a failed commit leaves no order, no message and no stored result"),
 
+	storageFlaw("has the driver's error while it is away", "while the store cannot be reached, StoredResult is ErrUnavailable"),
+	storageFlaw("keeps results in each handle", "two handles share the stored results"),
+	storageFlaw("keeps results in memory", "after a restart a result is stored, and its key taken"),
 	storageFlaw("keeps results for half a day", "a result is stored for ResultsKept"),
 	storageFlaw("keeps results permanently", "after ResultsKept a key is free again"),
 	storageFlaw("forgets a result but not its key", "after ResultsKept a key is free again"),
@@ -67,6 +70,9 @@ func (s *store) StoredResult(ctx context.Context, key string) (ports.StoredResul
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.reach(); err != nil {
+		return ports.StoredResult{}, err
+	}
 	r, ok := s.results[s.place(key)]
 	if !ok || s.expired(r) {
 		return ports.StoredResult{}, ports.ErrNotFound

@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"testing"
 	"time"
 
 	"hexorders/adapters/memory"
 	"hexorders/ports"
+	"hexorders/ports/porttest"
 )
 
-var leaseFlaws = []flaw[ports.Lease]{
+var leaseFlaws = []flaw[porttest.Storage]{
 	leaseFlaw("lets two hold it",
 		"of 20 owners that ask at the same moment one gets the lease",
 		"while one owner holds the lease another gets ErrLeaseHeld"),
@@ -37,18 +39,40 @@ var leaseFlaws = []flaw[ports.Lease]{
 	leaseFlaw("starts its terms again when it is released", "Release gives the lease back at once"),
 	leaseFlaw("keeps what is released", "Release gives the lease back at once"),
 	leaseFlaw("lets anyone release it", "releasing a lease of another owner does nothing"),
+	leaseFlaw("has the driver's error while it is away", "while the store cannot be reached, every call is ErrUnavailable"),
+	leaseFlaw("gives each handle a lease of its own", "two handles share the lease"),
+	leaseFlaw("starts its terms again when it stops", "after a restart the lease is held, and its term is not used again"),
 	leaseFlaw("ignores a cancelled context", "a cancelled context ends every call"),
 }
 
-func soundLease() ports.Lease { return &lease{Lease: memory.NewLease()} }
+func soundLease() porttest.Storage { return openLease("") }
 
-func leaseFlaw(name string, red ...string) flaw[ports.Lease] {
-	return flaw[ports.Lease]{name, func() ports.Lease { return &lease{Lease: memory.NewLease(), flaw: name} }, red}
+func leaseFlaw(name string, red ...string) flaw[porttest.Storage] {
+	return flaw[porttest.Storage]{name, func() porttest.Storage { return openLease(name) }, red}
+}
+
+func openLease(flaw string) porttest.Storage {
+	l := &lease{Lease: memory.NewLease(), flaw: flaw}
+	storage := porttest.Storage{Lease: l, Break: l.breakDown(flaw)}
+	storage.Again = func(testing.TB) porttest.Storage {
+		if l.has("gives each handle a lease of its own") {
+			return openLease(flaw)
+		}
+		return storage
+	}
+	storage.Restart = func(testing.TB) porttest.Storage {
+		if l.has("starts its terms again when it stops") {
+			l.Lease = memory.NewLease()
+		}
+		return storage
+	}
+	return storage
 }
 
 // lease spoils what is asked of a sound one and what it answers.
 type lease struct {
 	ports.Lease
+	outage
 	flaw string
 
 	mu     sync.Mutex
@@ -67,6 +91,9 @@ func (l *lease) context(ctx context.Context) context.Context {
 }
 
 func (l *lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (int64, error) {
+	if err := l.reach(); err != nil {
+		return 0, err
+	}
 	ctx = l.context(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,6 +142,9 @@ func (l *lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (i
 }
 
 func (l *lease) Release(ctx context.Context, owner string) error {
+	if err := l.reach(); err != nil {
+		return err
+	}
 	ctx = l.context(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()

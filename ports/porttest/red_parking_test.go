@@ -7,12 +7,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"testing"
 
 	"hexorders/adapters/memory"
 	"hexorders/ports"
+	"hexorders/ports/porttest"
 )
 
-var parkingFlaws = []flaw[ports.Parking]{
+var parkingFlaws = []flaw[porttest.Storage]{
 	parkingFlaw("forgets the trace parent", "a parked message reads back whole"),
 	parkingFlaw("parks again as if for the first time", "parking a message again changes nothing but the reason"),
 	parkingFlaw("keeps the first reason", "parking a message again changes nothing but the reason"),
@@ -28,22 +31,66 @@ var parkingFlaws = []flaw[ports.Parking]{
 	parkingFlaw("never unparks", "Unpark forgets a message, and the order with its last one"),
 	parkingFlaw("cannot unpark what is not parked", "unparking a message that is not parked is no error"),
 	parkingFlaw("never forgets a retry", "an order parked again waits for another Retry"),
+	parkingFlaw("has the driver's error while it is away", "while the store cannot be reached, every call is ErrUnavailable"),
+	parkingFlaw("keeps in each handle what is parked", "two handles share what is parked"),
+	parkingFlaw("forgets a retry when it stops", "after a restart messages, reason, time and retry are kept"),
 	parkingFlaw("ignores a cancelled context", "a cancelled context ends every call"),
 }
 
-func soundParking() ports.Parking { return openParking("") }
+func soundParking() porttest.Storage { return openParking("") }
 
-func parkingFlaw(name string, red ...string) flaw[ports.Parking] {
-	return flaw[ports.Parking]{name, func() ports.Parking { return openParking(name) }, red}
+func parkingFlaw(name string, red ...string) flaw[porttest.Storage] {
+	return flaw[porttest.Storage]{name, func() porttest.Storage { return openParking(name) }, red}
 }
 
-func openParking(flaw string) ports.Parking {
-	return &parking{Parking: memory.NewParking(), flaw: flaw, retried: map[string]bool{}}
+func openParking(flaw string) porttest.Storage {
+	p := &parking{Parking: memory.NewParking(), flaw: flaw, retried: map[string]bool{}}
+	storage := porttest.Storage{Parking: p, Break: p.breakDown(flaw)}
+	storage.Again = func(testing.TB) porttest.Storage {
+		if p.has("keeps in each handle what is parked") {
+			return openParking(flaw)
+		}
+		return storage
+	}
+	storage.Restart = func(t testing.TB) porttest.Storage {
+		if p.has("forgets a retry when it stops") {
+			if err := p.Refused(t.Context(), "order-000001", "too large"); err != nil {
+				t.Error(err)
+			}
+		}
+		return storage
+	}
+	return storage
+}
+
+// outage makes a fake unreachable, with the right error or with another.
+type outage struct {
+	away atomic.Bool
+	hide bool
+}
+
+func (o *outage) breakDown(flaw string) func(testing.TB) func() {
+	o.hide = flaw == "has the driver's error while it is away"
+	return func(testing.TB) func() {
+		o.away.Store(true)
+		return func() { o.away.Store(false) }
+	}
+}
+
+func (o *outage) reach() error {
+	switch {
+	case !o.away.Load():
+		return nil
+	case o.hide:
+		return errors.New("connection refused")
+	}
+	return ports.ErrUnavailable
 }
 
 // parking spoils what goes into a sound one and what comes out of it.
 type parking struct {
 	ports.Parking
+	outage
 	flaw string
 
 	mu      sync.Mutex
@@ -62,6 +109,9 @@ func (p *parking) context(ctx context.Context) context.Context {
 }
 
 func (p *parking) Park(ctx context.Context, m ports.Message, reason string) error {
+	if err := p.reach(); err != nil {
+		return err
+	}
 	ctx = p.context(ctx)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,6 +148,9 @@ func (p *parking) Park(ctx context.Context, m ports.Message, reason string) erro
 }
 
 func (p *parking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
+	if err := p.reach(); err != nil {
+		return nil, err
+	}
 	list, err := p.Parking.Parked(p.context(ctx))
 	for i := range list {
 		switch p.flaw {
@@ -114,6 +167,9 @@ func (p *parking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
 }
 
 func (p *parking) Messages(ctx context.Context, orderID string) ([]ports.Message, error) {
+	if err := p.reach(); err != nil {
+		return nil, err
+	}
 	messages, err := p.Parking.Messages(p.context(ctx), orderID)
 	switch p.flaw {
 	case "orders versions as text":
@@ -129,6 +185,9 @@ func (p *parking) Messages(ctx context.Context, orderID string) ([]ports.Message
 }
 
 func (p *parking) Retry(ctx context.Context, orderID string) error {
+	if err := p.reach(); err != nil {
+		return err
+	}
 	p.retried[orderID] = true
 	err := p.Parking.Retry(p.context(ctx), orderID)
 	if p.has("takes a retry of nothing") && errors.Is(err, ports.ErrNotFound) {
@@ -138,6 +197,9 @@ func (p *parking) Retry(ctx context.Context, orderID string) error {
 }
 
 func (p *parking) Unpark(ctx context.Context, m ports.Message) error {
+	if err := p.reach(); err != nil {
+		return err
+	}
 	ctx = p.context(ctx)
 	switch p.flaw {
 	case "never unparks":
@@ -152,6 +214,9 @@ func (p *parking) Unpark(ctx context.Context, m ports.Message) error {
 }
 
 func (p *parking) Refused(ctx context.Context, orderID, reason string) error {
+	if err := p.reach(); err != nil {
+		return err
+	}
 	ctx = p.context(ctx)
 	switch p.flaw {
 	case "ignores that a retry was refused":

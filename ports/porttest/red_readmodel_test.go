@@ -173,6 +173,7 @@ var readModelFlaws = []flaw[porttest.ReadModelStorage]{
 	readModelFlaw("compares tables by their order", "an unfinished shadow with other tables than the program's is discarded"),
 
 	readModelFlaw("ignores a cancelled context", "a cancelled context ends every call"),
+	readModelFlaw("has the driver's error while it is away", "while the store cannot be reached, every call is ErrUnavailable"),
 }
 
 func readModelFlaw(name string, red ...string) flaw[porttest.ReadModelStorage] {
@@ -188,8 +189,10 @@ func openReadModel(flaw string) porttest.ReadModelStorage {
 	handle := func(tables []ports.Table) *readModel {
 		return &readModel{ReadModel: sound.Again(tables), readModelFlawed: m, tables: tables, cached: map[string]ports.Row{}}
 	}
+	store := &awayReadModel{ReadModelStore: handle(porttest.ReadModelTables)}
 	return porttest.ReadModelStorage{
-		Store: handle(porttest.ReadModelTables),
+		Store: store,
+		Break: store.breakDown(flaw),
 		Again: func(_ testing.TB, tables []ports.Table) ports.ReadModelStore { return handle(tables) },
 		FailCommits: func(testing.TB) func() {
 			set := func(failing bool) {
@@ -201,6 +204,76 @@ func openReadModel(flaw string) porttest.ReadModelStorage {
 			return func() { set(false) }
 		},
 	}
+}
+
+// awayReadModel is a read model that cannot be reached for a while.
+type awayReadModel struct {
+	ports.ReadModelStore
+	outage
+}
+
+func (a *awayReadModel) Row(ctx context.Context, view, key string) (ports.Row, error) {
+	return unless(a, func() (ports.Row, error) { return a.ReadModelStore.Row(ctx, view, key) })
+}
+
+func (a *awayReadModel) List(ctx context.Context, q ports.Query) (ports.RowPage, error) {
+	return unless(a, func() (ports.RowPage, error) { return a.ReadModelStore.List(ctx, q) })
+}
+
+func (a *awayReadModel) Freshness(ctx context.Context, id string) (ports.Freshness, error) {
+	return unless(a, func() (ports.Freshness, error) { return a.ReadModelStore.Freshness(ctx, id) })
+}
+
+func (a *awayReadModel) Live(ctx context.Context) (ports.Generation, error) {
+	return unless(a, func() (ports.Generation, error) { return a.ReadModelStore.Live(ctx) })
+}
+
+func (a *awayReadModel) Shadow(ctx context.Context) (ports.Generation, error) {
+	return unless(a, func() (ports.Generation, error) { return a.ReadModelStore.Shadow(ctx) })
+}
+
+func (a *awayReadModel) Places(ctx context.Context, g ports.Generation) ([]ports.Place, error) {
+	return unless(a, func() ([]ports.Place, error) { return a.ReadModelStore.Places(ctx, g) })
+}
+
+func (a *awayReadModel) Gaps(ctx context.Context, g ports.Generation) ([]ports.Gap, error) {
+	return unless(a, func() ([]ports.Gap, error) { return a.ReadModelStore.Gaps(ctx, g) })
+}
+
+func (a *awayReadModel) Load(ctx context.Context, g ports.Generation, ids []string) (map[string]ports.Progress, error) {
+	return unless(a, func() (map[string]ports.Progress, error) { return a.ReadModelStore.Load(ctx, g, ids) })
+}
+
+func (a *awayReadModel) Buffered(ctx context.Context, g ports.Generation, id string) ([]ports.Message, error) {
+	return unless(a, func() ([]ports.Message, error) { return a.ReadModelStore.Buffered(ctx, g, id) })
+}
+
+func (a *awayReadModel) Parked(ctx context.Context, g ports.Generation) ([]ports.ParkedOrder, error) {
+	return unless(a, func() ([]ports.ParkedOrder, error) { return a.ReadModelStore.Parked(ctx, g) })
+}
+
+func (a *awayReadModel) Commit(ctx context.Context, g ports.Generation, c ports.Change) error {
+	return unlessErr(a, func() error { return a.ReadModelStore.Commit(ctx, g, c) })
+}
+
+func (a *awayReadModel) Swap(ctx context.Context, shadow ports.Generation) error {
+	return unlessErr(a, func() error { return a.ReadModelStore.Swap(ctx, shadow) })
+}
+
+func (a *awayReadModel) Discard(ctx context.Context) error {
+	return unlessErr(a, func() error { return a.ReadModelStore.Discard(ctx) })
+}
+
+func unless[T any](a *awayReadModel, ask func() (T, error)) (answer T, err error) {
+	if err := a.reach(); err != nil {
+		return answer, err
+	}
+	return ask()
+}
+
+func unlessErr(a *awayReadModel, do func() error) error {
+	_, err := unless(a, func() (struct{}, error) { return struct{}{}, do() })
+	return err
 }
 
 // readModelFlawed is what the handles of one flawed store share.

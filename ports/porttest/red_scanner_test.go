@@ -35,6 +35,7 @@ var scannerFlaws = []flaw[porttest.Storage]{
 	storageFlaw("tells no payload", "a scanned message is the one of the outbox"),
 	storageFlaw("scans pages of any size", "a page ends once it has MaxPageBytes"),
 	storageFlaw("stops at MaxPageBytes", "a page ends once it has MaxPageBytes"),
+	storageFlaw("has the driver's error while it is away", "while the store cannot be reached, both scans are ErrUnavailable"),
 	storageFlaw("keeps the order when the commit fails", "a failed Save is in no page"),
 	storageFlaw("keeps the messages when the commit fails", "a failed Save is in no page"),
 	storageFlaw("ignores a cancelled context", "a cancelled context ends the scans"),
@@ -47,6 +48,9 @@ func (s *store) ScanOrders(ctx context.Context, after string, limit int) (page [
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.reach(); err != nil {
+		return nil, err
+	}
 	ids := slices.Sorted(maps.Keys(s.orders))
 	disorder(s, ids, func(id string) string { return id })
 	for _, id := range ids {
@@ -77,6 +81,9 @@ func (s *store) ScanMessages(ctx context.Context, after ports.EventRef, limit in
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.reach(); err != nil {
+		return nil, err
+	}
 	log := slices.Clone(s.log)
 	slices.SortStableFunc(log, func(a, b ports.Message) int {
 		if s.has("scans versions as text") {

@@ -2,6 +2,7 @@ package porttest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,7 +33,8 @@ var storeFlaws = []flaw[porttest.Storage]{
 	storageFlaw("calls Committed also after an error",
 		"a stale order is ErrConflict and keeps its changes",
 		"a failed commit of a new order leaves neither order nor message",
-		"a cancelled context ends Save, and nothing is saved"),
+		"a cancelled context ends Save, and nothing is saved",
+		"while the store cannot be reached, Get and Save are ErrUnavailable"),
 	storageFlaw("saves what has no changes", "an order without changes is not saved"),
 
 	storageFlaw("accepts a stale version",
@@ -58,6 +60,7 @@ var storeFlaws = []flaw[porttest.Storage]{
 	storageFlaw("forgets the type", "a message says what happened to which order and when"),
 	storageFlaw("writes payloads that are not JSON", "a message says what happened to which order and when"),
 	storageFlaw("dates messages by its own clock", "a message says what happened to which order and when"),
+	storageFlaw("sorts the keys of payloads", "messages are byte for byte what Encode made of the changes"),
 	storageFlaw("forgets the trace parent", "messages carry the trace parent of the call that saved them"),
 
 	storageFlaw("swallows a failed commit",
@@ -72,6 +75,18 @@ var storeFlaws = []flaw[porttest.Storage]{
 		"a failed commit of a new order leaves neither order nor message",
 		"a failed commit of a change leaves neither change nor message",
 		"a failed commit is an error for each save that was in it"),
+	storageFlaw("has the driver's error while it is away",
+		"while the store cannot be reached, Get and Save are ErrUnavailable",
+		"a Save that is under way when the store goes away is ErrUnavailable, and is there as a whole or not at all"),
+	storageFlaw("finds no order while it is away", "while the store cannot be reached, Get and Save are ErrUnavailable"),
+	storageFlaw("calls an interrupted save a conflict",
+		"a Save that is under way when the store goes away is ErrUnavailable, and is there as a whole or not at all"),
+	storageFlaw("commits half of an interrupted save",
+		"a Save that is under way when the store goes away is ErrUnavailable, and is there as a whole or not at all"),
+
+	storageFlaw("remembers orders in each handle", "two handles share the orders"),
+	storageFlaw("writes the last save when it stops", "after a restart the orders are as they were saved"),
+
 	storageFlaw("calls a failed commit a conflict", "a failed commit of a new order leaves neither order nor message"),
 
 	storageFlaw("ignores a cancelled context",
@@ -87,6 +102,15 @@ var outboxFlaws = []flaw[porttest.Storage]{
 	storageFlaw("fences the term that it is in", "a checkpoint of the same or a later term is taken"),
 
 	storageFlaw("starts at now", "what was committed before the first Tail is emitted"),
+	storageFlaw("has the driver's error while it is away",
+		"while the store cannot be reached, Position, Checkpoint and Tail are ErrUnavailable",
+		"a Tail that runs when the store goes away ends with ErrUnavailable or goes on, and nothing is left out"),
+	storageFlaw("goes on at the end once it was away",
+		"a Tail that runs when the store goes away ends with ErrUnavailable or goes on, and nothing is left out"),
+	storageFlaw("hears its own saves only", "a Tail gets what another handle saves"),
+	storageFlaw("has a checkpoint in each handle", "two handles share the checkpoint and its term"),
+	storageFlaw("forgets the term when it stops", "after a restart messages, positions, checkpoint and term are kept"),
+	storageFlaw("writes the last save when it stops", "after a restart messages, positions, checkpoint and term are kept"),
 	storageFlaw("ends when it has caught up", "Tail follows what is committed while it runs"),
 	storageFlaw("skips one when it resumes", "a Tail resumed from any position leaves nothing out"),
 	storageFlaw("repeats one when it resumes", "a Tail resumed in a quiet store repeats nothing"),
@@ -121,6 +145,7 @@ var trimmerFlaws = []flaw[porttest.Storage]{
 		"a Trim among writers and a Tail loses nothing"),
 	storageFlaw("trims one too many", "messages after the checkpoint stay, however old"),
 	storageFlaw("trims a hundred a call", "thousands are deleted in one call"),
+	storageFlaw("has the driver's error while it is away", "while the store cannot be reached, Trim is ErrUnavailable"),
 	storageFlaw("trims the orders too", "the orders of deleted messages stay and can be changed"),
 	storageFlaw("counts positions from what is left", "a Tail from the checkpoint or behind it leaves out only what was deleted"),
 	storageFlaw("ignores a cancelled context", "a cancelled context ends Trim"),
@@ -144,7 +169,114 @@ func openStorage(flaw string) porttest.Storage {
 		setFailing(true)
 		return func() { setFailing(false) }
 	}
-	return porttest.Storage{Orders: s, Outbox: s, Trimmer: s, Idempotency: s, History: s, Scanner: s, Age: s.age, FailCommits: failCommits}
+	storage := porttest.Storage{Encode: eventjson.Messages, FailCommits: failCommits, Break: s.breakDown, Age: s.age}
+	storage.Orders, storage.Outbox = s, s
+	storage.Again = func(testing.TB) porttest.Storage {
+		again := storage
+		h := &handle{store: s, remembered: map[string]order.Snapshot{}}
+		again.Orders, again.Outbox = h, h
+		return again
+	}
+	storage.Restart = func(testing.TB) porttest.Storage {
+		s.restart()
+		return storage
+	}
+	return storage
+}
+
+// handle is what another process has of the store.
+type handle struct {
+	*store
+	remembered map[string]order.Snapshot // "remembers orders in each handle"
+	position   ports.Position            // "has a checkpoint in each handle"
+}
+
+func (h *handle) Get(ctx context.Context, id string) (*order.Order, error) {
+	if state, known := h.remembered[id]; known && h.has("remembers orders in each handle") {
+		return order.Restore(state)
+	}
+	o, err := h.store.Get(ctx, id)
+	if err == nil {
+		h.remembered[id] = o.Snapshot()
+	}
+	return o, err
+}
+
+func (h *handle) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
+	if !h.has("hears its own saves only") {
+		return h.store.Save(ctx, o, key)
+	}
+	h.mu.Lock()
+	grown := h.grown
+	h.grown = make(chan struct{}) // nobody waits for this one
+	h.mu.Unlock()
+	err := h.store.Save(ctx, o, key)
+	h.mu.Lock()
+	h.grown = grown
+	h.mu.Unlock()
+	return err
+}
+
+func (h *handle) Position(ctx context.Context) (ports.Position, error) {
+	if h.has("has a checkpoint in each handle") {
+		return h.position, nil
+	}
+	return h.store.Position(ctx)
+}
+
+func (h *handle) Checkpoint(ctx context.Context, term int64, p ports.Position) error {
+	if h.has("has a checkpoint in each handle") {
+		h.position = p
+		return nil
+	}
+	return h.store.Checkpoint(ctx, term, p)
+}
+
+func (h *handle) StoredResult(ctx context.Context, key string) (ports.StoredResult, error) {
+	if h.has("keeps results in each handle") {
+		return ports.StoredResult{}, ports.ErrNotFound
+	}
+	return h.store.StoredResult(ctx, key)
+}
+
+// restart is all that a restart does to the store.
+func (s *store) restart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.flaw {
+	case "forgets the term when it stops":
+		s.term = 0
+	case "keeps results in memory":
+		clear(s.results)
+	case "writes the last save when it stops":
+		last := s.log[len(s.log)-1]
+		s.log = s.log[:len(s.log)-1]
+		delete(s.orders, last.OrderID)
+	}
+}
+
+// breakDown makes the store unreachable.
+func (s *store) breakDown(testing.TB) (heal func()) {
+	set := func(away bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.away = away
+		close(s.grown)
+		s.grown = make(chan struct{})
+	}
+	set(true)
+	return func() { set(false) }
+}
+
+// reach is called with the lock held.
+func (s *store) reach() error {
+	switch {
+	case !s.away:
+		return nil
+	case s.has("has the driver's error while it is away"):
+		return errors.New("connection refused")
+	}
+	return fmt.Errorf("%w: connection refused", ports.ErrUnavailable)
 }
 
 // store is a store with its outbox, as simple as adapters/memory, with a switch for each mistake.
@@ -163,6 +295,7 @@ type store struct {
 	term     int64
 
 	failing  bool
+	away     bool
 	live     map[string]*order.Order // "shares its live object"
 	poisoned bool                    // "fails the save beside a refused one"
 	taken    int                     // "lets two Tails take messages from each other"
@@ -185,6 +318,12 @@ func (s *store) Get(ctx context.Context, id string) (*order.Order, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.reach(); err != nil {
+		if s.has("finds no order while it is away") {
+			return nil, ports.ErrNotFound
+		}
+		return nil, err
+	}
 	state, ok := s.orders[id]
 	if !ok {
 		if s.has("has an error of its own for an unknown id") {
@@ -241,6 +380,15 @@ func (s *store) save(ctx context.Context, o *order.Order, key ports.IdempotencyK
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.reach(); err != nil {
+		switch s.flaw {
+		case "calls an interrupted save a conflict":
+			return ports.ErrConflict
+		case "commits half of an interrupted save":
+			s.orders[state.ID] = state
+		}
+		return err
+	}
 	if s.has("takes the key before it is sure") {
 		defer s.keep(key, state)
 	}
@@ -317,6 +465,10 @@ func (s *store) spoil(messages []ports.Message) []ports.Message {
 			m.OccurredAt = time.Now()
 		case "forgets the trace parent":
 			m.TraceParent = ""
+		case "sorts the keys of payloads":
+			var fields map[string]any
+			_ = json.Unmarshal(m.Payload, &fields)
+			m.Payload, _ = json.Marshal(fields)
 		}
 	}
 	return messages
@@ -328,6 +480,9 @@ func (s *store) Position(ctx context.Context) (ports.Position, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.reach(); err != nil {
+		return "", err
+	}
 	if s.position == "" && s.has("has a position before the first checkpoint") {
 		return "0", nil
 	}
@@ -340,6 +495,9 @@ func (s *store) Checkpoint(ctx context.Context, term int64, p ports.Position) er
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.reach(); err != nil {
+		return err
+	}
 	fenced := term < s.term || term == s.term && s.has("fences the term that it is in")
 	if s.has("ignores fencing") {
 		fenced = false
@@ -373,8 +531,17 @@ func (s *store) Tail(ctx context.Context, after ports.Position, emit func(ports.
 		read--
 	}
 	emit = s.spoilEmit(emit)
-	for replaying := true; ; replaying = false {
-		messages, from, grown := s.since(read)
+	for replaying, wasAway := true, false; ; replaying = false {
+		messages, from, grown, err := s.since(read)
+		switch {
+		case err != nil && !s.has("goes on at the end once it was away"):
+			return err
+		case err == nil && wasAway:
+			time.Sleep(time.Second) // until there is more
+			messages, from, wasAway = nil, s.length(), false
+		case err != nil:
+			wasAway = true
+		}
 		read = from
 		for i, m := range messages {
 			if ctx.Err() != nil {
@@ -438,11 +605,14 @@ func (s *store) spoilEmit(emit func(ports.Message, ports.Position) error) func(p
 	}
 }
 
-func (s *store) since(n int) (messages []ports.Message, from int, grown <-chan struct{}) {
+func (s *store) since(n int) (messages []ports.Message, from int, grown <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	from = max(n, s.cut)
-	return s.log[from-s.cut:], from, s.grown
+	if err := s.reach(); err != nil {
+		return nil, from, s.grown, err
+	}
+	return s.log[from-s.cut:], from, s.grown, nil
 }
 
 func (s *store) length() int {
@@ -457,6 +627,9 @@ func (s *store) Trim(ctx context.Context, before time.Time) (deleted int, err er
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.reach(); err != nil {
+		return 0, err
+	}
 	behind := len(s.log)
 	if !s.has("trims by age alone") {
 		behind, _ = strconv.Atoi(string(s.position))

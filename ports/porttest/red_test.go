@@ -21,35 +21,35 @@ type flaw[F any] struct {
 }
 
 func TestOrderStoreSuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.OrderStoreChecks(), storeFlaws, func() porttest.Storage { return openStorage("") })
+	goesRed(t, porttest.ChecksOf("OrderStore"), storeFlaws, func() porttest.Storage { return openStorage("") })
 }
 
 func TestOutboxSuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.OutboxChecks(), outboxFlaws, func() porttest.Storage { return openStorage("") })
+	goesRed(t, porttest.ChecksOf("Outbox"), outboxFlaws, func() porttest.Storage { return openStorage("") })
 }
 
 func TestHistorySuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.HistoryChecks(), historyFlaws, func() porttest.Storage { return openStorage("") })
+	goesRed(t, porttest.ChecksOf("History"), historyFlaws, func() porttest.Storage { return openStorage("") })
 }
 
 func TestOrderScannerSuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.OrderScannerChecks(), scannerFlaws, func() porttest.Storage { return openStorage("") })
+	goesRed(t, porttest.ChecksOf("OrderScanner"), scannerFlaws, func() porttest.Storage { return openStorage("") })
 }
 
 func TestIdempotencyStoreSuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.IdempotencyStoreChecks(), idempotencyFlaws, func() porttest.Storage { return openStorage("") })
+	goesRed(t, porttest.ChecksOf("IdempotencyStore"), idempotencyFlaws, func() porttest.Storage { return openStorage("") })
 }
 
 func TestTrimmerSuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.TrimmerChecks(), trimmerFlaws, func() porttest.Storage { return openStorage("") })
+	goesRed(t, porttest.ChecksOf("Trimmer"), trimmerFlaws, func() porttest.Storage { return openStorage("") })
 }
 
 func TestParkingSuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.ParkingChecks(), parkingFlaws, soundParking)
+	goesRed(t, porttest.ChecksOf("Parking"), parkingFlaws, soundParking)
 }
 
 func TestLeaseSuiteGoesRed(t *testing.T) {
-	goesRed(t, porttest.LeaseChecks(), leaseFlaws, soundLease)
+	goesRed(t, porttest.ChecksOf("Lease"), leaseFlaws, soundLease)
 }
 
 func TestPublisherSuiteGoesRed(t *testing.T) {

@@ -21,34 +21,52 @@ func Replayable(t *testing.T, open func(t testing.TB) Feed) {
 }
 
 var replayableChecks = []check[Feed]{
-	{"a replay reads from the first message on, and goes on with what comes", replaysFromTheFirst},
-	{"a replay delivers an order's messages in order, from one shard", func(t testing.TB, f Feed) { inOrder(t, f, replay(f, unknown)) }},
+	{"a replay reads from the first message on, and goes on with what comes", replaysFromTheFirst,
+		"begin at the first message of every shard, and follow"},
+	{"a replay delivers an order's messages in order, from one shard", func(t testing.TB, f Feed) { inOrder(t, f, replay(f, unknown)) },
+		"hand a shard's messages on in their order"},
 	{"a replay's batches hold at most MaxBatch messages, and come one at a time", func(t testing.TB, f Feed) {
 		inBatches(t, f, replay(f, unknown))
-	}},
-	{"a replay moves no group and no other replay", replaysApart},
-	{"an error of the handler ends a replay", replayFails},
+	}, "cut at ports.MaxBatch, and call handle only when the last call has returned"},
+	{"a replay moves no group and no other replay", replaysApart,
+		"a replay stores no position"},
+	{"an error of the handler ends a replay", replayFails,
+		"return the error of handle as it is"},
 
-	{"a member begins where its resume says", memberResumes},
-	{"a replay begins where its resume says", replayResumes},
-	{"resume is asked for the shards that are read", resumeIsAsked},
-	{"an empty place is the first message", emptyPlace},
-	{"an error of resume ends Subscribe and Replay", resumeFails},
-	{"what no log made is no place", noPlace},
+	{"a member begins where its resume says", memberResumes,
+		"ask resume when a shard is assigned; its answer comes before the group's position"},
+	{"a replay begins where its resume says", replayResumes,
+		"ask resume once, for all shards"},
+	{"resume is asked for the shards that are read", resumeIsAsked,
+		"ask for the shards that were assigned, by their names"},
+	{"an empty place is the first message", emptyPlace,
+		"Next \"\" is the beginning, not the group's position"},
+	{"an error of resume ends Subscribe and Replay", resumeFails,
+		"return the error of resume as it is"},
+	{"what no log made is no place", noPlace,
+		"ports.ShardRange.Resume says so: return its error"},
 
 	{"a replay is caught up with a shard when its last message is delivered, and not before", func(t testing.TB, f Feed) {
 		caughtUpWithLast(t, f, replay(f, unknown))
-	}},
-	{"a replay says of every shard that it is caught up with", caughtUpWithAll},
-	{"Ahead counts the messages after places", aheadCounts},
+	}, "compare the position behind the batch with the end of the shard"},
+	{"a replay says of every shard that it is caught up with", caughtUpWithAll,
+		"also of a shard that has no message"},
+	{"Ahead counts the messages after places", aheadCounts,
+		"end minus position for each shard; a shard without a place counts from its first message"},
 
-	{"a place of another log is a gap, and reading begins at the first message", otherLog},
-	{"a place behind the end is a gap, and reading begins at the first message", behindTheEnd},
-	{"messages that were deleted before they were read are a gap", deletedBefore},
-	{"without such a thing there is no gap", noGap},
-	{"a place without a log is one of this log, if it has the shard", placeWithoutLog},
+	{"a place of another log is a gap, and reading begins at the first message", otherLog,
+		"a place names its log: ports.ShardRange.Resume compares it"},
+	{"a place behind the end is a gap, and reading begins at the first message", behindTheEnd,
+		"the log has lost its newest messages: ports.ShardRange.Resume says so"},
+	{"messages that were deleted before they were read are a gap", deletedBefore,
+		"the first offset of the shard is beyond the place: ports.ShardRange.Resume says so"},
+	{"without such a thing there is no gap", noGap,
+		"report a gap only when ports.ShardRange.Resume returns one"},
+	{"a place without a log is one of this log, if it has the shard", placeWithoutLog,
+		"ports.ShardRange.Resume reads places of an earlier version: leave it to it"},
 
-	{"the end of its context ends Replay, its handler's context, and Ahead", replayEnds},
+	{"the end of its context ends Replay, its handler's context, and Ahead", replayEnds,
+		"hand handle a context that ends with the caller's"},
 }
 
 func replayable(f Feed) ports.Replayable { return f.Subscriber.(ports.Replayable) }
@@ -169,8 +187,8 @@ func errorOf(t testing.TB, what string, read reading) error {
 	select {
 	case <-m.ended:
 		return m.err
-	case <-time.After(arrival):
-		t.Fatalf("%s still runs after %v, want an error", what, arrival)
+	case <-time.After(patience):
+		t.Fatalf("%s still runs after %v, want an error", what, patience)
 	}
 	panic("unreachable")
 }
@@ -199,9 +217,9 @@ func wantGaps(t testing.TB, f Feed, resume ports.Resume, reason ports.GapReason,
 	for what, read := range map[string]reading{"Subscribe": subscription(f, newGroup(), resume), "Replay": replay(f, resume)} {
 		batches, gaps, due := make(chan handed), map[string]ports.Gap{}, idsOf(want)
 		m := begin(t, read, batches)
-		for limit := time.Now().Add(arrival); len(due) > 0; {
+		for limit := time.Now().Add(patience); len(due) > 0; {
 			if time.Now().After(limit) {
-				t.Fatalf("%s: after %v these messages have not come: %.300q", what, arrival, due)
+				t.Fatalf("%s: after %v these messages have not come: %.300q", what, patience, due)
 			}
 			h := next(t, batches)
 			for _, gap := range h.Gaps {
@@ -323,9 +341,9 @@ func caughtUpWithAll(t testing.TB, f Feed) {
 	}
 	batches, ends := make(chan handed), map[string]ports.Place{}
 	begin(t, replay(f, unknown), batches)
-	for limit := time.Now().Add(arrival); len(open) > 0; {
+	for limit := time.Now().Add(patience); len(open) > 0; {
 		if time.Now().After(limit) {
-			t.Fatalf("%v after the replay began these shards are not caught up with: %v", arrival, open)
+			t.Fatalf("%v after the replay began these shards are not caught up with: %v", patience, open)
 		}
 		h := next(t, batches)
 		for _, p := range h.CaughtUp {

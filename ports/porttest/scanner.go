@@ -10,19 +10,26 @@ import (
 	"hexorders/ports"
 )
 
-var orderScannerChecks = []check[Storage]{
-	{"an empty store has empty pages", func(t testing.TB, s Storage) {
+var orderScannerChecks = []check[storage]{
+	{"an empty store has empty pages", func(t testing.TB, s storage) {
 		wantScan(t, s, "", 10)
 		wantMessageScan(t, s, ports.EventRef{}, 10)
-	}},
-	{"every order is in exactly one page, sorted by the bytes of its id", scanEveryOrder},
-	{"an order is scanned as Get returns it", scanAsGet},
-	{"every message is in exactly one page, sorted by order and version", scanEveryMessage},
-	{"a scanned message is the one of the outbox", scanAsOutbox},
-	{"a scan goes on after any place", scanFromAnywhere},
-	{"a page ends once it has MaxPageBytes", scanInBoundedPages},
-	{"a failed Save is in no page", scanWithoutFailures},
-	{"a cancelled context ends the scans", func(t testing.TB, s Storage) {
+	}, "no rows are an empty page and no error"},
+	{"every order is in exactly one page, sorted by the bytes of its id", scanEveryOrder,
+		"id > after ORDER BY id, compared byte for byte (a collation of words is no order of bytes)"},
+	{"an order is scanned as Get returns it", scanAsGet,
+		"use the same code as Get for a row"},
+	{"every message is in exactly one page, sorted by order and version", scanEveryMessage,
+		"sort by order id and then by version as a number; go on after the pair"},
+	{"a scanned message is the one of the outbox", scanAsOutbox,
+		"return every field of the message"},
+	{"a scan goes on after any place", scanFromAnywhere,
+		"after is a place between rows: nothing needs to be stored under it"},
+	{"a page ends once it has MaxPageBytes", scanInBoundedPages,
+		"count bytes while you read, and end the page with the row that reaches ports.MaxPageBytes"},
+	{"a failed Save is in no page", scanWithoutFailures,
+		"messages and orders are written in the transaction of Save"},
+	{"a cancelled context ends the scans", func(t testing.TB, s storage) {
 		wantCancelled(t, "ScanOrders", func(ctx context.Context) error {
 			_, err := s.Scanner.ScanOrders(ctx, "", 10)
 			return err
@@ -31,13 +38,13 @@ var orderScannerChecks = []check[Storage]{
 			_, err := s.Scanner.ScanMessages(ctx, ports.EventRef{}, 10)
 			return err
 		})
-	}},
+	}, "pass ctx to the database, and return ctx.Err() as it is"},
 }
 
 // scannedIDs sort by their bytes as they stand here.
 var scannedIDs = []string{"ORDER-1", "order", "order-1", "order-1/2", "order-10", "order-2", "заказ-1"}
 
-func scanOrders(t testing.TB, s Storage, after string, limit int) (orders []ports.ScannedOrder) {
+func scanOrders(t testing.TB, s storage, after string, limit int) (orders []ports.ScannedOrder) {
 	t.Helper()
 	for {
 		page, err := s.Scanner.ScanOrders(bounded(t), after, limit)
@@ -55,7 +62,7 @@ func scanOrders(t testing.TB, s Storage, after string, limit int) (orders []port
 	}
 }
 
-func scanMessages(t testing.TB, s Storage, after ports.EventRef, limit int) (messages []ports.Message) {
+func scanMessages(t testing.TB, s storage, after ports.EventRef, limit int) (messages []ports.Message) {
 	t.Helper()
 	for {
 		page, err := s.Scanner.ScanMessages(bounded(t), after, limit)
@@ -75,7 +82,7 @@ func scanMessages(t testing.TB, s Storage, after ports.EventRef, limit int) (mes
 }
 
 // wantScan fails unless the orders after an id are these.
-func wantScan(t testing.TB, s Storage, after string, limit int, want ...string) {
+func wantScan(t testing.TB, s storage, after string, limit int, want ...string) {
 	t.Helper()
 	var got []string
 	for _, o := range scanOrders(t, s, after, limit) {
@@ -87,7 +94,7 @@ func wantScan(t testing.TB, s Storage, after string, limit int, want ...string) 
 }
 
 // wantMessageScan fails unless the messages after one of them are these.
-func wantMessageScan(t testing.TB, s Storage, after ports.EventRef, limit int, want ...string) {
+func wantMessageScan(t testing.TB, s storage, after ports.EventRef, limit int, want ...string) {
 	t.Helper()
 	if got := idsOf(scanMessages(t, s, after, limit)); !slices.Equal(got, want) {
 		t.Errorf("messages after %v in pages of %d: got %q, want %q", after, limit, got, want)
@@ -95,7 +102,7 @@ func wantMessageScan(t testing.TB, s Storage, after ports.EventRef, limit int, w
 }
 
 // saveScanned saves orders with these ids, the last id first: the n-th of them has n versions.
-func saveScanned(t testing.TB, s Storage) (messages []string) {
+func saveScanned(t testing.TB, s storage) (messages []string) {
 	t.Helper()
 	for n, id := range slices.Backward(scannedIDs) {
 		save(t, s, newOrder(t, id, n+1))
@@ -108,14 +115,14 @@ func saveScanned(t testing.TB, s Storage) (messages []string) {
 	return messages
 }
 
-func scanEveryOrder(t testing.TB, s Storage) {
+func scanEveryOrder(t testing.TB, s storage) {
 	saveScanned(t, s)
 	for _, limit := range []int{1, 2, 3, 100} {
 		wantScan(t, s, "", limit, scannedIDs...)
 	}
 }
 
-func scanAsGet(t testing.TB, s Storage) {
+func scanAsGet(t testing.TB, s storage) {
 	for n := range 5 {
 		o := newOrder(t, orderID(n), 1+60*n) // a store may treat long orders in another way
 		save(t, s, o)
@@ -140,7 +147,7 @@ func scanAsGet(t testing.TB, s Storage) {
 	}
 }
 
-func scanEveryMessage(t testing.TB, s Storage) {
+func scanEveryMessage(t testing.TB, s storage) {
 	want := saveScanned(t, s)
 	o := load(t, s, scannedIDs[0])
 	change(t, o, 10) // two digits: versions are numbers and not text
@@ -155,7 +162,7 @@ func scanEveryMessage(t testing.TB, s Storage) {
 	}
 }
 
-func scanAsOutbox(t testing.TB, s Storage) {
+func scanAsOutbox(t testing.TB, s storage) {
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	if err := s.Orders.Save(ports.WithTraceParent(bounded(t), trace), newOrder(t, orderID(1), 3), ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("Save: %v", err)
@@ -170,7 +177,7 @@ func scanAsOutbox(t testing.TB, s Storage) {
 	}
 }
 
-func scanFromAnywhere(t testing.TB, s Storage) {
+func scanFromAnywhere(t testing.TB, s storage) {
 	save(t, s, newOrder(t, "order-2", 3))
 	save(t, s, newOrder(t, "order-4", 2))
 	wantScan(t, s, "order-2", 10, "order-4")
@@ -197,7 +204,7 @@ func largeOrder(t testing.TB, id string) *order.Order {
 	return o
 }
 
-func scanInBoundedPages(t testing.TB, s Storage) {
+func scanInBoundedPages(t testing.TB, s storage) {
 	const large = 60
 	size := 0
 	for n := range large {
@@ -220,7 +227,7 @@ func scanInBoundedPages(t testing.TB, s Storage) {
 	}
 }
 
-func scanWithoutFailures(t testing.TB, s Storage) {
+func scanWithoutFailures(t testing.TB, s storage) {
 	heal := s.FailCommits(t)
 	wantFailedSave(t, s, newOrder(t, orderID(1), 2))
 	heal()

@@ -102,14 +102,14 @@ func bounded(t testing.TB) context.Context {
 	return ctx
 }
 
-func save(t testing.TB, s Storage, o *order.Order) {
+func save(t testing.TB, s storage, o *order.Order) {
 	t.Helper()
 	if err := s.Orders.Save(bounded(t), o, ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("Save of order %s, version %d: %v", o.ID(), o.Version(), err)
 	}
 }
 
-func load(t testing.TB, s Storage, id string) *order.Order {
+func load(t testing.TB, s storage, id string) *order.Order {
 	t.Helper()
 	o, err := s.Orders.Get(bounded(t), id)
 	if err != nil {
@@ -142,7 +142,7 @@ func named(err error) string {
 }
 
 // wantMissing fails when the store has an order that it should not have.
-func wantMissing(t testing.TB, s Storage, id string) {
+func wantMissing(t testing.TB, s storage, id string) {
 	t.Helper()
 	o, err := s.Orders.Get(bounded(t), id)
 	if err == nil {
@@ -246,6 +246,11 @@ type follower struct {
 	cancel   context.CancelFunc
 	ended    chan struct{}
 	err      error // why Tail ended, once ended is closed
+
+	record  *record
+	after   ports.Position
+	emitted []string      // ids; record guards it
+	failed  chan struct{} // closed when those who write beside it have failed; nil where nobody does
 }
 
 type delivery struct {
@@ -253,14 +258,15 @@ type delivery struct {
 	at ports.Position
 }
 
-func follow(t testing.TB, outbox ports.Outbox, after ports.Position) *follower {
+func follow(t testing.TB, s storage, after ports.Position) *follower {
 	ctx, cancel := context.WithCancel(t.Context())
-	f := &follower{messages: make(chan delivery), cancel: cancel, ended: make(chan struct{})}
+	f := &follower{messages: make(chan delivery), cancel: cancel, ended: make(chan struct{}), record: s.record, after: after}
 	go func() {
 		defer close(f.ended)
-		f.err = outbox.Tail(ctx, after, func(m ports.Message, p ports.Position) error {
+		f.err = s.Outbox.Tail(ctx, after, func(m ports.Message, p ports.Position) error {
 			select {
 			case f.messages <- delivery{m, p}:
+				f.record.emitted(f, m.ID, p)
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
@@ -268,6 +274,13 @@ func follow(t testing.TB, outbox ports.Outbox, after ports.Position) *follower {
 		})
 	}()
 	t.Cleanup(func() { f.stop(t) })
+	return f
+}
+
+// followBeside ends its check when one of those who write has failed: a message would not come.
+func followBeside(t testing.TB, s storage, after ports.Position, writers *crew) *follower {
+	f := follow(t, s, after)
+	f.failed = writers.failed
 	return f
 }
 
@@ -279,8 +292,10 @@ func (f *follower) next(t testing.TB) delivery {
 		return d
 	case <-f.ended:
 		t.Fatalf("Tail ended while a message was due: %v", f.err)
+	case <-f.failed:
+		t.FailNow() // the crew has said why
 	case <-time.After(patience):
-		t.Fatalf("Tail emitted nothing for %v while a message was due", patience)
+		t.Fatalf("Tail emitted nothing for %v while a message was due: %s", patience, f.record.missing(f))
 	}
 	panic("unreachable")
 }
@@ -312,13 +327,13 @@ var markers atomic.Int64
 // logged returns the messages that stand in the outbox now. It saves one more order as an end mark and reads up to
 // it. The mark is the last commit and has the highest id, so it comes last whether a log is in the order of commits or
 // of ids.
-func logged(t testing.TB, s Storage) []ports.Message {
+func logged(t testing.TB, s storage) []ports.Message {
 	t.Helper()
 	mark := fmt.Sprintf("%s%09d", markerPrefix, markers.Add(1))
 	if err := s.Orders.Save(bounded(t), newOrderOf(t, "marker", mark, 1), ports.IdempotencyKey{}); err != nil {
 		t.Fatalf("Save of one more order, to mark the end of the outbox: %v", err)
 	}
-	f := follow(t, s.Outbox, "")
+	f := follow(t, s, "")
 	defer f.stop(t)
 	var found []ports.Message
 	for {
@@ -333,7 +348,7 @@ func logged(t testing.TB, s Storage) []ports.Message {
 }
 
 // wantLogged fails unless the outbox holds exactly the messages 1..n of each of these orders, in order.
-func wantLogged(t testing.TB, s Storage, want map[string]int) {
+func wantLogged(t testing.TB, s storage, want map[string]int) {
 	t.Helper()
 	l := newLedger(t)
 	for _, m := range logged(t, s) {

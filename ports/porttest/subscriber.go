@@ -32,39 +32,47 @@ func Subscriber(t *testing.T, open func(t testing.TB) Feed) {
 
 func runSideBySide(t *testing.T, checks []check[Feed], open func(t testing.TB) Feed) {
 	t.Helper()
-	for _, c := range checks {
-		t.Run(c.name, func(t *testing.T) {
+	for _, c := range number(checks) {
+		t.Run(c.title, func(t *testing.T) {
 			t.Parallel()
-			c.prove(t, open(t))
+			c.run(t, open)
 		})
 	}
 }
 
 var subscriberChecks = []check[Feed]{
-	{"a new group reads from the first message on, and goes on with what comes", readsFromTheFirst},
-	{"a message comes as it was published", deliversWhole},
-	{"an order's messages come in order, from one shard", deliversInOrder},
-	{"batches hold at most MaxBatch messages, and come one at a time", deliversInBatches},
+	{"a new group reads from the first message on, and goes on with what comes", readsFromTheFirst,
+		"without a position the beginning is the first message, not the end"},
+	{"a message comes as it was published", deliversWhole,
+		"read every field of ports.Message back from key, payload and headers"},
+	{"an order's messages come in order, from one shard", deliversInOrder,
+		"hand a shard's messages on in their order, from one goroutine"},
+	{"batches hold at most MaxBatch messages, and come one at a time", deliversInBatches,
+		"cut at ports.MaxBatch, and call handle only when the last call has returned"},
 
-	{"a failed batch ends Subscribe, and is delivered again with all that follows", deliversAgain},
-	{"a group goes on where it came to", groupGoesOn},
-	{"groups do not move each other", groupsApart},
+	{"a failed batch ends Subscribe, and is delivered again with all that follows", deliversAgain,
+		"the position moves after handle has returned nil, and not before"},
+	{"a group goes on where it came to", groupGoesOn,
+		"store the position under the group's name"},
+	{"groups do not move each other", groupsApart,
+		"each group has a position of its own"},
 
-	{"what a member leaves the others get", memberLeaves},
-	{"what a failed member leaves the others get", memberFails},
+	{"what a member leaves the others get", memberLeaves,
+		"give the shards back when Subscribe ends"},
+	{"what a failed member leaves the others get", memberFails,
+		"what handle has refused stays where it was: the next member begins there"},
 
-	{"an empty topic is caught up with at the beginning, and about once a second", caughtUpAtFirst},
-	{"a shard is caught up with when its last message is delivered, and not before", caughtUpAtLast},
+	{"an empty topic is caught up with at the beginning, and about once a second", caughtUpAtFirst,
+		"call handle with CaughtUp though there is no message"},
+	{"a shard is caught up with when its last message is delivered, and not before", caughtUpAtLast,
+		"compare the position behind the batch with the end of the shard"},
 
-	{"the end of its context ends Subscribe, and the handler's context", subscribeEnds},
+	{"the end of its context ends Subscribe, and the handler's context", subscribeEnds,
+		"hand handle a context that ends with the caller's"},
 }
 
-const (
-	// arrival is how long a check waits for a batch. Members of a group have to find each other first.
-	arrival = 2 * time.Minute
-	// leaving is how soon Subscribe must return: it may have a broker to say goodbye to.
-	leaving = 20 * time.Second
-)
+// leaving is how soon Subscribe must return: it may have a broker to say goodbye to.
+const leaving = 20 * time.Second
 
 // reading is a call of Subscribe or Replay.
 type reading func(ctx context.Context, handle func(context.Context, ports.Batch) error) error
@@ -147,7 +155,7 @@ func (h handed) reply(t testing.TB, err error) {
 	case h.answer <- err:
 	case <-h.to.ended:
 		t.Fatalf("reading ended while a batch was being handled: %v", h.to.err)
-	case <-time.After(arrival):
+	case <-time.After(patience):
 		t.Fatal("the subscriber does not wait for what a handler returns")
 	}
 }
@@ -158,8 +166,8 @@ func next(t testing.TB, batches <-chan handed) handed {
 	select {
 	case h := <-batches:
 		return h
-	case <-time.After(arrival):
-		t.Fatalf("no batch came for %v", arrival)
+	case <-time.After(patience):
+		t.Fatalf("no batch came for %v", patience)
 	}
 	panic("unreachable")
 }
@@ -167,14 +175,14 @@ func next(t testing.TB, batches <-chan handed) handed {
 // nextWithMessages passes over batches that say only how things stand.
 func nextWithMessages(t testing.TB, batches <-chan handed) handed {
 	t.Helper()
-	for limit := time.Now().Add(arrival); time.Now().Before(limit); {
+	for limit := time.Now().Add(patience); time.Now().Before(limit); {
 		h := next(t, batches)
 		if len(h.Messages) > 0 {
 			return h
 		}
 		h.reply(t, nil)
 	}
-	t.Fatalf("no message came for %v", arrival)
+	t.Fatalf("no message came for %v", patience)
 	panic("unreachable")
 }
 
@@ -291,7 +299,7 @@ func inBatches(t testing.TB, f Feed, read reading) {
 	t.Helper()
 	all := manyOrders(25, 1, ports.MaxBatch/10)
 	f.Append(t, all...)
-	ctx, cancel := context.WithTimeout(t.Context(), arrival)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var calls atomic.Int32
 	var mu sync.Mutex // for a subscriber that breaks this promise
@@ -427,7 +435,7 @@ func caughtUpWithLast(t testing.TB, f Feed, read reading) {
 	batches := make(chan handed)
 	begin(t, read, batches)
 	delivered, shard := 0, "none"
-	for limit := time.Now().Add(arrival); time.Now().Before(limit); {
+	for limit := time.Now().Add(patience); time.Now().Before(limit); {
 		h := next(t, batches)
 		for _, d := range h.Messages {
 			shard = d.Place.Shard
@@ -442,7 +450,7 @@ func caughtUpWithLast(t testing.TB, f Feed, read reading) {
 			return
 		}
 	}
-	t.Errorf("%v after %d messages nobody has said that shard %q is caught up with", arrival, delivered, shard)
+	t.Errorf("%v after %d messages nobody has said that shard %q is caught up with", patience, delivered, shard)
 }
 
 func shardsOf(places []ports.Place) (shards []string) {

@@ -3,7 +3,6 @@ package porttest
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,22 +11,30 @@ import (
 	"hexorders/ports"
 )
 
-var trimmerChecks = []check[Storage]{
-	{"old messages behind the checkpoint are deleted", trimsOldMessages},
-	{"young messages behind the checkpoint stay", trimLeavesYoungMessages},
-	{"messages after the checkpoint stay, however old", trimLeavesUnpublished},
-	{"before the first checkpoint nothing is deleted", trimBeforeFirstCheckpoint},
-	{"thousands are deleted in one call", trimsThousands},
-	{"the orders of deleted messages stay and can be changed", trimLeavesOrders},
-	{"a Tail from the checkpoint or behind it leaves out only what was deleted", tailAfterTrim},
-	{"a Trim among writers and a Tail loses nothing", trimAmongWriters},
-	{"a cancelled context ends Trim", func(t testing.TB, s Storage) {
+var trimmerChecks = []check[storage]{
+	{"old messages behind the checkpoint are deleted", trimsOldMessages,
+		"delete what is at or before the checkpoint and occurred before the time"},
+	{"young messages behind the checkpoint stay", trimLeavesYoungMessages,
+		"the time itself is not before it: < and not <="},
+	{"messages after the checkpoint stay, however old", trimLeavesUnpublished,
+		"they are not published yet: deleting them loses events"},
+	{"before the first checkpoint nothing is deleted", trimBeforeFirstCheckpoint,
+		"without a checkpoint nothing was published"},
+	{"thousands are deleted in one call", trimsThousands,
+		"go on in steps until a step finds nothing more"},
+	{"the orders of deleted messages stay and can be changed", trimLeavesOrders,
+		"delete messages only, and take no version from what is left of them"},
+	{"a Tail from the checkpoint or behind it leaves out only what was deleted", tailAfterTrim,
+		"positions are never counted from what is left"},
+	{"a Trim among writers and a Tail loses nothing", trimAmongWriters,
+		"read checkpoint and messages in one transaction, and delete only what the checkpoint covers"},
+	{"a cancelled context ends Trim", func(t testing.TB, s storage) {
 		wantCancelled(t, "Trim", func(ctx context.Context) error { _, err := s.Trimmer.Trim(ctx, morning); return err })
-	}},
+	}, "pass ctx to the database, and return ctx.Err() as it is"},
 }
 
 // saveHourly saves orders of two messages each, an hour apart, and returns their ids.
-func saveHourly(t testing.TB, s Storage, from, to int) (ids []string) {
+func saveHourly(t testing.TB, s storage, from, to int) (ids []string) {
 	t.Helper()
 	for n := from; n < to; n++ {
 		o, err := order.New(orderID(n), "buyer-1", nil, hour(n))
@@ -46,23 +53,23 @@ func saveHourly(t testing.TB, s Storage, from, to int) (ids []string) {
 func hour(n int) time.Time { return morning.Add(time.Duration(n) * time.Hour) }
 
 // published saves orders of two messages each, an hour apart, and makes a checkpoint behind the last.
-func published(t testing.TB, s Storage, orders int) []delivery {
+func published(t testing.TB, s storage, orders int) []delivery {
 	t.Helper()
 	saveHourly(t, s, 0, orders)
 	return checkpointAfter(t, s, "", 2*orders)
 }
 
 // checkpointAfter makes a checkpoint behind the next n messages.
-func checkpointAfter(t testing.TB, s Storage, after ports.Position, n int) []delivery {
+func checkpointAfter(t testing.TB, s storage, after ports.Position, n int) []delivery {
 	t.Helper()
-	f := follow(t, s.Outbox, after)
+	f := follow(t, s, after)
 	defer f.stop(t)
 	run := f.take(t, n)
 	checkpoint(t, s, 1, run[n-1].at)
 	return run
 }
 
-func trim(t testing.TB, s Storage, before time.Time, want int) {
+func trim(t testing.TB, s storage, before time.Time, want int) {
 	t.Helper()
 	deleted, err := s.Trimmer.Trim(bounded(t), before)
 	if err != nil {
@@ -74,7 +81,7 @@ func trim(t testing.TB, s Storage, before time.Time, want int) {
 }
 
 // wantLeft fails unless the outbox holds both messages of these orders and nothing else.
-func wantLeft(t testing.TB, s Storage, ids []string) {
+func wantLeft(t testing.TB, s storage, ids []string) {
 	t.Helper()
 	want := map[string]bool{}
 	for _, id := range ids {
@@ -91,7 +98,7 @@ func wantLeft(t testing.TB, s Storage, ids []string) {
 	}
 }
 
-func trimsOldMessages(t testing.TB, s Storage) {
+func trimsOldMessages(t testing.TB, s storage) {
 	published(t, s, 6)
 	trim(t, s, hour(3), 6)
 	wantLeft(t, s, []string{orderID(3), orderID(4), orderID(5)})
@@ -100,13 +107,13 @@ func trimsOldMessages(t testing.TB, s Storage) {
 	wantLeft(t, s, []string{orderID(4), orderID(5)})
 }
 
-func trimLeavesYoungMessages(t testing.TB, s Storage) {
+func trimLeavesYoungMessages(t testing.TB, s storage) {
 	published(t, s, 3)
 	trim(t, s, hour(0), 0) // not before that time, but at it
 	wantLeft(t, s, []string{orderID(0), orderID(1), orderID(2)})
 }
 
-func trimLeavesUnpublished(t testing.TB, s Storage) {
+func trimLeavesUnpublished(t testing.TB, s storage) {
 	run := published(t, s, 4)
 	unpublished := saveHourly(t, s, 4, 7)
 	last := run[len(run)-1].at
@@ -118,7 +125,7 @@ func trimLeavesUnpublished(t testing.TB, s Storage) {
 		if deleted > len(run) {
 			t.Errorf("Trim deleted %d messages, though only %d are behind the checkpoint", deleted, len(run))
 		}
-		f := follow(t, s.Outbox, last)
+		f := follow(t, s, last)
 		for _, id := range unpublished {
 			for version := 1; version <= 2; version++ {
 				if got, want := f.next(t).ID, fmt.Sprintf("%s/%d", id, version); got != want {
@@ -131,13 +138,13 @@ func trimLeavesUnpublished(t testing.TB, s Storage) {
 	wantPosition(t, s, last)
 }
 
-func trimBeforeFirstCheckpoint(t testing.TB, s Storage) {
+func trimBeforeFirstCheckpoint(t testing.TB, s storage) {
 	ids := saveHourly(t, s, 0, 3)
 	trim(t, s, hour(100), 0)
 	wantLeft(t, s, ids)
 }
 
-func trimsThousands(t testing.TB, s Storage) {
+func trimsThousands(t testing.TB, s storage) {
 	const orders, each = 5, 500
 	for n := range orders {
 		save(t, s, newOrder(t, orderID(n), each))
@@ -149,7 +156,7 @@ func trimsThousands(t testing.TB, s Storage) {
 	wantLeft(t, s, young)
 }
 
-func trimLeavesOrders(t testing.TB, s Storage) {
+func trimLeavesOrders(t testing.TB, s storage) {
 	run := published(t, s, 3)
 	trim(t, s, hour(2), 4)
 	o := load(t, s, orderID(0))
@@ -160,17 +167,17 @@ func trimLeavesOrders(t testing.TB, s Storage) {
 	if got := load(t, s, orderID(0)); got.Version() != 3 {
 		t.Errorf("the order is at version %d, want 3", got.Version())
 	}
-	f := follow(t, s.Outbox, run[len(run)-1].at)
+	f := follow(t, s, run[len(run)-1].at)
 	if got := f.next(t).ID; got != orderID(0)+"/3" {
 		t.Errorf("after a trim: got message %s, want %s/3", got, orderID(0))
 	}
 }
 
-func tailAfterTrim(t testing.TB, s Storage) {
+func tailAfterTrim(t testing.TB, s storage) {
 	run := published(t, s, 5)
 	trim(t, s, hour(3), 6)
 	for i := range run {
-		f := follow(t, s.Outbox, run[i].at)
+		f := follow(t, s, run[i].at)
 		for due := max(i+1, 6); due < len(run); due++ {
 			// Deleted ones may still come, from a log that keeps what it has sent.
 			for got := f.next(t).ID; got != run[due].ID; got = f.next(t).ID {
@@ -184,70 +191,66 @@ func tailAfterTrim(t testing.TB, s Storage) {
 }
 
 // trimAmongWriters deletes as soon as it may, while others write and one reads.
-func trimAmongWriters(t testing.TB, s Storage) {
+func trimAmongWriters(t testing.TB, s storage) {
 	const orders, each = 8, 40
-	ctx, cancel := context.WithCancel(bounded(t))
-	var others sync.WaitGroup
-	defer others.Wait() // also when the check fails: its goroutines must not outlive it
-	defer cancel()
-	fail := func(err error) {
-		if ctx.Err() == nil { // else the check has ended already
-			t.Error(err)
-			cancel()
-		}
-	}
+	others := newCrew(t)
+	defer others.end()
 	want, half := map[string]int{}, make(chan struct{}, orders)
 	for n := range orders {
 		o := newOrder(t, orderID(n), 1)
 		want[o.ID()] = each
-		others.Go(func() {
+		others.do(func(ctx context.Context) error {
 			for {
 				if err := s.Orders.Save(ctx, o, ports.IdempotencyKey{}); err != nil {
-					fail(fmt.Errorf("Save of order %s: %w", o.ID(), err))
-					return
+					return fmt.Errorf("Save of order %s: %w", o.ID(), err)
 				}
 				switch o.Version() {
 				case each / 2:
 					half <- struct{}{}
 				case each:
-					return
+					return nil
 				}
 				if err := addPieces(o, 1); err != nil {
-					fail(fmt.Errorf("the suite cannot change order %s: %w", o.ID(), err))
-					return
+					return err
 				}
 			}
 		})
 	}
 	var deleted atomic.Int64
-	trim := func() {
+	trim := func(ctx context.Context) error {
 		n, err := s.Trimmer.Trim(ctx, hour(100))
 		deleted.Add(int64(n))
 		if err != nil {
-			fail(fmt.Errorf("Trim: %w", err))
+			return fmt.Errorf("Trim: %w", err)
 		}
+		return nil
 	}
 	published := make(chan ports.Position, orders*each)
-	others.Go(func() {
+	others.do(func(ctx context.Context) error {
 		for p := range published {
 			for len(published) > 0 {
 				p = <-published
 			}
 			if err := s.Outbox.Checkpoint(ctx, 1, p); err != nil {
-				fail(fmt.Errorf("Checkpoint: %w", err))
+				return fmt.Errorf("Checkpoint: %w", err)
 			}
-			trim()
+			if err := trim(ctx); err != nil {
+				return err
+			}
 		}
+		return nil
 	})
 	for range orders { // then there is much that is not published yet
-		await(ctx, half)
+		if await(others.ctx, half) != nil {
+			break
+		}
 	}
 	l := newLedger(t)
 	func() {
 		defer close(published)
 		var last ports.Position
 		for left := orders * each; left > 0; {
-			f := follow(t, s.Outbox, last) // again and again, so that it starts in what is being deleted
+			f := followBeside(t, s, last, others) // again and again, so that it starts in what is being deleted
 			for range min(50, left) {
 				d := f.next(t)
 				before := l.upTo[d.OrderID]
@@ -258,10 +261,12 @@ func trimAmongWriters(t testing.TB, s Storage) {
 				published <- last
 			}
 			f.stop(t)
-			trim()
+			if err := trim(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}()
-	others.Wait()
+	others.wait()
 	l.wantAll(want)
 	if deleted.Load() == 0 {
 		t.Error("nothing was deleted meanwhile")
