@@ -8,70 +8,62 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/inproc/logtest"
 	"hexorders/adapters/mongodb"
 	"hexorders/adapters/mongodb/mongotest"
-	"hexorders/ports"
 	"hexorders/ports/porttest"
+	"hexorders/ports/porttest/cable"
 )
 
-func TestOrderStoreContract(t *testing.T) { porttest.OrderStore(t, openStorage) }
-
-func TestOutboxContract(t *testing.T) { porttest.Outbox(t, openStorage) }
-
-func TestBacklogContract(t *testing.T) { porttest.Backlog(t, openStorage) }
-
-func TestIdempotencyStoreContract(t *testing.T) { porttest.IdempotencyStore(t, openStorage) }
+func TestStoreContract(t *testing.T) { porttest.Store(t, openStore(mongodb.Options{})) }
 
 // Without a committer the promises are the same.
 func TestIdempotencyStoreContractOneByOne(t *testing.T) {
-	porttest.IdempotencyStore(t, func(t testing.TB) porttest.Storage { return openStorageWith(t, mongodb.Options{MaxBatch: 1}) })
+	porttest.Store(t, openStore(mongodb.Options{MaxBatch: 1}), "IdempotencyStore")
 }
 
-func TestHistoryContract(t *testing.T) { porttest.History(t, openStorage) }
-
-func TestOrderScannerContract(t *testing.T) { porttest.OrderScanner(t, openStorage) }
-
-func TestTrimmerContract(t *testing.T) { porttest.Trimmer(t, openStorage) }
-
-func TestParkingContract(t *testing.T) {
-	porttest.Parking(t, func(t testing.TB) ports.Parking { return mongodb.NewParking(mongotest.DB(t)) })
-}
-
-func TestLeaseContract(t *testing.T) {
-	porttest.Lease(t, func(t testing.TB) ports.Lease { return mongodb.NewLease(mongotest.DB(t), "relay") })
+// The event store is held to the same promises, but for Trim, which it does not make.
+func TestEventStoreContract(t *testing.T) {
+	porttest.Store(t, func(t testing.TB) porttest.Storage {
+		c := cable.To(t, mongotest.Server())
+		return eventStorage(t, mongotest.DBAt(t, c.Address()), c)
+	})
 }
 
 func TestTopicContract(t *testing.T) {
 	logtest.Log(t, func(t testing.TB) inproc.Log { return mongodb.NewTopic(mongotest.DB(t)) })
 }
 
-// The event store is held to the same promises, but for Trim, which it does not make.
+func openStore(o mongodb.Options) func(t testing.TB) porttest.Storage {
+	return func(t testing.TB) porttest.Storage {
+		c := cable.To(t, mongotest.Server())
+		return storeStorage(mongotest.DBAt(t, c.Address()), c, o)
+	}
+}
 
-func TestEventStoreContract(t *testing.T) { porttest.OrderStore(t, openEvents) }
+func storeStorage(db *mongo.Database, c *cable.Cable, o mongodb.Options) porttest.Storage {
+	s := storage(db, c)
+	s.Orders, s.Outbox = mongodb.NewStore(db, o), mongodb.NewOutbox(db, mongodb.OutboxOptions{})
+	s.Again = func(t testing.TB) porttest.Storage { return storeStorage(mongotest.Again(t, db, c.Address()), c, o) }
+	return s
+}
 
-func TestEventLogContract(t *testing.T) { porttest.Outbox(t, openEvents) }
+func eventStorage(t testing.TB, db *mongo.Database, c *cable.Cable) porttest.Storage {
+	s := storage(db, c)
+	s.Orders, s.Outbox = newEventStore(t, db, mongodb.Options{}), mongodb.NewEventLog(db, mongodb.OutboxOptions{})
+	s.Again = func(t testing.TB) porttest.Storage { return eventStorage(t, mongotest.Again(t, db, c.Address()), c) }
+	return s
+}
 
-func TestEventBacklogContract(t *testing.T) { porttest.Backlog(t, openEvents) }
-
-func TestEventIdempotencyStoreContract(t *testing.T) { porttest.IdempotencyStore(t, openEvents) }
-
-func TestEventHistoryContract(t *testing.T) { porttest.History(t, openEvents) }
-
-func TestEventOrderScannerContract(t *testing.T) { porttest.OrderScanner(t, openEvents) }
-
-func openEvents(t testing.TB) porttest.Storage {
-	db := mongotest.DB(t)
-	store := newEventStore(t, db, mongodb.Options{})
+// storage is what both stores have in common.
+func storage(db *mongo.Database, c *cable.Cable) porttest.Storage {
 	return porttest.Storage{
-		Orders:      store,
-		Outbox:      mongodb.NewEventLog(db, mongodb.OutboxOptions{}),
-		Idempotency: store,
-		History:     store,
-		Scanner:     store,
-		Age:         func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
+		Parking: mongodb.NewParking(db), Lease: mongodb.NewLease(db, "relay"), Encode: eventjson.Messages,
 		FailCommits: func(t testing.TB) func() { return mongotest.RefuseCommits(t, db) },
+		Break:       c.Cut,
+		Age:         func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
 	}
 }
 
@@ -87,25 +79,6 @@ func newEventStore(t testing.TB, db *mongo.Database, o mongodb.Options) *mongodb
 		}
 	})
 	return store
-}
-
-func openStorage(t testing.TB) porttest.Storage { return openStorageWith(t, mongodb.Options{}) }
-
-func openStorageWith(t testing.TB, o mongodb.Options) porttest.Storage {
-	db := mongotest.DB(t)
-	store, outbox := mongodb.NewStore(db, o), mongodb.NewOutbox(db, mongodb.OutboxOptions{})
-	return porttest.Storage{
-		Orders:      store,
-		Outbox:      outbox,
-		Trimmer:     outbox,
-		Idempotency: store,
-		History:     store,
-		Scanner:     store,
-		Age:         func(t testing.TB, by time.Duration) { age(t, db.Collection("receipts"), "keptAt", by) },
-		FailCommits: func(t testing.TB) func() {
-			return mongotest.RefuseCommits(t, db)
-		},
-	}
 }
 
 func age(t testing.TB, c *mongo.Collection, field string, by time.Duration) {

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/adapters/memory"
 	"hexorders/core/order"
 	"hexorders/ports"
@@ -29,17 +30,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A store that is counted keeps every promise of the one that it wraps.
 func TestOrderStore(t *testing.T) {
-	porttest.OrderStore(t, func(testing.TB) porttest.Storage {
+	porttest.Store(t, func(testing.TB) porttest.Storage {
 		store := memory.NewStore()
 		brittle := &brittleStore{OrderStore: store}
 		return porttest.Storage{
-			Orders: New(nil).Orders(brittle), Outbox: memory.NewOutbox(store),
+			Orders: New(nil).Orders(brittle), Outbox: memory.NewOutbox(store), Encode: eventjson.Messages,
 			FailCommits: func(testing.TB) func() {
 				brittle.broken.Store(true)
 				return func() { brittle.broken.Store(false) }
 			},
 		}
-	})
+	}, "OrderStore")
 }
 
 type brittleStore struct {

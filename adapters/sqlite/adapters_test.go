@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +12,7 @@ import (
 	"hexorders/ports"
 )
 
-// What the contract suites cannot see: two handles on one file, the clock, and what a person finds in the tables.
+// What the contract suites cannot see: the clock, and what a person finds in the tables.
 
 func TestADatabaseCanBeReadByAPerson(t *testing.T) {
 	db := openNew(t)
@@ -106,42 +105,6 @@ func TestASeqIsNeverGivenTwice(t *testing.T) {
 	page, err := db.messagesAfter(t.Context(), selectFromOutbox, 0, 10)
 	if err != nil || len(page) != 1 || page[0].seq != 3 {
 		t.Errorf("after the newest rows were deleted: got %+v and error %v, want seq 3", page, err)
-	}
-}
-
-func TestTwoHandlesShareEverything(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "orders.db")
-	one, other := openAt(t, path), openAt(t, path)
-	ctx := t.Context()
-
-	save(t, one, newOrder(t, "order-1"))
-	stale, err := NewStore(other).Get(ctx, "order-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := NewStore(one).Get(ctx, "order-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(fresh.Pay(time.Now()), stale.Cancel(order.ByBuyer, "too late", time.Now())); err != nil {
-		t.Fatal(err)
-	}
-	save(t, one, fresh)
-	if err := NewStore(other).Save(ctx, stale, ports.IdempotencyKey{}); !errors.Is(err, ports.ErrConflict) {
-		t.Errorf("save through the other: got error %v, want %v", err, ports.ErrConflict)
-	}
-
-	if err := NewOutbox(one).Checkpoint(ctx, 2, "1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := NewOutbox(other).Checkpoint(ctx, 1, "2"); !errors.Is(err, ports.ErrFenced) {
-		t.Errorf("checkpoint of an earlier term through the other: got error %v, want %v", err, ports.ErrFenced)
-	}
-	if _, err := NewLease(one, "relay").Acquire(ctx, "one", time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := NewLease(other, "relay").Acquire(ctx, "other", time.Hour); !errors.Is(err, ports.ErrLeaseHeld) {
-		t.Errorf("lease through the other: got error %v, want %v", err, ports.ErrLeaseHeld)
 	}
 }
 

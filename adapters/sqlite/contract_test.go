@@ -22,8 +22,8 @@ import (
 func TestStore(t *testing.T) { porttest.Store(t, openStorage(options{lockTimeout: time.Second})) }
 
 // Without groups the promises are the same.
-func TestStoreOneByOne(t *testing.T) {
-	porttest.Store(t, openStorage(options{maxBatch: 1, lockTimeout: time.Second}))
+func TestOrderStoreOneByOne(t *testing.T) {
+	porttest.Store(t, openStorage(options{maxBatch: 1, lockTimeout: time.Second}), "OrderStore")
 }
 
 func TestTopic(t *testing.T) {

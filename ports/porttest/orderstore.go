@@ -487,11 +487,8 @@ func messageBytes(t testing.TB, s storage) {
 		want = append(want, s.messagesOf(t, t.Context(), o)...)
 		save(t, s, o)
 	}
-	again := follow(t, s, "")
-	for _, m := range want {
-		wantSameMessage(t, f.next(t).Message, m)
-		wantSameMessage(t, again.next(t).Message, m)
-	}
+	wantMessages(t, f, want)
+	wantMessages(t, follow(t, s, ""), want)
 }
 
 func messageTraceParent(t testing.TB, s storage) {

@@ -52,14 +52,17 @@ type Storage struct {
 	Age func(t testing.TB, by time.Duration)
 }
 
-// Store runs the suite of every port that the opened store has, and says which suites and checks it leaves out. open is
-// called once a check, and once to see what there is.
-func Store(t *testing.T, open func(t testing.TB) Storage) {
+// Store runs the suite of every port that the opened store has, or of these alone, and says which suites and checks it
+// leaves out. open is called once a check, and once to see what there is.
+func Store(t *testing.T, open func(t testing.TB) Storage, only ...string) {
 	t.Helper()
 	sample := hold(open(t))
 	sample.complete(t)
 	missing := map[string][]string{} // by the reason
 	for _, s := range suites {
+		if len(only) > 0 && !slices.Contains(only, s.name) {
+			continue
+		}
 		if !s.has(sample) {
 			missing["the store has no such port"] = append(missing["the store has no such port"], s.name)
 			continue

@@ -173,6 +173,23 @@ func wantSameMessage(t testing.TB, got, want ports.Message) {
 	}
 }
 
+// wantMessages fails unless all of these messages come, whole. Others may come between them, and messages of two orders in
+// any order.
+func wantMessages(t testing.TB, f *follower, want []ports.Message) {
+	t.Helper()
+	due := map[string]ports.Message{}
+	for _, m := range want {
+		due[m.ID] = m
+	}
+	for len(due) > 0 {
+		got := f.next(t).Message
+		if m, ok := due[got.ID]; ok {
+			wantSameMessage(t, got, m)
+			delete(due, got.ID)
+		}
+	}
+}
+
 func show(m ports.Message) string {
 	return fmt.Sprintf("%s %s, order %s, version %d, at %s, trace %q: %s",
 		m.ID, m.Type, m.OrderID, m.Version, m.OccurredAt.UTC().Format(time.RFC3339Nano), m.TraceParent, m.Payload)

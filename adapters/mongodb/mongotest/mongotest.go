@@ -45,7 +45,51 @@ func With(uri, option, value string) string {
 // DB connects to a database of its own, which is gone when the test is over.
 func DB(t testing.TB) *mongo.Database {
 	t.Helper()
-	return Connect(t, URI(), "hexorders_test_"+strings.ToLower(rand.Text()[:12]))
+	return Connect(t, URI(), newName())
+}
+
+// DBAt is as DB, but the server is reached at another address: that of a cable to Server.
+func DBAt(t testing.TB, address string) *mongo.Database {
+	t.Helper()
+	return Connect(t, at(address), newName())
+}
+
+func newName() string { return "hexorders_test_" + strings.ToLower(rand.Text()[:12]) }
+
+// Again is a second client of a database.
+func Again(t testing.TB, db *mongo.Database, address string) *mongo.Database {
+	t.Helper()
+	again, err := mongodb.Connect(t.Context(), With(at(address), "appName", db.Name()), db.Name(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = again.Client().Disconnect(context.WithoutCancel(t.Context())) })
+	return again
+}
+
+// at is the URI of the one server at an address. A client finds out soon that it is away.
+func at(address string) string {
+	uri := strings.Replace(URI(), hosts(URI()), address, 1)
+	return With(With(With(uri, "directConnection", "true"), "serverSelectionTimeoutMS", "1500"), "heartbeatFrequencyMS", "500")
+}
+
+func hosts(uri string) string {
+	_, rest, _ := strings.Cut(uri, "://")
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		rest = rest[at+1:]
+	}
+	hosts, _, _ := strings.Cut(rest, "/")
+	hosts, _, _ = strings.Cut(hosts, "?")
+	return hosts
+}
+
+// Server is the address of the first server.
+func Server() string {
+	first, _, _ := strings.Cut(hosts(URI()), ",")
+	if !strings.Contains(first, ":") {
+		first += ":27017"
+	}
+	return first
 }
 
 // Connect gives the client an application name of its own too, so that FailCommand can tell it from all others. The

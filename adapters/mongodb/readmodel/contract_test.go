@@ -3,16 +3,17 @@ package readmodel_test
 import (
 	"testing"
 
-	"hexorders/adapters/mongodb"
 	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/adapters/mongodb/readmodel"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
+	"hexorders/ports/porttest/cable"
 )
 
 func TestReadModelStoreContract(t *testing.T) {
 	porttest.ReadModelStore(t, func(t testing.TB, tables []ports.Table) porttest.ReadModelStorage {
-		db := mongotest.DB(t)
+		c := cable.To(t, mongotest.Server())
+		db := mongotest.DBAt(t, c.Address())
 		store := readmodel.New(db, tables, readmodel.Options{})
 		if _, err := store.Live(t.Context()); err != nil { // it is the first to use the database
 			t.Fatal(err)
@@ -20,13 +21,9 @@ func TestReadModelStoreContract(t *testing.T) {
 		return porttest.ReadModelStorage{
 			Store:       store,
 			FailCommits: func(t testing.TB) func() { return mongotest.RefuseCommits(t, db) },
+			Break:       c.Cut,
 			Again: func(t testing.TB, tables []ports.Table) ports.ReadModelStore {
-				again, err := mongodb.Connect(t.Context(), mongotest.URI(), db.Name(), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = again.Client().Disconnect(t.Context()) })
-				return readmodel.New(again, tables, readmodel.Options{})
+				return readmodel.New(mongotest.Again(t, db, c.Address()), tables, readmodel.Options{})
 			},
 		}
 	})

@@ -266,7 +266,7 @@ func comparable(output string) string {
 }
 
 func failed(output, check string) bool {
-	return regexp.MustCompile(`--- FAIL: (\w+/)?` + regexp.QuoteMeta(strings.ReplaceAll(check, " ", "_")) + ` \(`).MatchString(output)
+	return regexp.MustCompile(`--- FAIL: (TestStore/\w+/\d\d_)?` + regexp.QuoteMeta(strings.ReplaceAll(check, " ", "_")) + ` \(`).MatchString(output)
 }
 
 func head(output string, from int) string {

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/core/order"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
@@ -22,57 +23,27 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // What every store has to promise.
 
-func TestOrderStore(t *testing.T) { porttest.OrderStore(t, openStorage) }
+func TestStore(t *testing.T) {
+	porttest.Store(t, func(t testing.TB) porttest.Storage { return storageAt(t, filepath.Join(t.TempDir(), "orders.log")) })
+}
 
-func TestOutbox(t *testing.T) { porttest.Outbox(t, openStorage) }
-
-func openStorage(t testing.TB) porttest.Storage {
-	s := open(t, filepath.Join(t.TempDir(), "orders.log"))
-	return porttest.Storage{Orders: s, Outbox: s, FailCommits: func(t testing.TB) (heal func()) {
-		healthy := s.file
-		swapFile(s, fullDisk{healthy})
-		return func() { swapFile(s, healthy) }
-	}}
+func storageAt(t testing.TB, path string) porttest.Storage {
+	s := open(t, path)
+	return porttest.Storage{
+		Orders: s, Outbox: s, Encode: eventjson.Messages,
+		FailCommits: func(t testing.TB) (heal func()) {
+			healthy := s.file
+			swapFile(s, fullDisk{healthy})
+			return func() { swapFile(s, healthy) }
+		},
+		Restart: func(t testing.TB) porttest.Storage {
+			closeNow(t, s)
+			return storageAt(t, path)
+		},
+	}
 }
 
 // What a store in a file has to promise besides.
-
-func TestARestartChangesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "orders.log")
-	before := open(t, path)
-	paid, basket := newOrder(t, "order-1"), newOrder(t, "order-2")
-	if err := before.Save(ports.WithTraceParent(t.Context(), "00-trace-01"), paid, ports.IdempotencyKey{}); err != nil {
-		t.Fatal(err)
-	}
-	save(t, before, basket)
-	if err := paid.Pay(noon); err != nil {
-		t.Fatal(err)
-	}
-	save(t, before, paid)
-	want := tail(t, before, 3)
-	if err := before.Checkpoint(t.Context(), 7, want[1].position); err != nil {
-		t.Fatal(err)
-	}
-	closeNow(t, before)
-
-	after := open(t, path)
-	wantStored(t, after, paid, basket)
-	if got := tail(t, after, 3); !slices.EqualFunc(got, want, delivery.equal) {
-		t.Errorf("messages after the restart:\n got %+v\nwant %+v", got, want)
-	}
-	if got, err := after.Position(t.Context()); got != want[1].position || err != nil {
-		t.Errorf("position after the restart: got %q and error %v, want %q", got, err, want[1].position)
-	}
-	if err := after.Checkpoint(t.Context(), 6, ""); !errors.Is(err, ports.ErrFenced) {
-		t.Errorf("checkpoint in an earlier term than before the restart: got error %v, want ports.ErrFenced", err)
-	}
-	if err := basket.AddItem("2222", 1, noon); err != nil {
-		t.Fatal(err)
-	}
-	save(t, after, basket)
-	closeNow(t, after)
-	wantStored(t, open(t, path), paid, basket)
-}
 
 // A crash can cut the file off anywhere in the line that was being written, and whoever was writing never heard that
 // it was saved. So for every length there is: exactly the whole lines count, and the next line is not spoilt by the rest.
