@@ -321,13 +321,13 @@ func publishBesideClose(t testing.TB, b Broker) {
 				case each / 2:
 					begun <- struct{}{}
 				case each - 1:
-					await(ctx, closed) // one comes after Close for sure
+					_ = await(ctx, closed) // one comes after Close for sure
 				}
 				messages[w] = append(messages[w], send(t, ctx, b, message(orderID(w), n+1)))
 			}
 		})
 	}
-	await(ctx, begun)
+	_ = await(ctx, begun)
 	closePublisher(t, b)
 	close(closed)
 	all.Wait()

@@ -266,7 +266,8 @@ func comparable(output string) string {
 }
 
 func failed(output, check string) bool {
-	return regexp.MustCompile(`--- FAIL: (TestStore/\w+/\d\d_)?` + regexp.QuoteMeta(strings.ReplaceAll(check, " ", "_")) + ` \(`).MatchString(output)
+	name := regexp.QuoteMeta(strings.ReplaceAll(check, " ", "_"))
+	return regexp.MustCompile(`--- FAIL: (TestStore/\w+/\d\d_)?` + name + ` \(`).MatchString(output)
 }
 
 func head(output string, from int) string {
