@@ -29,7 +29,7 @@ FUZZTIME  ?= 1m
 GOVULNDB  ?= https://vuln.go.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run build quick test check fuzz lessons lesson test-lessons lint vulnerabilities sbom vet bench bench-peers faults test-peers test-alerts dashboard pictures microbench screenshots test-chromium test-clients fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lessons lesson test-lessons lint vulnerabilities sbom vet bench bench-peers faults mutants test-peers test-alerts dashboard pictures microbench screenshots test-chromium test-clients fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,8 +97,11 @@ bench-peers: ## the relay beside Debezium and MongoDB's Kafka connector (70 MB o
 test-peers: ## compare what Debezium publishes with what hexorders does (docs/swap-the-relay.md)
 	scripts/with-services go test -tags peers -count=1 -timeout 20m $(TESTFLAGS) ./test/peers
 
-faults: ## break MongoDB, Kafka, services and network under load (25 minutes), write docs/faults.md; FAULTS='-run REGEXP' only prints
+faults: ## break MongoDB, Kafka, services and network under load (16 minutes), write docs/faults.md; FAULTS='-run REGEXP' only prints
 	scripts/with-services go run ./test/faults $(or $(FAULTS),-out docs/faults.md)
+
+mutants: ## change a token at a time and expect a red test, in the packages that need no server (an hour); MUTANTS='-run app/relay'
+	$(NOSERVER) nice go run ./test/mutants $(MUTANTS)
 
 microbench: ## run the Go benchmarks of the packages, on servers of their own
 	scripts/with-services go test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 60m $(TESTFLAGS) $(PACKAGES)

@@ -21,14 +21,14 @@ type holed struct {
 	missing map[int]bool
 }
 
-func (h holed) Messages(ctx context.Context, id string, after, _ int) (kept []ports.Message, err error) {
+func (h holed) Messages(ctx context.Context, id string, after, limit int) (kept []ports.Message, err error) {
 	messages, err := h.History.Messages(ctx, id, after, 1000)
 	for _, m := range messages {
 		if !h.missing[m.Version] {
 			kept = append(kept, m)
 		}
 	}
-	return kept, err
+	return kept[:min(limit, len(kept))], err
 }
 
 // after is the cursor of the page that follows a version of order o.
@@ -52,6 +52,8 @@ func TestAPageOfEventsSaysWhetherItIsWhole(t *testing.T) {
 	}{
 		{nil, ports.Page{}, 1, "", true},
 		{nil, ports.Page{Limit: 2}, 1, after(2), true},
+		{nil, ports.Page{Limit: 4}, 1, after(4), true},
+		{nil, ports.Page{Limit: 5}, 1, "", true},
 		{nil, ports.Page{Limit: 2, Cursor: after(4)}, 5, "", true},
 		{nil, ports.Page{Limit: 2, Cursor: after(5)}, 0, "", true},
 		{[]int{1}, ports.Page{}, 2, "", false},
@@ -107,6 +109,13 @@ func FuzzEventCursor(f *testing.F) {
 	})
 }
 
+func amountOf(o *order.Order) (amount int) {
+	for _, item := range o.Items() {
+		amount += item.Amount
+	}
+	return amount
+}
+
 // However long the history is, an order is shown as it was at each of its versions, and at no other.
 func TestAnOrderIsShownAsItWas(t *testing.T) {
 	store := memory.NewStore()
@@ -118,12 +127,12 @@ func TestAnOrderIsShownAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	orders := app.NewOrders(store, app.OrdersOptions{History: store, Decode: eventjson.Event})
-	for _, version := range []int{2, 999, 1000, 1001, 2001, 2499, 2500} {
+	for _, version := range []int{1, 2, 999, 1000, 1001, 2001, 2499, 2500} {
 		then, err := orders.At(t.Context(), "o", version)
 		if err != nil {
 			t.Fatalf("version %d: %v", version, err)
 		}
-		if then.Version() != version || then.Items()[0].Amount != version-1 {
+		if then.Version() != version || amountOf(then) != version-1 {
 			t.Errorf("version %d is shown at version %d with %v, want an amount of %d", version, then.Version(), then.Items(), version-1)
 		}
 	}
@@ -142,8 +151,14 @@ func TestAnOrderIsShownAsItWas(t *testing.T) {
 		}
 	}
 	mute := app.NewOrders(store, app.OrdersOptions{})
-	if _, err := mute.At(t.Context(), "o", 7); !errors.Is(err, ports.ErrNoHistory) {
-		t.Errorf("without a history: got error %v, want %v", err, ports.ErrNoHistory)
+	for _, orders := range []*app.Orders{
+		mute,
+		app.NewOrders(store, app.OrdersOptions{Decode: eventjson.Event}),
+		app.NewOrders(store, app.OrdersOptions{History: store}),
+	} {
+		if _, err := orders.At(t.Context(), "o", 7); !errors.Is(err, ports.ErrNoHistory) {
+			t.Errorf("without a history or its meaning: got error %v, want %v", err, ports.ErrNoHistory)
+		}
 	}
 	if now, err := mute.At(t.Context(), "o", 2500); err != nil || now.Version() != 2500 {
 		t.Errorf("without a history, the newest: got %v and error %v", now, err)

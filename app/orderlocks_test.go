@@ -46,6 +46,9 @@ func TestCommandsOnOtherOrdersDoNotWait(t *testing.T) {
 }
 
 func TestAHotOrderRefusesMoreThanMayWaitForIt(t *testing.T) {
+	if maxWaiting > defaultMaxCommands/2 {
+		t.Errorf("%d of %d places may be taken by those who wait for one order, want at most half", maxWaiting, defaultMaxCommands)
+	}
 	synctest.Test(t, func(t *testing.T) {
 		var locks orderLocks
 		first := mustLock(t, &locks, "hot")

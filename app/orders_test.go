@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hexorders/adapters/memory"
@@ -139,6 +140,22 @@ func TestEightLostRacesAreAConflict(t *testing.T) {
 	if _, err := orders.AddItem(t.Context(), ports.Target{ID: o.ID()}, "mine", 1); !errors.Is(err, ports.ErrConflict) {
 		t.Errorf("eight lost races: %v, want ErrConflict", err)
 	}
+}
+
+// Two processes that lose against each other must not keep meeting: the pause grows from 2 ms to 50 ms, and is random.
+func TestARaceIsTriedAgainAfterAGrowingPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		orders := newOrders(7)
+		o := create(t, orders)
+		began := time.Now()
+		if _, err := orders.AddItem(t.Context(), ports.Target{ID: o.ID()}, "mine", 1); err != nil {
+			t.Fatal(err)
+		}
+		// Seven pauses of 2, 3, 4.5, 6.75, 10, 15 and 23 ms, each half as long or half as long again.
+		if took := time.Since(began); took < 32*time.Millisecond || took > 97*time.Millisecond {
+			t.Errorf("eight attempts took %s, want 32 to 97 ms", took)
+		}
+	})
 }
 
 func TestARaceLostByACallerWhoNamedAVersionIsAMismatch(t *testing.T) {

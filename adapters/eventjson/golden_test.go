@@ -66,6 +66,13 @@ func TestEverySchemaEverWrittenIsRead(t *testing.T) {
 	}
 }
 
+func TestAnUpcastPayloadSaysItsNewSchema(t *testing.T) {
+	payload, err := upcast("OrderCancelled", []byte(`{"orderId":"o"}`))
+	if want := `{"by":"buyer","orderId":"o","schema":2}`; err != nil || string(payload) != want {
+		t.Errorf("got %s and error %v, want %s", payload, err, want)
+	}
+}
+
 func TestTheNewestSchemaIsWrittenToTheByte(t *testing.T) {
 	written := map[string]int{}
 	for file, g := range golden {

@@ -3,6 +3,7 @@ package order_test
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -226,6 +227,9 @@ func TestReplayRefusesWhatIsNoHistory(t *testing.T) {
 		if o, err := order.Replay(events); !errors.Is(err, order.ErrInvalidHistory) || o != nil {
 			t.Errorf("%s: got %v and error %v, want %v", name, o, err, order.ErrInvalidHistory)
 		}
+	}
+	if _, err := order.Replay([]order.Event{created, created}); !strings.Contains(err.Error(), "event 2 is order.Created") {
+		t.Errorf("created twice: error %q does not name event 2", err)
 	}
 }
 

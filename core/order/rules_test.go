@@ -266,6 +266,7 @@ func TestIDs(t *testing.T) {
 		{"65 characters of four bytes", strings.Repeat("🛒", 65), order.IDLength},
 		{"a space", " ", order.IDBlank},
 		{"blanks of several kinds", " \u00a0\u3000\u2009", order.IDBlank},
+		{"the first and the last of the spaces by width", "\u2000\u200a", order.IDBlank},
 		{"characters that are empty", "\u200d\u3164\u2800", order.IDBlank},
 		{"a space at the beginning", " a", order.IDBlankAtEnd},
 		{"a space at the end", "a ", order.IDBlankAtEnd},

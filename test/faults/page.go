@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"time"
 )
 
@@ -17,7 +19,12 @@ var page string
 // writePage writes docs/faults.md: the text of page.md, and a line for each fault.
 func writePage(to string, rows []row, took time.Duration) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, page, len(rows), took.Round(time.Second), time.Now().UTC().Format("2006-01-02"))
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&b, page, len(rows), took.Round(time.Second), time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(),
+		strings.Join(strings.Fields(string(load))[:3], ", "))
 	for _, r := range rows {
 		b.WriteString(r.line())
 	}
