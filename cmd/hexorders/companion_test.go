@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -78,7 +79,7 @@ func (s *smallService) stopAnd(t *testing.T, do func() error) {
 	}
 }
 
-// order creates orders of buyer 9999 and returns the number of the last event.
+// order creates orders of buyer 9999 and returns the id of the last one.
 func (s *smallService) order(t *testing.T, n int) (id string) {
 	t.Helper()
 	for range n {
@@ -91,7 +92,7 @@ func (s *smallService) order(t *testing.T, n int) (id string) {
 	return id
 }
 
-// wantList waits until the list of buyer 9999 has n orders, and the relay is done.
+// wantList waits until the list of buyer 9999 has n orders.
 func (s *smallService) wantList(t *testing.T, n int) {
 	t.Helper()
 	var list struct{ Orders []json.RawMessage }
@@ -106,7 +107,7 @@ func (s *smallService) wantList(t *testing.T, n int) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the list has %d orders, want %d", len(list.Orders), n)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // each question is a line of the log, which has room for a thousand
 	}
 }
 
@@ -274,6 +275,44 @@ func TestAStoreMustBringOrdersAndOutbox(t *testing.T) {
 	if _, err := openStorage(t.Context(), c, nil, watch{}, true); err == nil ||
 		err.Error() != "the store empty must bring a ports.OrderStore and a ports.Outbox" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A term counts in the file that has the lease. The other file may have met a lease that is no more.
+func TestATermIsThatOfTheFileWithTheLease(t *testing.T) {
+	for _, x := range []struct {
+		lease               bool // in the companion
+		lost                string
+		newStore, newBeside bool
+		olderTerm           error
+	}{
+		{lease: true, lost: "companion", newBeside: true},
+		{lease: true, lost: "neither", olderTerm: ports.ErrFenced},
+		{lease: false, lost: "store", newStore: true},
+		{lease: false, lost: "neither", olderTerm: ports.ErrFenced},
+	} {
+		store, beside := openDB(t), openDB(t)
+		before := companionOutbox{sqlite.NewOutbox(store), sqlite.NewCheckpoint(beside), x.lease}
+		if err := before.Checkpoint(t.Context(), 9, "1"); err != nil {
+			t.Fatal(err)
+		}
+		if x.newStore {
+			store = openDB(t)
+		}
+		if x.newBeside {
+			beside = openDB(t)
+		}
+		after := companionOutbox{sqlite.NewOutbox(store), sqlite.NewCheckpoint(beside), x.lease}
+		if err := after.Checkpoint(t.Context(), 1, "2"); !errors.Is(err, x.olderTerm) {
+			t.Errorf("lease in the companion %t, lost is %s: a checkpoint in term 1 after term 9: error %v, want %v", x.lease, x.lost,
+				err, x.olderTerm)
+		}
+		if err := after.Checkpoint(t.Context(), 10, "3"); err != nil {
+			t.Errorf("lease in the companion %t, lost is %s: a checkpoint in term 10: %v", x.lease, x.lost, err)
+		}
+		if got, err := after.Position(t.Context()); got != "3" || err != nil {
+			t.Errorf("lease in the companion %t, lost is %s: position %q, error %v, want 3", x.lease, x.lost, got, err)
+		}
 	}
 }
 
