@@ -23,18 +23,12 @@ var errNoCompanion = errors.New("there is no companion")
 
 // openCompanion opens the SQLite file with what the store does not keep.
 func (s *storage) openCompanion(ctx context.Context, c *Config, w watch, create bool, missing []string) error {
-	path := companionPath(c)
-	if !create {
-		if err := sqlite.CheckExists(path); err != nil {
-			return fmt.Errorf("%w of the %s store: %w", errNoCompanion, c.Store.name, err)
-		}
-	}
-	db, err := sqlite.Open(ctx, path)
+	db, err := companionFile(ctx, c, create)
 	if err != nil {
-		return fmt.Errorf("open the companion of the %s store: %w (HEXORDERS_SQLITE_PATH says where)", c.Store.name, err)
+		return err
 	}
 	db.Watch(w.ended)
-	topic := sqlite.NewTopic(db)
+	path, topic := companionPath(c), sqlite.NewTopic(db)
 	s.parts = append(s.parts, sqlite.NewParking(db), sqlite.NewLease(db, "relay"), topic, sqlite.NewReadModel(db, viewTables()), db)
 	s.beside = fmt.Sprintf("%s of the %s store are in %s beside it: one machine only",
 		enumerate(missing, " and "), c.Store.name, absolute(path))
@@ -47,6 +41,39 @@ func (s *storage) openCompanion(ctx context.Context, c *Config, w watch, create 
 		s.outbox = companionOutbox{s.outbox, sqlite.NewCheckpoint(db), slices.Contains(missing, "lease")}
 	}
 	return nil
+}
+
+func companionFile(ctx context.Context, c *Config, create bool) (*sqlite.DB, error) {
+	path := companionPath(c)
+	if !create {
+		if err := sqlite.CheckExists(path); err != nil {
+			return nil, fmt.Errorf("%w of the %s store: %w", errNoCompanion, c.Store.name, err)
+		}
+	}
+	db, err := sqlite.Open(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("open the companion of the %s store: %w (HEXORDERS_SQLITE_PATH says where)", c.Store.name, err)
+	}
+	return db, nil
+}
+
+// openCompanionAlone opens the topic and the views of a store that stays closed. Error: errNoCompanion if they are not there, or
+// if nothing was published yet: an empty topic may mean that the store has its own.
+func openCompanionAlone(ctx context.Context, c *Config) (*storage, error) {
+	db, err := companionFile(ctx, c, false)
+	if err != nil {
+		return nil, err
+	}
+	topic, views := sqlite.NewTopic(db), sqlite.NewReadModel(db, viewTables())
+	s := &storage{topic: topic, views: views, parking: sqlite.NewParking(db), parts: []any{topic, views, db}}
+	end, err := topic.End(ctx)
+	if err == nil && end == 0 {
+		err = errNoCompanion
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close(ctx))
+	}
+	return s, nil
 }
 
 // companionOutbox resumes at the checkpoint that is kept in the companion: beside the topic and the parked messages that it

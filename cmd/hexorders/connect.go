@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,19 @@ func openShared(ctx context.Context, c *Config) (*storage, error) {
 		return nil, notShared(c.Store)
 	}
 	return openExisting(ctx, c)
+}
+
+// openReadSide opens the topic and the views. Where only the process that serves can open the store, they may be in a
+// companion, which others can read.
+func openReadSide(ctx context.Context, c *Config) (*storage, error) {
+	if c.Store.shared || c.Store.volatile {
+		return openShared(ctx, c)
+	}
+	s, err := openCompanionAlone(ctx, c)
+	if errors.Is(err, errNoCompanion) {
+		return nil, notShared(c.Store)
+	}
+	return s, err
 }
 
 // openExisting opens the store but does not create one: a mistyped path is not an empty store.
@@ -43,12 +57,17 @@ func notShared(k storeKind) error {
 
 // withStorage opens the store that the service uses.
 func withStorage(cmd *cobra.Command, do func(context.Context, *storage) error) error {
-	return withConfig(cmd, func(ctx context.Context, _ *Config, s *storage) error { return do(ctx, s) })
+	return withConfig(cmd, openShared, func(ctx context.Context, _ *Config, s *storage) error { return do(ctx, s) })
 }
 
-// withTopic opens the store and the topic that the service uses.
+// withViews opens the views that the service fills.
+func withViews(cmd *cobra.Command, do func(context.Context, *storage) error) error {
+	return withConfig(cmd, openReadSide, func(ctx context.Context, _ *Config, s *storage) error { return do(ctx, s) })
+}
+
+// withTopic opens the topic and the views that the service uses, and the store if others can open it.
 func withTopic(cmd *cobra.Command, do func(context.Context, *Config, *storage, ports.Subscriber) error) error {
-	return withConfig(cmd, func(ctx context.Context, c *Config, s *storage) error {
+	return withConfig(cmd, openReadSide, func(ctx context.Context, c *Config, s *storage) error {
 		subscriber, err := c.Broker.subscriber(c, s, slog.New(slog.DiscardHandler))
 		if err != nil {
 			return err
@@ -57,7 +76,9 @@ func withTopic(cmd *cobra.Command, do func(context.Context, *Config, *storage, p
 	})
 }
 
-func withConfig(cmd *cobra.Command, do func(context.Context, *Config, *storage) error) error {
+func withConfig(
+	cmd *cobra.Command, open func(context.Context, *Config) (*storage, error), do func(context.Context, *Config, *storage) error,
+) error {
 	c, warnings, err := loadConfig()
 	if err != nil {
 		return err
@@ -65,7 +86,7 @@ func withConfig(cmd *cobra.Command, do func(context.Context, *Config, *storage) 
 	printWarnings(cmd.ErrOrStderr(), warnings)
 	ctx, cancel := context.WithTimeout(cmd.Context(), connectTimeout)
 	defer cancel()
-	s, err := openShared(ctx, &c)
+	s, err := open(ctx, &c)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 
 	s := &storage{} // a broker with a topic of its own needs no store
 	if !c.Broker.ownTopic {
-		if s, err = openShared(ctx, &c); err != nil {
+		if s, err = openReadSide(ctx, &c); err != nil {
 			return err
 		}
 		defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // it was only read

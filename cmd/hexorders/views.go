@@ -58,7 +58,7 @@ orders go on. REASON says what is wrong; so does the log of the process that par
 		Example: "  hexorders views parked",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withStorage(cmd, func(ctx context.Context, s *storage) error {
+			return withViews(cmd, func(ctx context.Context, s *storage) error {
 				return viewsParked(ctx, s, asJSON, cmd.OutOrStdout())
 			})
 		},
@@ -79,7 +79,7 @@ first: an event of an unknown type needs a newer version of this program.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withStorage(cmd, func(ctx context.Context, s *storage) error {
+			return withViews(cmd, func(ctx context.Context, s *storage) error {
 				return viewsRetry(ctx, s, args[0], cmd.OutOrStdout())
 			})
 		},

@@ -72,8 +72,10 @@ func TestEachStepPrintsTheRedLinesOfThePage(t *testing.T) {
 	}
 }
 
-func TestTheWiringOfThePageBuilds(t *testing.T) {
-	overlay := map[string]string{filepath.Join(home, "filestore.go"): read(t, "filestore.go")}
+// wiring is the reader's adapter and the files that the page's diffs change.
+func wiring(t *testing.T) (overlay map[string]string) {
+	t.Helper()
+	overlay = map[string]string{filepath.Join(home, "filestore.go"): read(t, "filestore.go")}
 	for _, block := range blocks(read(t, page)) {
 		path, isDiff := strings.CutPrefix(block.mark, "diff ")
 		if !isDiff {
@@ -92,9 +94,17 @@ func TestTheWiringOfThePageBuilds(t *testing.T) {
 	if len(overlay) != 2 {
 		t.Errorf("files of the wiring: got %v, want the adapter and one of cmd/hexorders", slices.Sorted(maps.Keys(overlay)))
 	}
-	if output, err := goCommand(t, overlay, "build", "-o", filepath.Join(t.TempDir(), "hexorders"), "./cmd/hexorders"); err != nil {
-		t.Errorf("go build of cmd/hexorders with the page's diffs: %v\n%s", err, output)
+	return overlay
+}
+
+// buildService is the program with the page's diffs.
+func buildService(t *testing.T) (binary string) {
+	t.Helper()
+	binary = filepath.Join(t.TempDir(), "hexorders")
+	if output, err := goCommand(t, wiring(t), "build", "-o", binary, "./cmd/hexorders"); err != nil {
+		t.Fatalf("go build of cmd/hexorders with the page's diffs: %v\n%s", err, output)
 	}
+	return binary
 }
 
 // readStages follows the instructions of each step, step 0 included.
