@@ -29,3 +29,26 @@ func TestPicturesNameFilesThatExist(t *testing.T) {
 		t.Errorf("%d names in %d pictures: they are looked for wrongly", names, len(sources))
 	}
 }
+
+// The border of the hexagon is made of ports that exist.
+func TestTheHexagonNamesPorts(t *testing.T) {
+	files, err := filepath.Glob("../../ports/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ports strings.Builder
+	for _, file := range files {
+		ports.WriteString(read(t, file))
+	}
+	labels := regexp.MustCompile(`(?m)^\w+: "?([\w ]+)"? \{class: port;`).FindAllStringSubmatch(read(t, "../../docs/pictures/hexagon.d2"), -1)
+	for _, label := range labels {
+		for name := range strings.FieldsSeq(label[1]) {
+			if !strings.Contains(ports.String(), "\ntype "+name+" interface {") {
+				t.Errorf("the hexagon has a port %s, and ports has not", name)
+			}
+		}
+	}
+	if len(labels) < 7 {
+		t.Errorf("%d labels of ports are found, want 7: they are looked for wrongly", len(labels))
+	}
+}

@@ -29,7 +29,8 @@ func commitOfFiles(t *testing.T) (folder string) {
 	folder = t.TempDir()
 	git := func(in string, args ...string) string {
 		t.Helper()
-		command := exec.CommandContext(t.Context(), "git", append([]string{"-c", "user.name=t", "-c", "user.email=t@localhost"}, args...)...)
+		identity := []string{"-c", "user.name=t", "-c", "user.email=t@localhost"}
+		command := exec.CommandContext(t.Context(), "git", append(identity, args...)...)
 		command.Dir = in
 		output, err := command.Output()
 		if err != nil {

@@ -1,13 +1,6 @@
 package docs
 
-import (
-	"io/fs"
-	"os"
-	"path/filepath"
-	"regexp"
-	"strings"
-	"testing"
-)
+import "testing"
 
 const walkthrough = "docs/walkthrough.md"
 
@@ -36,30 +29,4 @@ func TestTheOrderOfTheReadmeIsTrue(t *testing.T) {
 		w.start()
 		follow(t, w, "README.md")
 	})
-}
-
-var link = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`) // without those that name a host
-
-func TestEveryLinkLeadsToAFile(t *testing.T) {
-	pages, links := []string{"README.md"}, 0
-	err := filepath.WalkDir(filepath.Join(repository, "docs"), func(path string, _ fs.DirEntry, err error) error {
-		if strings.HasSuffix(path, ".md") {
-			pages = append(pages, strings.TrimPrefix(path, repository+string(filepath.Separator)))
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, page := range pages {
-		for _, to := range link.FindAllStringSubmatch(read(t, page), -1) {
-			links++
-			if _, err := os.Stat(filepath.Join(repository, filepath.Dir(page), to[1])); err != nil {
-				t.Errorf("%s leads to %s: %v", page, to[1], err)
-			}
-		}
-	}
-	if links < 3 {
-		t.Errorf("%d links are found in %v: they are looked for wrongly", links, pages)
-	}
 }
