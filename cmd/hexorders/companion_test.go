@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/adapters/sqlite"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
@@ -320,13 +321,19 @@ func TestATermIsThatOfTheFileWithTheLease(t *testing.T) {
 func TestOutboxWithACompanion(t *testing.T) {
 	for _, lease := range []bool{true, false} {
 		t.Run(fmt.Sprintf("lease beside it %t", lease), func(t *testing.T) {
-			porttest.Outbox(t, func(t testing.TB) porttest.Storage {
+			porttest.Store(t, func(t testing.TB) porttest.Storage {
 				store, beside := openDB(t), openDB(t)
 				return porttest.Storage{
 					Orders: sqlite.NewStore(store),
 					Outbox: companionOutbox{sqlite.NewOutbox(store), sqlite.NewCheckpoint(beside), lease},
+					Encode: eventjson.Messages,
+					FailCommits: func(t testing.TB) func() {
+						t.Fatal("no check of Outbox lets commits fail")
+						return nil
+					},
+					Age: func(t testing.TB, _ time.Duration) { t.Fatal("no check of Outbox looks at stored results") },
 				}
-			})
+			}, "Outbox")
 		})
 	}
 }
