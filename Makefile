@@ -14,11 +14,11 @@ TESTFLAGS ?=
 PACKAGES  ?= ./...
 # What takes longest begins first, or it would be all that still runs at the end.
 FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb ./workshop/lesson)
-# These need a MongoDB, a Kafka or a PostgreSQL, and so do some lessons, and the subtests of adapters/httpapi that are called mongodb
+# These need a MongoDB, a Kafka, a PostgreSQL or a NATS, and so do some lessons, and the subtests of adapters/httpapi that are called mongodb
 # and postgres; make quick runs all the rest. Nothing listens at NOSERVER: a test that belongs here and is not on the list is red. test/arch reads the list.
-SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% adapters/postgres% test/bench% test/browser% test/docs% test/e2e% test/faults% test/peers%)
+SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% adapters/nats% adapters/postgres% test/bench% test/browser% test/docs% test/e2e% test/faults% test/peers%)
 NOSERVER  := HEXORDERS_TEST_MONGODB_URI='mongodb://127.0.0.1:1/?directConnection=true' HEXORDERS_TEST_KAFKA_BROKERS=127.0.0.1:1 \
-             HEXORDERS_TEST_POSTGRES_URI=postgres://127.0.0.1:1/hexorders
+             HEXORDERS_TEST_POSTGRES_URI=postgres://127.0.0.1:1/hexorders HEXORDERS_TEST_NATS_URL=nats://127.0.0.1:1
 # A broker that lives for a minute or two never earns back what its JVM's second compiler costs.
 FASTJAVA  := JAVA_TOOL_OPTIONS="$$JAVA_TOOL_OPTIONS -XX:TieredStopAtLevel=1"
 # Built and not `go run`, which would end before the lesson does when Ctrl-C is pressed.
@@ -43,7 +43,7 @@ build: ## build bin/hexorders
 quick: ## run the tests that need no server (less than a minute once compiled; no race detector)
 	$(NOSERVER) go test -vet=off -count=1 -timeout 5m -skip '/^(mongodb|postgres)|^TestLessons$$' $(TESTFLAGS) $(filter-out $(SERVERS),$(shell go list ./...))
 
-test: ## run all tests, on a MongoDB, a Kafka and a PostgreSQL of their own that are stopped afterwards
+test: ## run all tests, on servers of their own that are stopped afterwards
 	@# Everything is compiled before the first test begins: the compiler takes all that there is of processors, for minutes
 	@# when nothing is in its cache, and a broker that has to start meanwhile takes as long.
 	go list -export -deps $(PACKAGES) >/dev/null

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/kafka"
+	"hexorders/adapters/nats"
 	"hexorders/ports"
 )
 
@@ -30,17 +32,26 @@ var brokers = []brokerKind{
 		built: func() finding {
 			return finding{what: "cgo", good: "this binary can talk to Kafka", err: kafka.Supported()}
 		},
-		ownTopic: true,
+		topic: func(c *Config) string { return c.Kafka.Topic },
+	},
+	{
+		name: "nats", publisher: natsPublisher, subscriber: natsSubscriber, examine: examineNATS,
+		check: func(ctx context.Context, c *Config) error {
+			_, err := nats.Ping(ctx, natsOptions(c, nil))
+			return err
+		},
+		where: func(c *Config) string { return "events go to subject " + c.NATS.Subject + " at " + masked(c.NATS.URL) },
+		topic: func(c *Config) string { return c.NATS.Subject },
 	},
 }
 
-// brokerKind is one row of brokers. Only built is optional.
+// brokerKind is one row of brokers. Only built and topic are optional.
 type brokerKind struct {
 	name       string
 	publisher  func(c *Config, s *storage, log *slog.Logger) (ports.Publisher, error)
 	subscriber func(c *Config, s *storage, log *slog.Logger) (ports.Subscriber, error)
 
-	// check returns what is wrong with the broker at the moment: errNoTopic when only the topic is missing.
+	// check returns what is wrong with the broker at the moment; noTopic knows the error when only the topic is missing.
 	check func(ctx context.Context, c *Config) error
 
 	// where says where events go, for the greeting. It comes after the words of the store.
@@ -52,14 +63,16 @@ type brokerKind struct {
 	// built is doctor's line on whether this binary contains the broker. Without it every binary does.
 	built func() finding
 
-	// ownTopic: the topic is in the broker. Otherwise it is in the store.
-	ownTopic bool
+	// topic is what the broker calls the topic. Without it the topic is in the store.
+	topic func(c *Config) string
 }
 
 func (k brokerKind) String() string { return k.name }
 
-// errNoTopic says that the topic does not exist yet. The publisher creates it.
-var errNoTopic = kafka.ErrNoTopic
+// noTopic reports whether an error of a check says that only the topic does not exist yet. The publisher creates it.
+func noTopic(err error) bool {
+	return errors.Is(err, kafka.ErrNoTopic) || errors.Is(err, nats.ErrNoStream)
+}
 
 func inprocPublisher(_ *Config, s *storage, _ *slog.Logger) (ports.Publisher, error) {
 	return inproc.NewBroker(s.topic), nil
@@ -102,6 +115,42 @@ func kafkaSubscriber(c *Config, _ *storage, log *slog.Logger) (ports.Subscriber,
 func examineKafka(ctx context.Context, c *Config) finding {
 	f := finding{what: "broker", good: "Kafka answers at " + c.Kafka.Brokers + ", topic " + c.Kafka.Topic + " is there"}
 	f.err = kafka.Ping(ctx, kafkaOptions(c, nil))
-	f.note = errors.Is(f.err, errNoTopic)
+	f.note = noTopic(f.err)
+	return f
+}
+
+func natsOptions(c *Config, log *slog.Logger) nats.Options {
+	return nats.Options{
+		URL: c.NATS.URL, Security: c.NATS.Security, Subject: c.NATS.Subject, Replicas: c.NATS.Replicas, Logger: log,
+		FlushTimeout: flushTimeout,
+	}
+}
+
+func natsPublisher(c *Config, _ *storage, log *slog.Logger) (ports.Publisher, error) {
+	publisher, err := nats.NewPublisher(natsOptions(c, log))
+	if err != nil {
+		return nil, err
+	}
+	return publisher, nil
+}
+
+func natsSubscriber(c *Config, _ *storage, log *slog.Logger) (ports.Subscriber, error) {
+	subscriber, err := nats.NewSubscriber(natsOptions(c, log))
+	if err != nil {
+		return nil, err
+	}
+	return subscriber, nil
+}
+
+func examineNATS(ctx context.Context, c *Config) finding {
+	facts, err := nats.Ping(ctx, natsOptions(c, nil))
+	f := finding{what: "broker", err: err, note: noTopic(err)}
+	f.good = fmt.Sprintf("NATS %s answers at %s, stream %s is there, on %d servers", facts.Version, masked(c.NATS.URL), facts.Stream,
+		facts.Replicas)
+	if err == nil && facts.Replicas < 2 {
+		f.note, f.err = true, fmt.Errorf("NATS %s answers at %s, stream %s is there, on one server: unless its sync_interval is "+
+			"`always`, it acknowledges events that a power failure can still take (adapters/nats/DESIGN.md)", facts.Version,
+			masked(c.NATS.URL), facts.Stream)
+	}
 	return f
 }

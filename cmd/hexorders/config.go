@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hexorders/adapters/kafka"
+	"hexorders/adapters/nats"
 	"hexorders/adapters/telemetry"
 )
 
@@ -43,6 +44,12 @@ type Config struct {
 		Brokers  string // host:port, several with commas
 		Topic    string
 		Security kafka.Security
+	}
+	NATS struct {
+		URL      string // several with commas
+		Subject  string
+		Replicas int
+		Security nats.Security
 	}
 	Outbox  struct{ Retention time.Duration }
 	Views   struct{ Wait time.Duration }
@@ -95,6 +102,17 @@ type environment struct {
 			Password  string `default:"none"`
 		}
 		SSL struct {
+			CA          string `default:"system"`
+			Certificate string `default:"none"`
+			Key         string `default:"none"`
+		}
+	}
+	NATS struct {
+		URL         string `default:"nats://127.0.0.1:4222"`
+		Subject     string `default:"orders.events"`
+		Replicas    string `default:"1"`
+		Credentials string `default:"none"`
+		TLS         struct {
 			CA          string `default:"system"`
 			Certificate string `default:"none"`
 			Key         string `default:"none"`
@@ -162,10 +180,25 @@ func variables(e *environment, c *Config) []variable {
 		{"HEXORDERS_KAFKA_SASL_PASSWORD", e.Kafka.SASL.Password, "the user's password",
 			into(&c.Kafka.Security.Password, parseSASL(c))},
 		{"HEXORDERS_KAFKA_SSL_CA", e.Kafka.SSL.CA, "PEM file of those who sign brokers' certificates; system: this machine's",
-			into(&c.Kafka.Security.CA, parseCertificates(c, "system"))},
+			into(&c.Kafka.Security.CA, withKafkasTLS(c, parseCertificates("system")))},
 		{"HEXORDERS_KAFKA_SSL_CERTIFICATE", e.Kafka.SSL.Certificate, "PEM file: the certificate of this client",
-			into(&c.Kafka.Security.Certificate, parseCertificates(c, "none"))},
-		{"HEXORDERS_KAFKA_SSL_KEY", e.Kafka.SSL.Key, "PEM file: its key", into(&c.Kafka.Security.Key, parseKey(c))},
+			into(&c.Kafka.Security.Certificate, withKafkasTLS(c, parseCertificates("none")))},
+		{"HEXORDERS_KAFKA_SSL_KEY", e.Kafka.SSL.Key, "PEM file: its key",
+			into(&c.Kafka.Security.Key, parseKey("HEXORDERS_KAFKA_SSL_CERTIFICATE", &c.Kafka.Security.Certificate))},
+		{"HEXORDERS_NATS_URL", e.NATS.URL, "nats://host:port, tls:// with TLS, several with commas",
+			into(&c.NATS.URL, parseNATS)},
+		{"HEXORDERS_NATS_SUBJECT", e.NATS.Subject, "of the stream, which is created when it is not there",
+			into(&c.NATS.Subject, nats.ParseSubject)},
+		{"HEXORDERS_NATS_REPLICAS", e.NATS.Replicas, "servers that keep the stream, when it is created: 1, 3, 5",
+			into(&c.NATS.Replicas, wholeNumber(1, 5))},
+		{"HEXORDERS_NATS_CREDENTIALS", e.NATS.Credentials, "file with this client's JWT and key",
+			into(&c.NATS.Security.Credentials, parseCredentials)},
+		{"HEXORDERS_NATS_TLS_CA", e.NATS.TLS.CA, "PEM file of those who sign servers' certificates; system: this machine's",
+			into(&c.NATS.Security.CA, parseCertificates("system"))},
+		{"HEXORDERS_NATS_TLS_CERTIFICATE", e.NATS.TLS.Certificate, "PEM file: the certificate of this client",
+			into(&c.NATS.Security.Certificate, parseCertificates("none"))},
+		{"HEXORDERS_NATS_TLS_KEY", e.NATS.TLS.Key, "PEM file: its key",
+			into(&c.NATS.Security.Key, parseKey("HEXORDERS_NATS_TLS_CERTIFICATE", &c.NATS.Security.Certificate))},
 		{"HEXORDERS_OUTBOX_RETENTION", e.Outbox.Retention, "how long published messages are kept; 0: for ever",
 			into(&c.Outbox.Retention, parseRetention)},
 		{"HEXORDERS_VIEWS_WAIT", e.Views.Wait, "how long a list waits for the required version",

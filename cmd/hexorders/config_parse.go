@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -198,6 +199,21 @@ func parseBrokers(text string) (string, error) {
 		host, port, err := net.SplitHostPort(strings.TrimSpace(broker))
 		if err != nil || host == "" || strings.ContainsAny(host, "/@") || !isPort(port, 1) {
 			return "", errors.New("must be host:port, several with commas, such as kafka1:9092,kafka2:9092")
+		}
+	}
+	return text, nil
+}
+
+var natsScheme = regexp.MustCompile(`^(nats|tls|wss?)$`)
+
+// parseNATS refuses what the client would only find when it connects. Its error does not repeat the text, which may hold a
+// password.
+func parseNATS(text string) (string, error) {
+	for server := range strings.SplitSeq(text, ",") {
+		u, err := url.Parse(strings.TrimSpace(server))
+		if err != nil || !natsScheme.MatchString(u.Scheme) || u.Hostname() == "" || u.RawQuery != "" ||
+			u.Port() != "" && !isPort(u.Port(), 1) {
+			return "", errors.New("must look like nats://host:4222 or tls://user:password@host:4222, several with commas")
 		}
 	}
 	return text, nil

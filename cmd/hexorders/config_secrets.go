@@ -15,6 +15,7 @@ import (
 var secrets = map[string]func(value string) string{
 	"HEXORDERS_MONGODB_URI":  masked,
 	"HEXORDERS_POSTGRES_URI": masked,
+	"HEXORDERS_NATS_URL":     masked,
 	"HEXORDERS_KAFKA_SASL_PASSWORD": func(value string) string {
 		if value == "none" {
 			return value
@@ -104,13 +105,10 @@ func parseSASL(c *Config) func(text string) (string, error) {
 }
 
 // parseCertificates parses the path of a file with certificates, "" when the text is the word for none.
-func parseCertificates(c *Config, none string) func(path string) (string, error) {
+func parseCertificates(none string) func(path string) (string, error) {
 	return func(path string) (string, error) {
 		if path == none {
 			return "", nil
-		}
-		if !strings.HasSuffix(c.Kafka.Security.Protocol, "ssl") {
-			return "", errors.New("counts only with HEXORDERS_KAFKA_SECURITY_PROTOCOL=ssl or sasl_ssl")
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -123,17 +121,43 @@ func parseCertificates(c *Config, none string) func(path string) (string, error)
 	}
 }
 
-// parseKey parses the path of the file with the key of the client's certificate.
-func parseKey(c *Config) func(path string) (string, error) {
+// withKafkasTLS refuses what the parser accepts unless Kafka's protocol has TLS.
+func withKafkasTLS(c *Config, parse func(path string) (string, error)) func(path string) (string, error) {
 	return func(path string) (string, error) {
-		certificate := c.Kafka.Security.Certificate // it was parsed before
+		parsed, err := parse(path)
+		if (parsed != "" || err != nil) && !strings.HasSuffix(c.Kafka.Security.Protocol, "ssl") { // it was parsed before
+			return "", errors.New("counts only with HEXORDERS_KAFKA_SECURITY_PROTOCOL=ssl or sasl_ssl")
+		}
+		return parsed, err
+	}
+}
+
+// parseCredentials parses the path of a file with a JWT and its key.
+func parseCredentials(path string) (string, error) {
+	if path == "none" {
+		return "", nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("must be the path of a file of credentials: %w", err)
+	}
+	if !strings.Contains(string(text), "-----BEGIN NATS USER JWT-----") {
+		return "", errors.New("must be the path of a file of credentials (-----BEGIN NATS USER JWT-----)")
+	}
+	return path, nil
+}
+
+// parseKey parses the path of the file with the key of the client's certificate, which the variable named sets.
+func parseKey(named string, file *string) func(path string) (string, error) {
+	return func(path string) (string, error) {
+		certificate := *file // it was parsed before
 		switch {
 		case path == "none" && certificate == "":
 			return "", nil
 		case path == "none":
-			return "", errors.New("is needed with HEXORDERS_KAFKA_SSL_CERTIFICATE")
+			return "", errors.New("is needed with " + named)
 		case certificate == "":
-			return "", errors.New("counts only with HEXORDERS_KAFKA_SSL_CERTIFICATE")
+			return "", errors.New("counts only with " + named)
 		}
 		if _, err := tls.LoadX509KeyPair(certificate, path); err != nil {
 			return "", fmt.Errorf("must be the PEM file with the key of %s: %w", certificate, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"hexorders/adapters/kafka"
+	"hexorders/adapters/nats"
 	"hexorders/test/certificates"
 )
 
@@ -79,6 +81,10 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 	cleanEnvironment(t)
 	ca := certificates.New(t, "authority")
 	own := ca.Issue(t, "relay", certificates.Wish{})
+	credentials := filepath.Join(t.TempDir(), "relay.creds")
+	if err := os.WriteFile(credentials, []byte("-----BEGIN NATS USER JWT-----\neyJ0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, value := range map[string]string{
 		"HEXORDERS_STORE": "mongodb", "HEXORDERS_BROKER": "kafka", "HEXORDERS_HTTP_ADDR": ":1", "HEXORDERS_HTTP_REQUIRE_IF_MATCH": "true",
 		"HEXORDERS_HTTP_RATE": "0.5", "HEXORDERS_HTTP_BURST": "7", "HEXORDERS_HTTP_CORS_ORIGINS": "https://a.example, https://b.example",
@@ -89,6 +95,9 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 		"HEXORDERS_KAFKA_BROKERS": "a:1,b:2", "HEXORDERS_KAFKA_TOPIC": "events", "HEXORDERS_OUTBOX_RETENTION": "90m",
 		"HEXORDERS_VIEWS_WAIT": "2s", "HEXORDERS_CONSOLE": "off",
 		"HEXORDERS_LOG_LEVEL": "warn", "HEXORDERS_LOG_FORMAT": "json",
+		"HEXORDERS_NATS_URL": "tls://u:p@a:1, nats://b", "HEXORDERS_NATS_SUBJECT": "shop.events", "HEXORDERS_NATS_REPLICAS": "3",
+		"HEXORDERS_NATS_CREDENTIALS": credentials, "HEXORDERS_NATS_TLS_CA": ca.File,
+		"HEXORDERS_NATS_TLS_CERTIFICATE": own.Certificate, "HEXORDERS_NATS_TLS_KEY": own.Key,
 		"HEXORDERS_KAFKA_SECURITY_PROTOCOL": "sasl_ssl", "HEXORDERS_KAFKA_SASL_MECHANISM": "plain",
 		"HEXORDERS_KAFKA_SASL_USERNAME": "relay", "HEXORDERS_KAFKA_SASL_PASSWORD": "hunter2",
 		"HEXORDERS_KAFKA_SSL_CA": ca.File, "HEXORDERS_KAFKA_SSL_CERTIFICATE": own.Certificate, "HEXORDERS_KAFKA_SSL_KEY": own.Key,
@@ -116,6 +125,8 @@ func TestEverySettingIsParsedIntoItsField(t *testing.T) {
 		Protocol: "sasl_ssl", Mechanism: "plain", Username: "relay", Password: "hunter2",
 		CA: ca.File, Certificate: own.Certificate, Key: own.Key,
 	}
+	want.NATS.URL, want.NATS.Subject, want.NATS.Replicas = "tls://u:p@a:1, nats://b", "shop.events", 3
+	want.NATS.Security = nats.Security{Credentials: credentials, CA: ca.File, Certificate: own.Certificate, Key: own.Key}
 	want.Outbox.Retention, want.Views.Wait = 90*time.Minute, 2*time.Second
 	want.Log.Level, want.Log.Format = slog.LevelWarn, "json"
 	if !reflect.DeepEqual(got, want) {
@@ -165,7 +176,7 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 	cleanEnvironment(t)
 	settings := map[string][2]string{
 		"HEXORDERS_STORE":                   {"mongo", "must be " + alternatives(names(stores))},
-		"HEXORDERS_BROKER":                  {"memory", "must be inproc or kafka"},
+		"HEXORDERS_BROKER":                  {"memory", "must be inproc, kafka or nats"},
 		"HEXORDERS_SQLITE_PATH":             {"data/", "must be the path of a file"},
 		"HEXORDERS_HTTP_ADDR":               {"8080", "must be host:port"},
 		"HEXORDERS_HTTP_REQUIRE_IF_MATCH":   {"yes", "must be false or true"},
@@ -185,6 +196,12 @@ func TestEveryWrongValueIsNamedAtOnceWithItsRemedy(t *testing.T) {
 		"HEXORDERS_KAFKA_SASL_MECHANISM":    {"gssapi", "must be plain, scram-sha-256 or scram-sha-512"},
 		"HEXORDERS_KAFKA_SASL_USERNAME":     {"relay", "counts only with HEXORDERS_KAFKA_SECURITY_PROTOCOL=sasl_ssl"},
 		"HEXORDERS_KAFKA_SSL_CA":            {"ca.pem", "counts only with HEXORDERS_KAFKA_SECURITY_PROTOCOL=ssl"},
+		"HEXORDERS_NATS_URL":                {"h:4222", "must look like nats://host:4222"},
+		"HEXORDERS_NATS_SUBJECT":            {"orders.*", "must be words of a-z"},
+		"HEXORDERS_NATS_REPLICAS":           {"0", "must be a whole number from 1 to 5"},
+		"HEXORDERS_NATS_CREDENTIALS":        {"/nowhere.creds", "must be the path of a file of credentials"},
+		"HEXORDERS_NATS_TLS_CA":             {"/nowhere.pem", "must be the path of a PEM file"},
+		"HEXORDERS_NATS_TLS_KEY":            {"key.pem", "counts only with HEXORDERS_NATS_TLS_CERTIFICATE"},
 		"HEXORDERS_KAFKA_SSL_KEY":           {"key.pem", "counts only with HEXORDERS_KAFKA_SSL_CERTIFICATE"},
 		"HEXORDERS_OUTBOX_RETENTION":        {"30 days", "must be a duration such as 720h"},
 		"HEXORDERS_VIEWS_WAIT":              {"10s", "must be a duration from 1ms to 9s"},
@@ -211,7 +228,7 @@ func TestValues(t *testing.T) {
 	for name, values := range map[string]map[string]bool{
 		"HEXORDERS_STORE": {"sqlite": true, "memory": true, "mongodb": true, "mongodb-events": true, "postgres": true,
 			"mongodb-event": false, "mysql": false, "MEMORY": false, "": false},
-		"HEXORDERS_BROKER":      {"inproc": true, "kafka": true, "memory": false, "rabbit": false},
+		"HEXORDERS_BROKER":      {"inproc": true, "kafka": true, "nats": true, "memory": false, "rabbit": false},
 		"HEXORDERS_SQLITE_PATH": {"hexorders.db": true, "/var/lib/hexorders/a b.db": true, "folder/": false, "": false},
 		"HEXORDERS_HTTP_ADDR": {":8080": true, "0.0.0.0:0": true, "[::1]:80": true, "localhost:http": false,
 			"h:65536": false, "h:-1": false, "": false},
@@ -239,6 +256,10 @@ func TestValues(t *testing.T) {
 		"HEXORDERS_MONGODB_DATABASE": {"hexorders_2": true, strings.Repeat("d", 64): false, "a b": false, "": false},
 		"HEXORDERS_KAFKA_BROKERS": {"a:1,b:2": true, "a:1, b:2": true, "[::1]:9092": true, "a": false, "a:0": false,
 			":9092": false, "a:1,": false, "PLAINTEXT://a:1": false, "": false},
+		"HEXORDERS_NATS_URL": {"nats://a:1,tls://u:p@b": true, "nats://a, nats://b": true, "wss://a": true, "a:1": false, "http://a": false,
+			"nats://": false, "nats://a:0": false, "nats://a,": false, "nats://a?x=y": false, "": false},
+		"HEXORDERS_NATS_SUBJECT": {"orders.events_v2-x": true, "orders": true, ".a": false, "a..b": false, "a.": false, "a.*": false,
+			"a.>": false, "a b": false, "$JS.a": false, strings.Repeat("s", 201): false, "": false},
 		"HEXORDERS_VIEWS_WAIT": {"1ms": true, "9s": true, "0": false, "9.1s": false, "-1s": false, "1": false, "": false},
 		"HEXORDERS_OUTBOX_RETENTION": {"720h": true, "1h30m": true, "0": true, "0s": true, "-1h": false, "30d": false,
 			"720": false, "": false},
@@ -291,6 +312,9 @@ func TestNoErrorShowsAPassword(t *testing.T) {
 		{"HEXORDERS_MONGODB_URI", "mongodb//root:hunter2@db", "***@db"},
 		{"HEXORDERS_KAFKA_BROKERS", "root:hunter2@k1:9092", "***@k1:9092"},
 		{"HEXORDERS_KAFKA_BROKERS", "k1:9092,root:hunter2@k2", "***@k2"},
+		{"HEXORDERS_NATS_URL", "nats://root:hunter2@", "nats://***@"},
+		{"HEXORDERS_NATS_URL", "nats://root:hunter2%zz@n1", "nats://***@n1"},
+		{"HEXORDERS_NATS_URL", "nats://root:hunter2@n1,root:hunter2@n2", "nats://***@n2"},
 		{"HEXORDERS_KAFKA_BROKERS", "sasl://root:hunter2@k1:9092", "sasl://***@k1:9092"},
 	} {
 		cleanEnvironment(t)

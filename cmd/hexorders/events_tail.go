@@ -94,14 +94,14 @@ func tailEvents(ctx context.Context, errOut io.Writer, fromStart bool, handle fu
 	c.Log.Level = slog.LevelWarn
 
 	s := &storage{} // a broker with a topic of its own needs no store
-	if !c.Broker.ownTopic {
+	if c.Broker.topic == nil {
 		if s, err = openReadSide(ctx, &c); err != nil {
 			return err
 		}
 		defer func() { _ = s.close(context.WithoutCancel(ctx)) }() // it was only read
 	}
 	switch err := c.Broker.check(ctx, &c); {
-	case errors.Is(err, errNoTopic):
+	case noTopic(err):
 		_, _ = fmt.Fprintln(visibleOutput{errOut}, "waiting:", err)
 		fromStart = true // every event in it will be a new one
 	case err != nil:

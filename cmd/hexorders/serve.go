@@ -265,7 +265,7 @@ func (s *Service) Run(ctx context.Context) error {
 // checkBroker warns when the broker does not answer. A missing topic is no fault: the publisher creates it.
 func (s *Service) checkBroker(ctx context.Context) {
 	err := s.config.Broker.check(ctx, &s.config)
-	if err != nil && !errors.Is(err, errNoTopic) && ctx.Err() == nil {
+	if err != nil && !noTopic(err) && ctx.Err() == nil {
 		s.log.Warn("the broker does not answer; orders are accepted all the same, and their events wait for it", "err", err)
 	}
 }

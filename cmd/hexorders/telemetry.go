@@ -61,8 +61,8 @@ func (s *Service) watch() watch {
 
 // topic is how spans call where events go.
 func (c *Config) topic() telemetry.Topic {
-	if c.Broker.ownTopic {
-		return telemetry.Topic{System: c.Broker.name, Name: c.Kafka.Topic}
+	if c.Broker.topic != nil {
+		return telemetry.Topic{System: c.Broker.name, Name: c.Broker.topic(c)}
 	}
 	return telemetry.Topic{System: c.Broker.name, Name: "topic"}
 }

@@ -78,7 +78,11 @@ func (c *Config) group() string {
 	default:
 		own = fileID(companionPath(c))
 	}
-	return "hexorders." + c.Kafka.Topic + "." + own + ".views"
+	topic := c.Kafka.Topic // also where the topic is in the store: its groups have always been called so
+	if c.Broker.topic != nil {
+		topic = c.Broker.topic(c)
+	}
+	return "hexorders." + topic + "." + own + ".views"
 }
 
 // newID makes ids that grow with time, as lists of orders need them.

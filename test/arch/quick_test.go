@@ -14,7 +14,7 @@ import (
 var mixed = []string{"adapters/httpapi"}
 
 // readsServer matches code that asks for the address of a server, or for the servers' programs to start its own.
-var readsServer = regexp.MustCompile(`\("(HEXORDERS_TEST_(MONGODB_URI|KAFKA_BROKERS|POSTGRES_URI)|SERVICES_DIST)"`)
+var readsServer = regexp.MustCompile(`\("(HEXORDERS_TEST_(MONGODB_URI|KAFKA_BROKERS|POSTGRES_URI|NATS_URL)|SERVICES_DIST)"`)
 
 // Every package is either run by make quick or named in SERVERS, and what is named does need a server. Only make quick
 // leaves tests out.
