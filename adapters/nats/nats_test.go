@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -165,11 +164,11 @@ func TestReplayable(t *testing.T) {
 
 func feed(t testing.TB) porttest.Feed {
 	o := fresh(t)
-	p := newPublisher(t, o)
 	c := client(t, o)
 	if err := c.ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	p := newPublisher(t, o)
 	return porttest.Feed{
 		Subscriber: newSubscriber(t, o),
 		Append:     func(t testing.TB, messages ...ports.Message) { t.Helper(); publish(t, p, messages...) },
@@ -200,21 +199,4 @@ func publish(t testing.TB, p *Publisher, messages ...ports.Message) {
 		})
 	}
 	all.Wait()
-}
-
-// event is version n of an order.
-func event(orderID string, version int) ports.Message {
-	return ports.Message{
-		ID: fmt.Sprintf("%s/%d", orderID, version), Type: "OrderItemAdded", OrderID: orderID, Version: version,
-		Payload:    fmt.Appendf(nil, `{"orderId":%q,"version":%d}`, orderID, version),
-		OccurredAt: time.Date(2025, 3, 1, 12, 0, version, 0, time.UTC),
-	}
-}
-
-func ids(messages []ports.Message) string {
-	var ids []string
-	for _, m := range messages {
-		ids = append(ids, m.ID)
-	}
-	return strings.Join(ids, " ")
 }

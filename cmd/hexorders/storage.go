@@ -80,7 +80,7 @@ func (s *storage) missing(c *Config) (names []string) {
 	}{
 		{"parking", part[ports.Parking](s) != nil},
 		{"lease", part[ports.Lease](s) != nil},
-		{"topic", c.Broker.ownTopic || part[inproc.Log](s) != nil},
+		{"topic", c.Broker.topic != nil || part[inproc.Log](s) != nil},
 		{"views", part[ports.ReadModelStore](s) != nil},
 	} {
 		if !port.there {
