@@ -45,10 +45,6 @@ func TestEveryOrderHasItsEventAndEveryEventItsOrder(t *testing.T) {
 			t.Fatalf("the process does not come to its end: it has died at %v", died)
 		}
 	}
-	if len(died) != len(deadly) {
-		t.Fatalf("the process was killed at %v, want at %v", died, deadly)
-	}
-
 	saved, published := whatIsThere(t, file)
 	var lost, invented []string
 	for id := range saved {
@@ -64,10 +60,10 @@ func TestEveryOrderHasItsEventAndEveryEventItsOrder(t *testing.T) {
 	slices.Sort(lost)
 	slices.Sort(invented)
 	if len(lost) > 0 {
-		t.Errorf("%d of %d events never came: %v are saved, and nobody will hear of it", len(lost), orders, lost)
+		t.Errorf("%d of %d events never came: %v are saved, and nobody will hear of it", len(lost), orders, some(lost))
 	}
 	if len(invented) > 0 {
-		t.Errorf("%d events of orders that do not exist: %v", len(invented), invented)
+		t.Errorf("%d events of orders that do not exist: %v", len(invented), some(invented))
 	}
 	again := 0
 	for _, times := range published {
@@ -76,6 +72,17 @@ func TestEveryOrderHasItsEventAndEveryEventItsOrder(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d events came more than once", again, orders)
+	if !t.Failed() && len(died) != len(deadly) {
+		t.Errorf("the process was killed at %v, want at %v: nothing is proven", died, deadly)
+	}
+}
+
+// some are the first three of many.
+func some(ids []string) []string {
+	if len(ids) > 3 {
+		return append(ids[:3:3], "...")
+	}
+	return ids
 }
 
 // A disk is full, or a constraint is violated: the event cannot be written. Then there is no order either.
@@ -253,8 +260,12 @@ func whatIsThere(t *testing.T, file string) (saved map[string]bool, published ma
 		}
 	}
 	topic := sqlite.NewTopic(db)
-	if end, err := topic.End(t.Context()); err != nil || end == 0 {
-		t.Fatalf("the topic has %d messages: %v", end, err)
+	end, err := topic.End(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if end == 0 { // Read would wait for the first message
+		return saved, published
 	}
 	messages, _, err := topic.Read(t.Context(), 0, math.MaxInt32)
 	if err != nil {
