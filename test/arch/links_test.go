@@ -34,7 +34,7 @@ func TestEveryLinkLeadsToAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pages < 50 || links < 300 {
+	if pages < 50 || links < 200 {
 		t.Errorf("%d links are found in %d pages: they are looked for wrongly", links, pages)
 	}
 }

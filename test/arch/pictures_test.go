@@ -40,7 +40,8 @@ func TestTheHexagonNamesPorts(t *testing.T) {
 	for _, file := range files {
 		ports.WriteString(read(t, file))
 	}
-	labels := regexp.MustCompile(`(?m)^\w+: "?([\w ]+)"? \{class: port;`).FindAllStringSubmatch(read(t, "../../docs/pictures/hexagon.d2"), -1)
+	label := regexp.MustCompile(`(?m)^\w+: "?([\w ]+)"? \{class: port;`)
+	labels := label.FindAllStringSubmatch(read(t, "../../docs/pictures/hexagon.d2"), -1)
 	for _, label := range labels {
 		for name := range strings.FieldsSeq(label[1]) {
 			if !strings.Contains(ports.String(), "\ntype "+name+" interface {") {
