@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -246,5 +248,35 @@ func TestTheNextLessonIsTheOneBehind(t *testing.T) {
 	c.progress.Done = []int{1, 5, 6, 7}
 	if l, found := c.next(lesson{Number: 6}); found {
 		t.Errorf("all are done, but lesson %d comes next", l.Number)
+	}
+}
+
+// What is typed behind make comes here as it was meant.
+func TestMakeHandsOnWhatIsAsked(t *testing.T) {
+	for typed, want := range map[string]request{
+		"":                     {},
+		"HINT=2":               {hint: 2},
+		"SOLUTION=1":           {solution: "1"},
+		"SOLUTION=apply":       {solution: "apply"},
+		"RESET=1":              {reset: true},
+		"ONCE=1":               {once: true},
+		"SAVE=step-2":          {save: "step-2"},
+		"REFRESH=1":            {refresh: true},
+		"LANG=th_TH.UTF-8":     {},
+		"HINT=3 LANG=th ONCE=": {hint: 3},
+	} {
+		args := append([]string{"--dry-run", "--no-print-directory", "-C", checkout(t), "lesson", "N=6"}, strings.Fields(typed)...)
+		command := exec.CommandContext(t.Context(), "make", args...)
+		command.Env = slices.DeleteFunc(os.Environ(), // the test may itself run below make
+			func(v string) bool { return strings.HasPrefix(v, "MAKE") || strings.HasPrefix(v, "MFLAGS=") })
+		output, err := command.Output()
+		_, line, found := strings.Cut(strings.ReplaceAll(string(output), "\\\n", " "), "exec bin/lesson ")
+		if err != nil || !found {
+			t.Fatalf("make lesson %s: %v\n%s", typed, err, output)
+		}
+		n, asked, err := parse(strings.Fields(strings.ReplaceAll(line, "'", "")))
+		if n != 6 || asked != want || err != nil {
+			t.Errorf("make lesson N=6 %s: lesson %d, %+v, %v; want %+v", typed, n, asked, err, want)
+		}
 	}
 }

@@ -25,7 +25,7 @@ make lesson N=5 HINT=1         print a hint, 1 to 3
 make lesson N=5 SOLUTION=1     print the solution; SOLUTION=apply puts it into the files
 make lesson N=5 RESET=1        put the files back; your work is kept as a patch
 make lesson N=5 ONCE=1         run the test once
-LANG=th on any of them names the Thai pages
+LANG=th on any of them names the Thai pages; rm -r workshop/.mine forgets ticks and kept work
 
 For authors:
 make lesson N=5 SAVE=start     write your changes as start.patch; SAVE=solution, SAVE=step-2: those over the start
@@ -58,20 +58,11 @@ func interrupted(ctx context.Context) bool {
 }
 
 func run(ctx context.Context, args []string) error {
-	var n int
-	var asked request
-	flags := flag.NewFlagSet("lesson", flag.ContinueOnError)
-	flags.IntVar(&n, "n", 0, "number of the lesson; without one the lessons are listed")
-	flags.IntVar(&asked.hint, "hint", 0, "print a hint")
-	flags.StringVar(&asked.solution, "solution", "", "print the solution, or apply it")
-	flags.BoolVar(&asked.reset, "reset", false, "put the files back")
-	flags.BoolVar(&asked.once, "once", false, "run the test once")
-	flags.StringVar(&asked.save, "save", "", "write a patch: start, step-2 or solution")
-	flags.BoolVar(&asked.refresh, "refresh", false, "renew the patches")
-	flags.Usage = func() { fmt.Fprint(flags.Output(), usage) }
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+	n, asked, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
 		return nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return err
 	}
 	t, err := findTree(ctx)
@@ -96,6 +87,20 @@ func run(ctx context.Context, args []string) error {
 		}
 	}
 	return fmt.Errorf("there is no lesson %d; `make lessons` lists them", n)
+}
+
+func parse(args []string) (n int, asked request, err error) {
+	flags := flag.NewFlagSet("lesson", flag.ContinueOnError)
+	flags.IntVar(&n, "n", 0, "number of the lesson; without one the lessons are listed")
+	flags.IntVar(&asked.hint, "hint", 0, "print a hint")
+	flags.StringVar(&asked.solution, "solution", "", "print the solution, or apply it")
+	flags.BoolVar(&asked.reset, "reset", false, "put the files back")
+	flags.BoolVar(&asked.once, "once", false, "run the test once")
+	flags.StringVar(&asked.save, "save", "", "write a patch: start, step-2 or solution")
+	flags.BoolVar(&asked.refresh, "refresh", false, "renew the patches")
+	flags.Usage = func() { fmt.Fprint(flags.Output(), usage) }
+	err = flags.Parse(args)
+	return n, asked, err
 }
 
 func thai() bool {
