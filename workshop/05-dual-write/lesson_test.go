@@ -165,6 +165,7 @@ func process(ctx context.Context, file string) error {
 	k := &killer{store: sqlite.NewStore(db), broker: broker, spared: strings.Split(os.Getenv("LESSON_DIED"), ",")}
 	outbox := sqlite.NewOutbox(db)
 	relaying, stop := context.WithCancel(ctx)
+	defer stop()
 	relayed := make(chan error, 1)
 	go func() {
 		relayed <- relay.New(relay.Options{
@@ -186,10 +187,19 @@ func process(ctx context.Context, file string) error {
 		}
 	}
 
-	for every := time.NewTicker(10 * time.Millisecond); ; <-every.C { // until the relay has read all
-		if unread, _, err := outbox.Unread(ctx); err != nil || unread == 0 {
+	all := sqlite.NewOutbox(db) // nobody reads from this one, so that all events are unread
+	for every := time.NewTicker(10 * time.Millisecond); ; <-every.C {
+		events, _, err := all.Unread(ctx)
+		if err != nil {
+			return err
+		}
+		done, err := outbox.Position(ctx)
+		if err != nil {
+			return err
+		}
+		if events == 0 || string(done) == strconv.Itoa(events) { // the checkpoint stands behind the last event
 			stop()
-			return errors.Join(err, <-relayed, broker.Close(), db.Close())
+			return errors.Join(<-relayed, broker.Close(), db.Close())
 		}
 	}
 }
