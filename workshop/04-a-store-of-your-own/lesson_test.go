@@ -5,12 +5,13 @@ package lesson
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"database/sql"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"hexorders/adapters/eventjson"
 	"hexorders/ports/porttest"
@@ -45,10 +46,14 @@ func storage(t testing.TB, name string) porttest.Storage {
 
 // onPostgres has a schema of its own, and a cable to the server that the suite cuts.
 func onPostgres(t testing.TB, uri string) porttest.Storage {
-	schema := "lesson_" + strings.ToLower(strings.NewReplacer("/", "_", " ", "_").Replace(time.Now().Format("150405.000000000")[7:]))
-	admin := open(t, uri)
-	execute(t, admin, "CREATE SCHEMA "+schema)
-	t.Cleanup(func() { execute(t, admin, "DROP SCHEMA "+schema+" CASCADE") })
+	db, err := sql.Open("pgx", uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	schema := "lesson_" + strings.ToLower(rand.Text()[:12])
+	execute(t, db, "CREATE SCHEMA "+schema)
+	t.Cleanup(func() { execute(t, db, "DROP SCHEMA "+schema+" CASCADE") })
 	target, err := url.Parse(uri)
 	if err != nil {
 		t.Fatal(err)
@@ -78,20 +83,20 @@ func open(t testing.TB, name string) *Store {
 func failCommits(t testing.TB, s *Store) (heal func()) {
 	t.Helper()
 	if s.postgres {
-		execute(t, s, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'this commit fails'; END $$;
+		execute(t, s.db, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'this commit fails'; END $$;
 			CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON orders DEFERRABLE INITIALLY DEFERRED
 			FOR EACH ROW EXECUTE FUNCTION refuse()`)
-		return func() { execute(t, s, `DROP FUNCTION refuse CASCADE`) }
+		return func() { execute(t, s.db, `DROP FUNCTION refuse CASCADE`) }
 	}
-	execute(t, s, `CREATE TABLE refused (id TEXT REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED);
+	execute(t, s.db, `CREATE TABLE refused (id TEXT REFERENCES orders (id) DEFERRABLE INITIALLY DEFERRED);
 		CREATE TRIGGER refuse_new AFTER INSERT ON orders BEGIN INSERT INTO refused VALUES ('this commit fails'); END;
 		CREATE TRIGGER refuse_change AFTER UPDATE ON orders BEGIN INSERT INTO refused VALUES ('this commit fails'); END`)
-	return func() { execute(t, s, `DROP TRIGGER refuse_new; DROP TRIGGER refuse_change; DROP TABLE refused`) }
+	return func() { execute(t, s.db, `DROP TRIGGER refuse_new; DROP TRIGGER refuse_change; DROP TABLE refused`) }
 }
 
-func execute(t testing.TB, s *Store, statement string) {
+func execute(t testing.TB, db *sql.DB, statement string) {
 	t.Helper()
-	if _, err := s.db.ExecContext(context.WithoutCancel(t.Context()), statement); err != nil {
+	if _, err := db.ExecContext(context.WithoutCancel(t.Context()), statement); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }
