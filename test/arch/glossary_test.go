@@ -6,8 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"hexorders/core/order"
 )
 
 // A glossary that names files which have moved sends its reader nowhere.
@@ -28,16 +26,6 @@ func TestTheGlossaryNamesFilesThatExist(t *testing.T) {
 	}
 	if len(rows) != 31 {
 		t.Errorf("%d words, want 31", len(rows))
-	}
-}
-
-func TestTheGlossaryHasEveryStatus(t *testing.T) {
-	_, row, _ := strings.Cut(read(t, "../../docs/glossary.md"), "\n| status |")
-	row, _, _ = strings.Cut(row, "\n")
-	for _, status := range order.Statuses() {
-		if !strings.Contains(row, "`"+string(status)+"`") {
-			t.Errorf("docs/glossary.md: the row of the word status does not name %s", status)
-		}
 	}
 }
 
