@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"hexorders/adapters/memory"
 	"hexorders/app/relay"
 	"hexorders/ports"
 )
@@ -23,6 +25,10 @@ const (
 	stopsBefore    = "relay stops before the broker has everything"
 	lastCheckpoint = "relay could not save its last checkpoint"
 	lostTheLease   = "relay lost the lease"
+	notReleased    = "relay could not give the lease back"
+	notLooked      = "relay could not look for parked orders"
+	deleted        = "old messages were deleted from the outbox"
+	notDeleted     = "old messages could not be deleted from the outbox"
 )
 
 type lines struct {
@@ -131,6 +137,86 @@ func TestALostLeaseIsNoStop(t *testing.T) {
 		synctest.Wait()
 		kept.want(t, map[string]int{lostTheLease: 1, stopsBefore: 0})
 		stop()
+	})
+}
+
+// heldLease cannot be given back.
+type heldLease struct{ *memory.Lease }
+
+func (heldLease) Release(context.Context, string) error { return errors.New("store down") }
+
+func TestALeaseThatCannotBeGivenBackIsALine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		options, kept := w.logged("a")
+		stop := w.start(options)
+		synctest.Wait()
+		stop()
+		kept.want(t, map[string]int{notReleased: 0})
+		options.Lease = heldLease{w.lease}
+		stop = w.start(options)
+		synctest.Wait()
+		stop()
+		kept.want(t, map[string]int{notReleased: 1})
+	})
+}
+
+// awayParking answers to no question about parked orders once it is away, and remembers no refusal.
+type awayParking struct {
+	*memory.Parking
+	away *atomic.Bool
+}
+
+func (p awayParking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
+	if p.away.Load() {
+		<-time.After(time.Millisecond)
+		return nil, errors.Join(errors.New("store down"), ctx.Err())
+	}
+	return p.Parking.Parked(ctx)
+}
+
+func TestAParkingThatIsAwayIsALineForEachQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		options, kept := w.logged("a")
+		away := &atomic.Bool{}
+		options.Parking, options.RetryEvery = awayParking{w.parking, away}, time.Second
+		stop := w.start(options)
+		time.Sleep(10500 * time.Millisecond)
+		kept.want(t, map[string]int{notLooked: 0})
+		away.Store(true)
+		time.Sleep(3 * time.Second)
+		kept.want(t, map[string]int{notLooked: 3})
+		time.Sleep(500 * time.Millisecond) // the next question is asked, and answered after the stop
+		stop()
+		kept.want(t, map[string]int{notLooked: 3})
+	})
+}
+
+// failingOutbox fails at first.
+type failingOutbox struct {
+	*memory.Outbox
+	failures atomic.Int64
+}
+
+func (o *failingOutbox) Position(ctx context.Context) (ports.Position, error) {
+	if o.failures.Add(-1) >= 0 {
+		return "", errors.New("store down")
+	}
+	return o.Outbox.Position(ctx)
+}
+
+func TestTriesAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		options, kept := w.logged("a")
+		outbox := &failingOutbox{Outbox: w.outbox}
+		outbox.failures.Store(2)
+		options.Outbox = outbox
+		stop := w.start(options)
+		defer stop()
+		time.Sleep(time.Minute)
+		kept.want(t, map[string]int{"read the checkpoint; trying again": 2, "attempt=1 ": 1, "attempt=2 ": 1})
 	})
 }
 

@@ -1,11 +1,14 @@
 package relay_test
 
 import (
+	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"hexorders/adapters/memory"
 	"hexorders/ports"
 )
 
@@ -103,4 +106,48 @@ func (w *world) wantParked(orderID string, first, messages int) {
 	}
 	w.t.Errorf("parked: %+v, want only order %s from version %d on, %d messages, with a reason",
 		parked, orderID, first, messages)
+}
+
+// Another relay parked the order meanwhile: this one knows it from the operator's request only.
+func TestANewMessageWaitsBehindAnOrderThatAnotherRelayParked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.broker.answer = func(ports.Message) error { return ports.ErrRefused }
+		w.save("a", 1)
+		stop := w.start(w.options("first"))
+		time.Sleep(time.Second)
+		stop()
+		w.broker.behave(nil)
+
+		parked := hiddenParking{w.parking, &atomic.Bool{}}
+		options := w.options("second")
+		options.Parking = parked
+		stop = w.start(options)
+		defer stop()
+		time.Sleep(time.Second)
+		parked.seen.Store(true)
+		w.broker.mu.Lock()
+		w.broker.hold = func(m ports.Message) bool { return m.Version == 1 }
+		w.broker.mu.Unlock()
+		w.retry("a")
+		w.add("a")
+		time.Sleep(time.Second)
+		w.broker.behave(func(ports.Message) error { return ports.ErrRefused })
+		time.Sleep(time.Second)
+		w.wantLog()
+		w.wantParked("a", 1, 2)
+	})
+}
+
+// hiddenParking hides at first that an order is parked.
+type hiddenParking struct {
+	*memory.Parking
+	seen *atomic.Bool
+}
+
+func (p hiddenParking) Parked(ctx context.Context) ([]ports.ParkedOrder, error) {
+	if !p.seen.Load() {
+		return nil, nil
+	}
+	return p.Parking.Parked(ctx)
 }

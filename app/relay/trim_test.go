@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -159,11 +160,15 @@ func TestRelayGoesOnDeletingAfterAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		options, trimmer := w.trimming("a", time.Minute)
+		kept := &lines{}
+		options.Logger = slog.New(slog.NewTextHandler(kept, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		trimmer.broken = true
 		stop := w.start(options)
 		defer stop()
 		w.save("order", 2)
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour + time.Second) // between two tries
+		tries := len(trimmer.called())
+		kept.want(t, map[string]int{notDeleted: tries, deleted: 0})
 		w.save("later", 1)
 		synctest.Wait()
 		w.wantLog("order/1", "order/2", "later/1")
@@ -174,5 +179,6 @@ func TestRelayGoesOnDeletingAfterAnError(t *testing.T) {
 		if got := w.left(); !slices.Equal(got, []string{"later/1"}) {
 			t.Errorf("%v are left, want later/1", got)
 		}
+		kept.want(t, map[string]int{notDeleted: tries, deleted: 1})
 	})
 }

@@ -67,20 +67,22 @@ var sharedAnswer = sync.OnceValue(func() error {
 // at first.
 type private struct {
 	servers
+	folder      string // of their data
 	environment []string
 }
 
 func newPrivate(t testing.TB, settings ...string) *private {
 	t.Helper()
-	mongodb, kafka := freePort(t), freePort(t)
+	mongodb, kafka, folder := freePort(t), freePort(t), t.TempDir()
 	p := &private{
+		folder: folder,
 		servers: servers{
 			mongoURI: fmt.Sprintf("mongodb://127.0.0.1:%d/?replicaSet=rs0", mongodb),
 			brokers:  fmt.Sprintf("127.0.0.1:%d", kafka),
 		},
 		environment: append(cleanEnvironment(),
 			"SERVICES_NATIVE=1", // a server of its own is a process, not a project of a Docker engine
-			"SERVICES_DIR="+t.TempDir(),
+			"SERVICES_DIR="+folder,
 			"SERVICES_DIST="+setting("SERVICES_DIST", filepath.Join(repository, ".services", "dist")),
 			"SERVICES_MONGODB_PORT="+strconv.Itoa(mongodb),
 			"SERVICES_KAFKA_PORT="+strconv.Itoa(kafka),
