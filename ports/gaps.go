@@ -83,7 +83,8 @@ func (s ShardRange) Resume(stored []Place) (next int64, gap *Gap, err error) {
 	}
 	switch {
 	case other != "" && !found:
-		return missing(GapOtherLog, "earlier events were read from %s; which of the later ones are here is unknown", other)
+		return missing(GapOtherLog, "earlier events were read from %s. The relay publishes none a second time, so this topic lacks them "+
+			"unless they were copied", other)
 	case next < s.First:
 		return missing(GapDeleted, "%d messages from offset %d on were deleted before they were read", s.First-next, next)
 	case next > s.End:

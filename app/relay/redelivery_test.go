@@ -132,7 +132,12 @@ func TestANewMessageWaitsBehindAnOrderThatAnotherRelayParked(t *testing.T) {
 		w.retry("a")
 		w.add("a")
 		time.Sleep(time.Second)
-		w.broker.behave(func(ports.Message) error { return ports.ErrRefused })
+		w.broker.behave(func(m ports.Message) error {
+			if m.Version == 1 {
+				return ports.ErrRefused
+			}
+			return nil
+		})
 		time.Sleep(time.Second)
 		w.wantLog()
 		w.wantParked("a", 1, 2)

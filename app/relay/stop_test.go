@@ -25,11 +25,18 @@ func wantTook(t *testing.T, what string, do func(), least, most time.Duration) {
 func TestAStopWithNothingInFlightTakesNoTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		w.broker.answer = func(m ports.Message) error {
+			if m.OrderID == "b" {
+				return ports.ErrRefused
+			}
+			return nil
+		}
 		w.save("a", 3)
 		w.save("b", 1)
 		stop := w.start(w.options("a"))
 		time.Sleep(time.Second)
-		w.wantAll(map[string]int{"a": 3, "b": 1}, 0)
+		w.wantAll(map[string]int{"a": 3}, 0)
+		w.wantParked("b", 1, 1)
 		wantTook(t, "a stop", stop, 0, 0)
 	})
 }

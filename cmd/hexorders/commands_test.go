@@ -212,7 +212,7 @@ func TestOutboxCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := print(status),
-		"checkpoint  stored: a relay has published, and the next one resumes there\nparked      2 events of 1 orders: see `hexorders outbox parked`\n"; got != want {
+		"checkpoint  stored: a relay has published, and the next one resumes there, also when the topic is another\nparked      2 events of 1 orders: see `hexorders outbox parked`\n"; got != want {
 		t.Errorf("status\n%swant\n%s", got, want)
 	}
 	if got, want := print(retry), "the relay will send the parked events of order order-1 again\n"; got != want {

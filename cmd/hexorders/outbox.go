@@ -87,7 +87,7 @@ func outboxStatus(ctx context.Context, s *storage, asJSON bool, out io.Writer) e
 			ParkedOrders int  `json:"parkedOrders"`
 		}{position != "", messages, len(parked)})
 	}
-	checkpoint := "stored: a relay has published, and the next one resumes there"
+	checkpoint := "stored: a relay has published, and the next one resumes there, also when the topic is another"
 	if position == "" {
 		checkpoint = "none: no relay has published yet"
 	}

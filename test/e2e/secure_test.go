@@ -54,6 +54,16 @@ func TestSecuredServers(t *testing.T) {
 				}
 				t.Errorf("doctor has no line %q with %q:\n%s", c.mark, c.says, output)
 			})
+			if !strings.HasPrefix(c.mark, "BAD") {
+				continue
+			}
+			t.Run("start with "+c.name, func(t *testing.T) {
+				t.Parallel()
+				p := launch(t, c.name, c.env.with("HEXORDERS_HTTP_ADDR", w.newAddr()), "serve")
+				eventually(t, patience, "the start says what is wrong", func() bool {
+					return containsAll(strings.ReplaceAll(p.output.String(), `\"`, `"`), c.says)
+				})
+			})
 		}
 	})
 	t.Run("a certificate expires while the service runs", func(t *testing.T) { expires.check(t, s) })
