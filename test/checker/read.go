@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -28,6 +29,7 @@ type Source struct {
 	Topic    string
 	Events   bool   // the store is mongodb-events
 	SQLite   string // the store is this file, and there is no MongoDB
+	NATS     string // the broker is this NATS, and there is no Kafka
 }
 
 // Log is the collection that committed messages stand in.
@@ -43,6 +45,7 @@ type Reader struct {
 	database *mongo.Database
 	file     *sql.DB // in place of database
 	kafka    *kgo.Client
+	nats     *nats.Conn // in place of kafka
 	source   Source
 }
 
@@ -59,6 +62,12 @@ func Open(source Source) (_ *Reader, err error) {
 		}
 		r.database = client.Database(source.Database)
 	}
+	if source.NATS != "" {
+		if r.nats, err = openNATS(source.NATS); err != nil {
+			return nil, errors.Join(fmt.Errorf("NATS: %w", err), r.closeStore(context.Background()))
+		}
+		return r, nil
+	}
 	if r.kafka, err = kgo.NewClient(kgo.SeedBrokers(strings.Split(source.Brokers, ",")...)); err != nil {
 		return nil, errors.Join(fmt.Errorf("Kafka: %w", err), r.closeStore(context.Background()))
 	}
@@ -66,7 +75,11 @@ func Open(source Source) (_ *Reader, err error) {
 }
 
 func (r *Reader) Close(ctx context.Context) error {
-	r.kafka.Close()
+	if r.nats != nil {
+		r.nats.Close()
+	} else {
+		r.kafka.Close()
+	}
 	return r.closeStore(ctx)
 }
 
@@ -253,6 +266,10 @@ func (r *Reader) readAll(ctx context.Context, collection string, into any) error
 
 // readTopic reads every partition from its first offset to the end that it has now.
 func (r *Reader) readTopic(ctx context.Context) (records []Record, partitions int, err error) {
+	if r.nats != nil {
+		records, err = r.readStream(ctx)
+		return records, 1, err
+	}
 	ends, err := r.endOffsets(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -303,6 +320,10 @@ func (r *Reader) readTopic(ctx context.Context) (records []Record, partitions in
 
 // endOffsets are the high-water marks of all partitions.
 func (r *Reader) endOffsets(ctx context.Context) (map[int32]int64, error) {
+	if r.nats != nil {
+		end, err := r.streamEnd(ctx)
+		return map[int32]int64{0: end}, err
+	}
 	partitions, err := r.partitions(ctx)
 	if err != nil {
 		return nil, err

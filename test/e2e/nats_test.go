@@ -1,0 +1,162 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"hexorders/test/checker"
+)
+
+// The service and the broker are killed in turn while clients are at work. SIGKILL takes nothing that a process has written:
+// what a power failure takes is in adapters/nats/DESIGN.md.
+func TestNothingIsLostWhenTheServiceAndNATSAreKilled(t *testing.T) {
+	t.Parallel()
+	broker := newNATS(t)
+	broker.up()
+	w := newWorldOfNATS(t, broker)
+	p := w.serve("serve")
+	k := startKilling(w, 400*scale, 16, 4*scale)
+	for k.more() {
+		k.untilMidStage(p)
+		if k.stage%2 == 1 {
+			p.kill()
+			p = w.serve("serve")
+		} else {
+			broker.kill()
+			broker.up()
+		}
+	}
+	k.finish(p)
+	p = w.serve("serve")
+	w.viewsAre(p)
+	if p.output.contains("the views are incomplete") {
+		t.Error("the views say that they are incomplete, and nothing was deleted")
+	}
+}
+
+// The commands that look at a broker from outside know this one.
+func TestTheCommandsKnowNATS(t *testing.T) {
+	t.Parallel()
+	broker := newNATS(t)
+	w := newWorldOfNATS(t, broker)
+	doctor := func() string {
+		output, _ := w.run("doctor")
+		return output
+	}
+	if got := doctor(); !strings.Contains(got, "BAD   broker     no nats-server answers at 127.0.0.1:") ||
+		!strings.Contains(got, "start one with scripts/services up nats") {
+		t.Errorf("without a server doctor says\n%s", got)
+	}
+	broker.up()
+	if got := doctor(); !strings.Contains(got, "note  broker     NATS answers at 127.0.0.1:") ||
+		!strings.Contains(got, "`hexorders serve` creates it at start") {
+		t.Errorf("without the stream doctor says\n%s", got)
+	}
+	p := w.serve("serve")
+	p.says("events go to subject "+w.source.Topic, patience)
+	o := &operator{t, w.client()}
+	id := o.order(`{"buyerId":"b"}`)
+	tail := launch(t, "events tail", w.env, "events", "tail", "--from", "start")
+	tail.says(id, patience)
+	if got := doctor(); !strings.Contains(got, "note  broker     NATS 2.") || !strings.Contains(got, "on one server") {
+		t.Errorf("doctor says\n%s", got)
+	}
+	if output, err := w.run("verify"); err != nil {
+		t.Errorf("verify: %v\n%s", err, output)
+	}
+}
+
+// natsServer is a nats-server of one test.
+type natsServer struct {
+	t           testing.TB
+	dir, url    string
+	environment []string
+}
+
+func newNATS(t testing.TB) *natsServer {
+	t.Helper()
+	port := freePort(t)
+	n := &natsServer{t: t, dir: t.TempDir(), url: fmt.Sprintf("nats://127.0.0.1:%d", port)}
+	n.environment = append(cleanEnvironment(), "SERVICES_NATIVE=1", "SERVICES_DIR="+n.dir,
+		"SERVICES_DIST="+setting("SERVICES_DIST", filepath.Join(repository, ".services", "dist")),
+		"SERVICES_NATS_PORT="+strconv.Itoa(port))
+	t.Cleanup(func() { n.do("down") })
+	return n
+}
+
+func (n *natsServer) up() { n.do("up") }
+
+func (n *natsServer) do(command string) {
+	n.t.Helper()
+	c := exec.Command(filepath.Join(repository, "scripts", "services"), command, "nats")
+	c.Env = n.environment
+	if output, err := c.CombinedOutput(); err != nil {
+		n.t.Fatalf("scripts/services %s nats: %v\n%s", command, err, output)
+	}
+}
+
+func (n *natsServer) kill() {
+	n.t.Helper()
+	text, err := os.ReadFile(filepath.Join(n.dir, "nats.pid"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	eventually(n.t, patience, "nats-server is dead", func() bool {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		return err != nil || len(line) == 0 // of a zombie it is empty
+	})
+}
+
+// newWorldOfNATS is a world of one file and a stream.
+func newWorldOfNATS(t testing.TB, n *natsServer) *world {
+	t.Helper()
+	name := "e2e." + uuid.NewString()
+	w := &world{t: t, source: checker.Source{SQLite: filepath.Join(t.TempDir(), "hexorders.db"), NATS: n.url, Topic: name}}
+	w.env = environment{
+		"HEXORDERS_STORE":        "sqlite",
+		"HEXORDERS_SQLITE_PATH":  w.source.SQLite,
+		"HEXORDERS_BROKER":       "nats",
+		"HEXORDERS_NATS_URL":     n.url,
+		"HEXORDERS_NATS_SUBJECT": name,
+		"HEXORDERS_HTTP_ADDR":    w.newAddr(),
+		"HEXORDERS_LOG_FORMAT":   "json",
+	}
+	var err error
+	if w.reader, err = checker.Open(w.source); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.reader.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// run is command for one that may fail.
+func (w *world) run(args ...string) (output string, err error) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, program, args...)
+	c.Env, c.Dir = w.env.list(), w.t.TempDir()
+	said, err := c.CombinedOutput()
+	return string(said), err
+}
