@@ -31,7 +31,7 @@ func TestTheComposeCheckFindsWhatIsWrong(t *testing.T) {
 	for _, x := range []struct{ replace, by, want string }{
 		{"HEXORDERS_STORE: mongodb", "HEXORDERS_STORE: mongo", "HEXORDERS_STORE=mongo: must be "},
 		{"HEXORDERS_STORE: mongodb", "HEXORDERS_STROE: mongodb", "did you mean HEXORDERS_STORE?"},
-		{"HEXORDERS_BROKER: kafka", "HEXORDERS_BROKER: inproc", "the whole compose file is for mongodb and kafka"},
+		{"HEXORDERS_BROKER: ${HEXORDERS_BROKER:-kafka}", "HEXORDERS_BROKER: inproc", "the whole compose file is for mongodb and kafka"},
 		{"HEXORDERS_HTTP_ADDR: 0.0.0.0:8080", "HEXORDERS_HTTP_ADDR: 127.0.0.1:8080", "nobody outside the container reaches 127.0.0.1:8080"},
 		{"HEXORDERS_HTTP_ADDR: 0.0.0.0:8080", "HEXORDERS_HTTP_ADDR: 0.0.0.0:8181",
 			"service hexorders publishes 8080 of the container, where nothing listens"},
@@ -47,6 +47,11 @@ func TestTheComposeCheckFindsWhatIsWrong(t *testing.T) {
 		{"image: apache/kafka:4.1.0", "image: apache/kafka:latest", "image apache/kafka:latest of service kafka has no fixed tag"},
 		{"      mongo:\n        condition: service_healthy", "      mongo:\n        condition: service_started",
 			"hexorders must wait until mongo is healthy"},
+		{"HEXORDERS_NATS_URL: nats://nats:4222", "HEXORDERS_NATS_URL: nats://nats:4223", "the hexorders of the compose file connects to nats:4223"},
+		{"127.0.0.1:${SERVICES_NATS_PORT:-4222}:4222", "127.0.0.1:4223:4222", "service nats is not published on 4222"},
+		{"./deploy/nats:", "./deploy/broker:", "deploy/broker of service nats is not there"},
+		{"/etc/nats/nats.conf", "/etc/nats/server.conf", "service nats has no file /etc/nats/server.conf"},
+		{"- nats-data:/data", "- /data", "data of service nats are not in a named volume"},
 		{"  mongo-data:\n", "", "mongo-data"},
 		{"- mongo-data:/data/db", "- /data/db", "data of service mongo are not in a named volume"},
 		{"stop_grace_period: 15s", "stop_grace_period: 5s", "stop_grace_period"},
@@ -91,13 +96,13 @@ func composeProblems(t *testing.T, content string) (problems []string) {
 		Environment: types.Mapping{},
 	}
 	project, err := loader.LoadWithContext(t.Context(), details, func(o *loader.Options) {
-		o.Profiles = []string{"tools", "observability"}
+		o.Profiles = []string{"tools", "observability", "nats"}
 	})
 	if err != nil {
 		return []string{err.Error()}
 	}
 
-	for name, want := range map[string][]string{"mongo": nil, "kafka": nil, "hexorders": nil, "kafka-ui": {"tools"},
+	for name, want := range map[string][]string{"mongo": nil, "kafka": nil, "hexorders": nil, "nats": {"nats"}, "kafka-ui": {"tools"},
 		"mongo-express": {"tools"}, "prometheus": {"observability"}, "alertmanager": {"observability"},
 		"grafana": {"observability"}, "jaeger": {"observability"}} {
 		service, ok := project.Services[name]
@@ -131,7 +136,7 @@ func composeProblems(t *testing.T, content string) (problems []string) {
 			}
 		}
 	}
-	for _, name := range []string{"mongo", "kafka"} {
+	for _, name := range []string{"mongo", "kafka", "nats"} {
 		service := project.Services[name]
 		if !slices.ContainsFunc(service.Volumes, func(v types.ServiceVolumeConfig) bool {
 			_, declared := project.Volumes[v.Source]
@@ -139,7 +144,7 @@ func composeProblems(t *testing.T, content string) (problems []string) {
 		}) {
 			complain("data of service %s are not in a named volume", name)
 		}
-		if _, waits := project.Services["hexorders"].DependsOn[name]; !waits {
+		if _, waits := project.Services["hexorders"].DependsOn[name]; !waits && len(service.Profiles) == 0 {
 			complain("hexorders does not wait for %s", name)
 		}
 	}
@@ -253,6 +258,10 @@ func addressProblems(t *testing.T, project *types.Project, environment map[strin
 		listens["kafka"] = m[1]
 	}
 
+	if got := environment["HEXORDERS_NATS_URL"]; got != "nats://nats:4222" { // the port of deploy/nats/nats.conf
+		complain("the hexorders of the compose file connects to %s", strings.TrimPrefix(got, "nats://"))
+	}
+
 	for name, expected := range expectedPorts(t) {
 		for _, p := range project.Services[name].Ports {
 			if target := strconv.Itoa(int(p.Target)); listens[name] != "" && target != listens[name] {
@@ -278,7 +287,7 @@ func expectedPorts(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	port := func(address string) string { return regexp.MustCompile(`:(\d+)`).FindStringSubmatch(address)[1] }
-	return map[string]string{"hexorders": port(c.HTTP.Addr), "mongo": port(c.MongoDB.URI), "kafka": port(c.Kafka.Brokers)}
+	return map[string]string{"hexorders": port(c.HTTP.Addr), "mongo": port(c.MongoDB.URI), "kafka": port(c.Kafka.Brokers), "nats": port(c.NATS.URL)}
 }
 
 func value(s *string) string {

@@ -32,6 +32,12 @@ func TestNothingIsLostWhenTheServiceAndNATSAreKilled(t *testing.T) {
 			p.kill()
 			p = w.serve("serve")
 		} else {
+			// Stopped first, it answers nothing: what is published meanwhile is in flight when it dies.
+			broker.signal(syscall.SIGSTOP)
+			answered := k.load.answered.Load()
+			eventually(t, patience, "commands are answered without a broker", func() bool {
+				return k.load.answered.Load() > answered+40
+			})
 			broker.kill()
 			broker.up()
 		}
@@ -107,21 +113,27 @@ func (n *natsServer) do(command string) {
 
 func (n *natsServer) kill() {
 	n.t.Helper()
-	text, err := os.ReadFile(filepath.Join(n.dir, "nats.pid"))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err == nil {
-		err = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	if err != nil {
-		n.t.Fatal(err)
-	}
+	pid := n.signal(syscall.SIGKILL)
 	eventually(n.t, patience, "nats-server is dead", func() bool {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		return err != nil || len(line) == 0 // of a zombie it is empty
 	})
+}
+
+func (n *natsServer) signal(s syscall.Signal) (pid int) {
+	n.t.Helper()
+	text, err := os.ReadFile(filepath.Join(n.dir, "nats.pid"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
+	if err == nil {
+		err = syscall.Kill(pid, s)
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return pid
 }
 
 // newWorldOfNATS is a world of one file and a stream.
