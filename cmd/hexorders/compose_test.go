@@ -47,7 +47,8 @@ func TestTheComposeCheckFindsWhatIsWrong(t *testing.T) {
 		{"image: apache/kafka:4.1.0", "image: apache/kafka:latest", "image apache/kafka:latest of service kafka has no fixed tag"},
 		{"      mongo:\n        condition: service_healthy", "      mongo:\n        condition: service_started",
 			"hexorders must wait until mongo is healthy"},
-		{"HEXORDERS_NATS_URL: nats://nats:4222", "HEXORDERS_NATS_URL: nats://nats:4223", "the hexorders of the compose file connects to nats:4223"},
+		{"HEXORDERS_NATS_URL: nats://nats:4222", "HEXORDERS_NATS_URL: nats://nats:4223",
+			"the hexorders of the compose file connects to nats:4223"},
 		{"127.0.0.1:${SERVICES_NATS_PORT:-4222}:4222", "127.0.0.1:4223:4222", "service nats is not published on 4222"},
 		{"./deploy/nats:", "./deploy/broker:", "deploy/broker of service nats is not there"},
 		{"/etc/nats/nats.conf", "/etc/nats/server.conf", "service nats has no file /etc/nats/server.conf"},
@@ -287,7 +288,9 @@ func expectedPorts(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	port := func(address string) string { return regexp.MustCompile(`:(\d+)`).FindStringSubmatch(address)[1] }
-	return map[string]string{"hexorders": port(c.HTTP.Addr), "mongo": port(c.MongoDB.URI), "kafka": port(c.Kafka.Brokers), "nats": port(c.NATS.URL)}
+	return map[string]string{
+		"hexorders": port(c.HTTP.Addr), "mongo": port(c.MongoDB.URI), "kafka": port(c.Kafka.Brokers), "nats": port(c.NATS.URL),
+	}
 }
 
 func value(s *string) string {
