@@ -36,6 +36,9 @@ func TestGoldenFilesAreWritten(t *testing.T) {
 	if !*update {
 		return
 	}
+	if _, changed := writtenToday(t); len(changed) > 0 {
+		t.Fatalf("nothing is written, because an old golden file would change. %s", strings.Join(changed, "\n"))
+	}
 	if _, err := addGolden(".", slices.Collect(maps.Keys(golden)), oneOfEach(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +94,9 @@ func TestAGoldenFileIsWrittenOnlyOnce(t *testing.T) {
 	added, err = addGolden(folder, listed, []order.Event{event})
 	if err == nil || len(added) > 0 || read("testdata/OrderCancelled.2.json") != "old\n" {
 		t.Errorf("a file that was there: wrote %v, error %v, want an error", added, err)
+	}
+	if _, changed := writtenToday(t); len(changed) > 0 {
+		t.Fatalf("nothing is written, because an old golden file would change. %s", strings.Join(changed, "\n"))
 	}
 	if _, err := addGolden(folder, []string{"OrderCancelled.2.json"}, []order.Event{event}); err != nil {
 		t.Errorf("nothing is new: got error %v", err)
