@@ -139,7 +139,7 @@ func follow(t *testing.T, w *world, page string) {
 		if err != nil {
 			t.Fatalf("%s\n%v", where, err)
 		}
-		output, code, err := s.run(strings.ReplaceAll(command, "localhost:8080", w.addr))
+		output, code, err := s.run(strings.NewReplacer("localhost:8080", w.addr, "127.0.0.1:8080", w.addr).Replace(command))
 		if err != nil {
 			t.Fatalf("%s\n%v\n%s", where, err, output)
 		}
