@@ -37,6 +37,16 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (t
 	return l.term, nil
 }
 
+// Holder is the owner that holds the lease at the moment, "" when none does.
+func (l *Lease) Holder(ctx context.Context) (owner string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Now().Before(l.expires) {
+		owner = l.owner
+	}
+	return owner, ctx.Err()
+}
+
 func (l *Lease) Release(ctx context.Context, owner string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("release lease: %w", err)

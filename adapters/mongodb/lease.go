@@ -2,6 +2,7 @@ package mongodb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,11 +41,6 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (i
 
 	me := bson.D{{Key: "$literal", Value: owner}} // a name may begin with a dollar sign
 	mine := bson.D{{Key: "$eq", Value: bson.A{"$owner", me}}}
-	expired := bson.D{{Key: "$lte", Value: bson.A{"$expiresAt", "$$NOW"}}} // true for a new lease, too
-	// One ttl of tolerance, because the clocks of two primaries differ. A lease of an earlier version has no ttl.
-	twice := bson.D{{Key: "$multiply", Value: bson.A{2, bson.D{{Key: "$ifNull", Value: bson.A{"$ttl", ttl.Milliseconds()}}}}}}
-	latest := bson.D{{Key: "$add", Value: bson.A{"$$NOW", twice}}}
-	unbelievable := bson.D{{Key: "$gt", Value: bson.A{"$expiresAt", latest}}}
 	nextTerm := bson.D{{Key: "$add", Value: bson.A{bson.D{{Key: "$ifNull", Value: bson.A{"$term", 0}}}, 1}}}
 	taken := bson.D{{Key: "$mergeObjects", Value: bson.A{"$$ROOT", bson.D{
 		{Key: "owner", Value: me},
@@ -53,7 +49,7 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (i
 		{Key: "term", Value: bson.D{{Key: "$cond", Value: bson.A{mine, "$term", nextTerm}}}},
 	}}}}
 	take := mongo.Pipeline{{{Key: "$replaceWith", Value: bson.D{{Key: "$cond", Value: bson.A{
-		bson.D{{Key: "$or", Value: bson.A{mine, expired, unbelievable}}}, taken, "$$ROOT",
+		bson.D{{Key: "$or", Value: append(bson.A{mine}, expired(ttl)...)}}, taken, "$$ROOT",
 	}}}}}}
 	var lease struct {
 		Owner string `bson:"owner"`
@@ -71,6 +67,35 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (i
 		return 0, fmt.Errorf("%s: %w: %s", doing, ports.ErrLeaseHeld, lease.Owner)
 	}
 	return lease.Term, nil
+}
+
+// expired are the conditions of which one is true for a lease that nobody holds, on the server's clock.
+func expired(ttl time.Duration) bson.A {
+	passed := bson.D{{Key: "$lte", Value: bson.A{"$expiresAt", "$$NOW"}}} // true for a new lease, too
+	// One ttl of tolerance, because the clocks of two primaries differ. A lease of an earlier version has no ttl.
+	twice := bson.D{{Key: "$multiply", Value: bson.A{2, bson.D{{Key: "$ifNull", Value: bson.A{"$ttl", ttl.Milliseconds()}}}}}}
+	latest := bson.D{{Key: "$add", Value: bson.A{"$$NOW", twice}}}
+	unbelievable := bson.D{{Key: "$gt", Value: bson.A{"$expiresAt", latest}}}
+	return bson.A{passed, unbelievable}
+}
+
+// Holder is the owner that holds the lease at the moment, "" when none does.
+func (l *Lease) Holder(ctx context.Context) (owner string, err error) {
+	bounded, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	const usual = 5 * time.Second // of a lease of an earlier version
+	held := bson.D{
+		{Key: "_id", Value: l.name},
+		{Key: "$expr", Value: bson.D{{Key: "$not", Value: bson.A{bson.D{{Key: "$or", Value: expired(usual)}}}}}},
+	}
+	var lease struct {
+		Owner string `bson:"owner"`
+	}
+	err = l.leases.FindOne(bounded, held).Decode(&lease)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return "", nil
+	}
+	return lease.Owner, Fail(ctx, "read lease "+l.name, err)
 }
 
 // Release implements ports.Lease. The document stays, because it holds the fencing token.

@@ -31,6 +31,9 @@ func TestALeaseThatWasRenewedInTheFutureIsFree(t *testing.T) {
 			if _, err := db.Collection("leases").InsertOne(t.Context(), lease); err != nil {
 				t.Fatal(err)
 			}
+			if owner, err := mongodb.NewLease(db, "relay").Holder(t.Context()); owner != "" || err != nil {
+				t.Errorf("Holder: got %q, error %v, want none", owner, err)
+			}
 			term, err := mongodb.NewLease(db, "relay").Acquire(t.Context(), "two", 5*time.Second)
 			if err != nil || term != 8 {
 				t.Errorf("Acquire: got term %d, error %v, want 8", term, err)
@@ -50,3 +53,29 @@ func TestALongLeaseHoldsAgainstAShortOne(t *testing.T) {
 		t.Errorf("Acquire: got term %d, error %v, want %v", term, err, ports.ErrLeaseHeld)
 	}
 }
+
+func TestHolder(t *testing.T) {
+	lease := mongodb.NewLease(mongotest.DB(t), "relay")
+	want := func(owner string) {
+		t.Helper()
+		if got, err := lease.Holder(t.Context()); got != owner || err != nil {
+			t.Errorf("Holder: got %q, error %v, want %q", got, err, owner)
+		}
+	}
+	want("")
+	for _, err := range []error{
+		second(lease.Acquire(t.Context(), "$one", time.Hour)),
+		lease.Release(t.Context(), "another"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+		want("$one")
+	}
+	if err := lease.Release(t.Context(), "$one"); err != nil {
+		t.Fatal(err)
+	}
+	want("")
+}
+
+func second(_ int64, err error) error { return err }

@@ -133,7 +133,13 @@ func TestAClockThatIsSetBackKeepsNobodyWaiting(t *testing.T) {
 		}
 	}
 	now = now.Add(-time.Hour)
+	if owner, err := l.Holder(t.Context()); owner != "" || err != nil {
+		t.Errorf("the clock went back an hour: got holder %q and error %v, want none", owner, err)
+	}
 	second, err := l.Acquire(t.Context(), "two", 5*time.Second)
+	if owner, err := l.Holder(t.Context()); owner != "two" || err != nil {
+		t.Errorf("holder: got %q and error %v, want two", owner, err)
+	}
 	if err != nil || second <= first {
 		t.Errorf("the clock went back an hour: got term %d and error %v, want more than %d", second, err, first)
 	}

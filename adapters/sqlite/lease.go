@@ -23,7 +23,7 @@ func NewLease(db *DB, name string) *Lease { return &Lease{db: db, name: name, no
 
 func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (term int64, err error) {
 	err = l.db.writer.do(ctx, 0, func(t *tx) error {
-		held, err := l.read(t)
+		held, err := l.read(t.queryRow)
 		if err != nil {
 			return err
 		}
@@ -58,6 +58,18 @@ func (l *Lease) Release(ctx context.Context, owner string) error {
 	return nil
 }
 
+// Holder is the owner that holds the lease at the moment, "" when none does.
+func (l *Lease) Holder(ctx context.Context) (owner string, err error) {
+	var held holding
+	if held, err = l.read(func(query string, args []any, dest ...any) error { return l.db.queryRow(ctx, query, args, dest...) }); err != nil {
+		return "", fmt.Errorf("read lease %q: %w", l.name, err)
+	}
+	if !held.live(l.now()) {
+		return "", nil
+	}
+	return held.owner, nil
+}
+
 // holding is the row of the lease. Term 0 means that no process has ever held it.
 type holding struct {
 	owner            string
@@ -72,9 +84,9 @@ func (h holding) live(now time.Time) bool {
 	return now.Before(h.expires) && !now.Before(h.renewed.Add(-ttl))
 }
 
-func (l *Lease) read(t *tx) (h holding, err error) {
+func (l *Lease) read(queryRow func(query string, args []any, dest ...any) error) (h holding, err error) {
 	var renewed, expires string
-	err = t.queryRow(`SELECT owner, term, renewed_at, expires_at FROM leases WHERE id = ?`, []any{l.name},
+	err = queryRow(`SELECT owner, term, renewed_at, expires_at FROM leases WHERE id = ?`, []any{l.name},
 		&h.owner, &h.term, &renewed, &expires)
 	if errors.Is(err, ports.ErrNotFound) {
 		return holding{}, nil

@@ -162,7 +162,7 @@ func TestTablesAsJSON(t *testing.T) {
 	if err := errors.Join(outboxStatus(t.Context(), s, true, &out), outboxParked(t.Context(), s, true, &out)); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"published":false,"parkedEvents":1,"parkedOrders":1}` + "\n" +
+	want := `{"published":false,"parkedEvents":1,"parkedOrders":1,"relay":"","waitingSince":null}` + "\n" +
 		`{"order":"o","fromVersion":3,"events":1,"since":"2026-01-02T03:04:05Z","retry":false,"reason":"too large \u001b"}` + "\n"
 	got := regexp.MustCompile(`"since":"[0-9T:-]{19}Z"`).ReplaceAllString(out.String(), `"since":"2026-01-02T03:04:05Z"`)
 	if got != want {
@@ -191,7 +191,7 @@ func TestOutboxCommands(t *testing.T) {
 		return outboxRetry(ctx, s, "order-1", out)
 	}
 
-	if got, want := print(status), "checkpoint  none: no relay has published yet\nparked      none\n"; got != want {
+	if got, want := print(status), "checkpoint  none: no relay has published yet\nparked      none\nrelay       none holds the lease\n"; got != want {
 		t.Errorf("status\n%swant\n%s", got, want)
 	}
 	if got, want := print(parked), "no order is parked\n"; got != want {
@@ -212,7 +212,8 @@ func TestOutboxCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, want := print(status),
-		"checkpoint  stored: a relay has published, and the next one resumes there, also when the topic is another\nparked      2 events of 1 orders: see `hexorders outbox parked`\n"; got != want {
+		"checkpoint  stored: a relay has published, and the next one resumes there, also when the topic is another\n"+
+			"parked      2 events of 1 orders: see `hexorders outbox parked`\nrelay       none holds the lease\n"; got != want {
 		t.Errorf("status\n%swant\n%s", got, want)
 	}
 	if got, want := print(retry), "the relay will send the parked events of order order-1 again\n"; got != want {

@@ -23,7 +23,7 @@ func doctorCommand() *cobra.Command {
 	return jsonFlag(&cobra.Command{
 		Use:   "doctor",
 		Short: "Check settings, store and broker, and say what is wrong and how to repair it",
-		Long: `Checks what serving needs, a line each: settings, address, traces, store, clock, broker, views.
+		Long: `Checks what serving needs, a line each: settings, address, traces, store, clock, broker, relay, views.
 It leaves everything as it was. The exit code is 1 when something is wrong.`,
 		Example: "  hexorders doctor\n  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders doctor",
 		Args:    noArgs,
@@ -79,6 +79,7 @@ func examine(ctx context.Context, asJSON bool, out io.Writer) (wrong int) {
 	}
 	report(c.Broker.examine(ctx, &c))
 	if store != nil {
+		report(checkRelay(ctx, &c, store))
 		report(checkViews(ctx, &c, store))
 		_ = store.close(context.WithoutCancel(ctx)) // it was only read
 	}

@@ -23,7 +23,7 @@ func outboxCommand() *cobra.Command {
 	group.AddCommand(
 		jsonFlag(&cobra.Command{
 			Use:     "status",
-			Short:   "Show whether a relay has published, and how many orders are parked",
+			Short:   "Show whether a relay publishes, and how many orders are parked",
 			Example: "  hexorders outbox status",
 			Args:    noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
@@ -76,16 +76,28 @@ func outboxStatus(ctx context.Context, s *storage, asJSON bool, out io.Writer) e
 	if err != nil {
 		return err
 	}
+	publishes, err := whoPublishes(ctx, s)
+	if err != nil {
+		return err
+	}
 	messages := 0
 	for _, p := range parked {
 		messages += p.Messages
 	}
+	stuck := publishes.stuck()
 	if asJSON {
+		var waitingSince *time.Time
+		if stuck != nil {
+			waitingSince = &publishes.waiting.OccurredAt
+		}
 		return printJSON(out, struct {
 			Published    bool `json:"published"` // a relay has stored a checkpoint
 			ParkedEvents int  `json:"parkedEvents"`
 			ParkedOrders int  `json:"parkedOrders"`
-		}{position != "", messages, len(parked)})
+
+			Relay        string     `json:"relay"`        // the one that holds the lease
+			WaitingSince *time.Time `json:"waitingSince"` // when an event occurred that nobody publishes
+		}{position != "", messages, len(parked), publishes.holder, waitingSince})
 	}
 	checkpoint := "stored: a relay has published, and the next one resumes there, also when the topic is another"
 	if position == "" {
@@ -95,7 +107,16 @@ func outboxStatus(ctx context.Context, s *storage, asJSON bool, out io.Writer) e
 	if len(parked) > 0 {
 		waiting = fmt.Sprintf("%d events of %d orders: see `hexorders outbox parked`", messages, len(parked))
 	}
-	_, err = fmt.Fprintf(out, "checkpoint  %s\nparked      %s\n", checkpoint, waiting)
+	relay := ""
+	switch {
+	case stuck != nil:
+		relay = "relay       " + stuck.Error() + "\n"
+	case publishes.holder != "":
+		relay = "relay       " + publishes.holder + " holds the lease\n"
+	case publishes.known:
+		relay = "relay       none holds the lease\n"
+	}
+	_, err = fmt.Fprintf(out, "checkpoint  %s\nparked      %s\n%s", checkpoint, waiting, relay)
 	return err
 }
 

@@ -25,7 +25,7 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 	t.Run("with nothing that lasts", func(t *testing.T) {
 		t.Parallel()
 		doctor(t, program, newEmbedded(t).env.with("HEXORDERS_STORE", "memory"), 0, "ok settings", "ok address", "ok store",
-			"note broker|in memory only|HEXORDERS_BROKER=kafka keeps them", "ok views", "ok cgo")
+			"note broker|in memory only|HEXORDERS_BROKER=kafka keeps them", "ok relay|in the process that serves", "ok views", "ok cgo")
 	})
 	t.Run("with a service that runs", func(t *testing.T) {
 		t.Parallel()
@@ -39,7 +39,7 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 			})
 		}
 		doctor(t, program, d.env, 0, "ok settings", "ok address|a service is running at "+d.addr, "ok store",
-			"ok broker", "ok views|up to date as of", "ok cgo")
+			"ok broker", "ok relay|holds the lease and publishes", "ok views|up to date as of", "ok cgo")
 	})
 	t.Run("without cgo, which only Kafka needs", func(t *testing.T) {
 		t.Parallel()
@@ -57,11 +57,11 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 		doctor(t, program, w.env, 0, "ok settings", "ok address", "ok store|orders are kept in database "+w.source.Database,
 			"ok replicas", "ok clock",
 			"note broker|the topic does not exist: "+w.source.Topic+"|`hexorders serve` creates it",
-			"note views|no process has filled them yet", "ok cgo")
+			"ok relay|no relay holds the lease", "note views|no process has filled them yet", "ok cgo")
 		w.createTopic("1048588")
 		doctor(t, program, w.env, 0, "ok settings", "ok address", "ok store", "ok replicas", "ok clock",
 			"ok broker|Kafka answers at "+w.source.Brokers+", topic "+w.source.Topic+" is there",
-			"note views|no process has filled them yet", "ok cgo")
+			"ok relay|no relay holds the lease", "note views|no process has filled them yet", "ok cgo")
 	})
 }
 
@@ -136,7 +136,7 @@ func TestDoctorSaysWhatIsWrong(t *testing.T) {
 		doctor(t, program, w.env.with("HEXORDERS_KAFKA_BROKERS", nobody), 1, "ok settings", "ok address", "ok store",
 			"ok replicas", "ok clock",
 			"BAD broker|no Kafka broker answers at "+nobody+"|scripts/services up|HEXORDERS_KAFKA_BROKERS",
-			"note views|no process has filled them yet", "ok cgo")
+			"ok relay|no relay holds the lease", "note views|no process has filled them yet", "ok cgo")
 	})
 	t.Run("Kafka without cgo", func(t *testing.T) {
 		t.Parallel()
@@ -182,5 +182,36 @@ func doctor(t *testing.T, binary string, env environment, exitCode int, want ...
 				t.Errorf("line %d is %q, want it to say %q", i+1, line, passage)
 			}
 		}
+	}
+}
+
+// Orders are taken while no relay runs. After a while doctor and outbox status say so, over each store.
+func TestABacklogThatNobodyPublishesIsReported(t *testing.T) {
+	t.Parallel()
+	for _, store := range []string{"mongodb", "mongodb-events"} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, shared(t))
+			w.env = w.env.with("HEXORDERS_STORE", store).with("HEXORDERS_BROKER", "inproc")
+			api := w.serve("api", "--roles", "api")
+			if _, err := w.client().do(t.Context(), "POST", "/orders", `{"buyerId":"9999"}`); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.command("outbox", "status"); !strings.Contains(got, "\nrelay       none holds the lease\n") {
+				t.Errorf("with a new event outbox status prints\n%s", got)
+			}
+			const stuck = "nobody publishes: no relay holds the lease, and event "
+			eventually(t, patience, "outbox status says so", func() bool { return strings.Contains(w.command("outbox", "status"), stuck) })
+			output, code := ends(t, exec.Command(program, "doctor"), w.env)
+			if !strings.Contains(output, "note  relay      "+stuck) || code != 0 {
+				t.Errorf("doctor ends with %d and prints\n%s", code, output)
+			}
+			api.kill()
+			w.serve("all").says(holdsLease, patience)
+			eventually(t, patience, "outbox status names the relay", func() bool {
+				return strings.Contains(w.command("outbox", "status"), " holds the lease\n") &&
+					!strings.Contains(w.command("outbox", "status"), "none holds")
+			})
+		})
 	}
 }
