@@ -60,8 +60,8 @@ func (l *Lease) Release(ctx context.Context, owner string) error {
 
 // Holder is the owner that holds the lease at the moment, "" when none does.
 func (l *Lease) Holder(ctx context.Context) (owner string, err error) {
-	var held holding
-	if held, err = l.read(func(query string, args []any, dest ...any) error { return l.db.queryRow(ctx, query, args, dest...) }); err != nil {
+	held, err := l.read(func(query string, args []any, dest ...any) error { return l.db.queryRow(ctx, query, args, dest...) })
+	if err != nil {
 		return "", fmt.Errorf("read lease %q: %w", l.name, err)
 	}
 	if !held.live(l.now()) {

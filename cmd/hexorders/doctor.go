@@ -19,21 +19,32 @@ import (
 )
 
 func doctorCommand() *cobra.Command {
-	var asJSON bool
-	return jsonFlag(&cobra.Command{
+	var asJSON, forWorkshop bool
+	cmd := jsonFlag(&cobra.Command{
 		Use:   "doctor",
 		Short: "Check settings, store and broker, and say what is wrong and how to repair it",
 		Long: `Checks what serving needs, a line each: settings, address, traces, store, clock, broker, relay, views.
-It leaves everything as it was. The exit code is 1 when something is wrong.`,
-		Example: "  hexorders doctor\n  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders doctor",
+It leaves everything as it was. The exit code is 1 when something is wrong.
+
+With --workshop it checks this machine instead: git, the shell's tools, Go, its modules, room on the disk, the address, a browser, and
+what each lesson needs. Run it in the root of the clone, the day before, while there is a network.`,
+		Example: "  hexorders doctor\n  hexorders doctor --workshop\n  HEXORDERS_STORE=mongodb HEXORDERS_BROKER=kafka hexorders doctor",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if wrong := examine(cmd.Context(), asJSON, cmd.OutOrStdout()); wrong > 0 {
-				return fmt.Errorf("%d of these checks failed", wrong)
+			r := &reporter{asJSON: asJSON, out: cmd.OutOrStdout()}
+			if forWorkshop {
+				examineMachine(cmd.Context(), thisWorkshop(), r.report)
+			} else {
+				examine(cmd.Context(), r.report)
+			}
+			if r.wrong > 0 {
+				return fmt.Errorf("%d of these checks failed", r.wrong)
 			}
 			return nil
 		},
 	}, &asJSON)
+	cmd.Flags().BoolVar(&forWorkshop, "workshop", false, "check whether this machine is ready for the workshop")
+	return cmd
 }
 
 // finding is the result of a check. With an error it is bad, and the error says what to do.
@@ -44,30 +55,49 @@ type finding struct {
 	note bool // the error is worth knowing, but serving works all the same
 }
 
-// examine prints a line for each check and returns how many found something wrong.
-func examine(ctx context.Context, asJSON bool, out io.Writer) (wrong int) {
-	report := func(f finding) {
-		mark, text := "ok", f.good
-		switch {
-		case f.err != nil && f.note:
-			mark, text = "note", f.err.Error()
-		case f.err != nil:
-			mark, text = "BAD", f.err.Error()
-			wrong++
-		}
-		if asJSON {
-			_ = printJSON(out, map[string]string{"check": f.what, "result": strings.ToLower(mark), "text": text})
-			return
-		}
-		_, _ = fmt.Fprintf(out, "%-4s  %-9s  %s\n", mark, f.what, text)
+// reporter prints a line for each finding and counts those that are bad.
+type reporter struct {
+	asJSON bool
+	out    io.Writer
+	wrong  int
+}
+
+func (r *reporter) report(f finding) {
+	mark, text := "ok", f.good
+	switch {
+	case f.err != nil && f.note:
+		mark, text = "note", f.err.Error()
+	case f.err != nil:
+		mark, text = "BAD", f.err.Error()
+		r.wrong++
 	}
+	if r.asJSON {
+		_ = printJSON(r.out, map[string]string{"check": f.what, "result": strings.ToLower(mark), "text": text})
+		return
+	}
+	_, _ = fmt.Fprintf(r.out, "%-4s  %-9s  %s\n", mark, f.what, text)
+}
+
+// examineMachine reports whether the workshop can be held here, and the service be reached where it listens.
+func examineMachine(ctx context.Context, w workshop, report func(finding)) {
+	c, _, err := loadConfig()
+	if err != nil {
+		report(finding{what: "settings", err: err})
+	} else {
+		report(checkAddress(ctx, &c))
+	}
+	w.examine(ctx, report)
+}
+
+// examine reports a finding for each thing that serving needs.
+func examine(ctx context.Context, report func(finding)) {
 	c, warnings, err := loadConfig()
 	report(finding{what: "settings", good: "`hexorders config` prints them", err: err})
 	for _, warning := range warnings {
 		report(finding{what: "settings", err: errors.New(warning), note: true})
 	}
 	if err != nil {
-		return wrong // the other checks need valid settings
+		return // the other checks need valid settings
 	}
 	report(checkAddress(ctx, &c))
 	if endpoint := telemetry.Endpoint(); endpoint != "" {
@@ -90,7 +120,6 @@ func examine(ctx context.Context, asJSON bool, out io.Writer) (wrong int) {
 			report(f)
 		}
 	}
-	return wrong
 }
 
 func checkAddress(ctx context.Context, c *Config) finding {
