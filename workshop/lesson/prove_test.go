@@ -29,6 +29,7 @@ func TestLessons(t *testing.T) {
 		t.Fatal(err)
 	}
 	copied, began := copyCheckout(t, root), time.Now()
+	t.Setenv("LESSON_CHECKOUT", root) // for a lesson that changes no code
 	var lines strings.Builder
 	table := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\nlesson\tred\tgreen\tneighbours\tlines\tneeds\twhat the red line says")
