@@ -218,7 +218,8 @@ func (s *shop) summary(id string) (body struct {
 
 func (s *shop) lastOfTimeline(id string) string {
 	s.t.Helper()
-	page, err := s.model(today).List(s.t.Context(), ports.Query{View: "timeline", Prefix: readside.TimelinePrefix(id), Page: ports.Page{Limit: 10}})
+	page, err := s.model(today).List(s.t.Context(),
+		ports.Query{View: "timeline", Prefix: readside.TimelinePrefix(id), Page: ports.Page{Limit: 10}})
 	if err != nil || len(page.Rows) == 0 {
 		s.t.Fatalf("the timeline of %s has %d entries, error %v", id, len(page.Rows), err)
 	}
