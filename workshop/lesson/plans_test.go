@@ -30,7 +30,7 @@ func TestPlansAddUp(t *testing.T) {
 
 var (
 	planRow  = regexp.MustCompile(`^\| (\d\d:\d\d) \| (.*) \| (\d+) \|$`)
-	planLink = regexp.MustCompile(`^\[?(\d+)\. (?:[^]]*\]\(([^/]*)/README(?:\.th)?\.md\))?`)
+	planLink = regexp.MustCompile(`^\[(\d+)\. [^]]*\]\(([^/]*)/README(?:\.th)?\.md\)`)
 )
 
 func planProblems(lessons []lesson, page string) (plans int, problems []string) {
@@ -57,7 +57,7 @@ func planProblems(lessons []lesson, page string) (plans int, problems []string) 
 			if link := planLink.FindStringSubmatch(row[2]); link != nil {
 				number, _ := strconv.Atoi(link[1])
 				minutes[number] += n
-				if link[2] != "" && !strings.HasPrefix(link[2], fmt.Sprintf("%02d-", number)) {
+				if !strings.HasPrefix(link[2], fmt.Sprintf("%02d-", number)) {
 					problems = append(problems, fmt.Sprintf("%s: lesson %d is not in %s", title, number, link[2]))
 				}
 			}
