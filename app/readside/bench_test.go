@@ -13,7 +13,7 @@ import (
 	"hexorders/ports"
 )
 
-// BenchmarkBatch is one message on its way into all views, in batches of a thousand: the decoding of the message, alone
+// BenchmarkBatch is one message on its way into all views, in batches of a thousand: the decoding of the message and its digest, alone
 // and as part of the whole, the rules, the views and their JSON. A store that keeps nothing leaves its part out. Orders
 // are new, or known and remembered.
 func BenchmarkBatch(b *testing.B) {
@@ -24,6 +24,11 @@ func BenchmarkBatch(b *testing.B) {
 			if _, err := eventjson.Event(created[i%len(created)].Message); err != nil {
 				b.Fatal(err)
 			}
+		}
+	})
+	b.Run("digest", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			digestOf(created[i%len(created)].Message)
 		}
 	})
 	for name, before := range map[string][]ports.Delivery{"new orders": nil, "known orders": created} {

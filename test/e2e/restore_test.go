@@ -34,6 +34,7 @@ func TestWhatARestoreNeeds(t *testing.T) {
 			r.copyTo("new")
 
 			t.Run("the store is older than the topic", func(t *testing.T) {
+				r.of(t)
 				r.restore("old", "new")
 				r.differs(map[string]int{"invented-in-topic": 2}) // the cancelling, and the late order
 				p := r.serve("with an older store")
@@ -49,6 +50,7 @@ func TestWhatARestoreNeeds(t *testing.T) {
 				p.stop()
 			})
 			t.Run("the topic is older than the store", func(t *testing.T) {
+				r.of(t)
 				r.restore("new", "old")
 				p := r.serve("with an older topic")
 				r.lists(p, "messages-lost", map[string]string{early: "cancelled", other: "pending", late: "pending"})
@@ -59,6 +61,7 @@ func TestWhatARestoreNeeds(t *testing.T) {
 				p.stop()
 			})
 			t.Run("both are of the moment before", func(t *testing.T) {
+				r.of(t)
 				r.restore("old", "old")
 				p := r.serve("with both older")
 				r.lists(p, "", map[string]string{early: "pending", other: "pending"})
@@ -115,6 +118,9 @@ func newRestored(t *testing.T, store string) *restored {
 	r.o = &operator{t: t, client: r.client()}
 	return r
 }
+
+// of makes a subtest the one that fails, and ends its processes with it.
+func (r *restored) of(t *testing.T) { r.t, r.o.t = t, t }
 
 // all runs scripts/services for each server.
 func (r *restored) all(command string) {
