@@ -2,11 +2,13 @@ package postgres
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/inproc/logtest"
+	"hexorders/core/order"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
 )
@@ -14,6 +16,32 @@ import (
 func TestOrderStore(t *testing.T) { porttest.OrderStore(t, openStorage(Options{})) }
 
 func TestOutbox(t *testing.T) { porttest.Outbox(t, openStorage(Options{})) }
+
+// The order of commits holds between processes too: each save goes through another pool, and so another committer.
+func TestOutboxOfSeveralProcesses(t *testing.T) {
+	porttest.Outbox(t, func(t testing.TB) porttest.Storage {
+		s, uri := &several{}, newSchema(t)
+		for range 4 {
+			s.stores = append(s.stores, NewStore(openAt(t, uri, Options{})))
+		}
+		db := s.stores[0].db
+		return porttest.Storage{
+			Orders: s, Outbox: NewOutbox(db), FailCommits: func(t testing.TB) func() { return failCommits(t, db, "orders") },
+		}
+	})
+}
+
+// several are the stores of some processes, which take turns.
+type several struct {
+	stores []*Store
+	next   atomic.Int64
+}
+
+func (s *several) Get(ctx context.Context, id string) (*order.Order, error) { return s.stores[0].Get(ctx, id) }
+
+func (s *several) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
+	return s.stores[int(s.next.Add(1))%len(s.stores)].Save(ctx, o, key)
+}
 
 func TestBacklog(t *testing.T) { porttest.Backlog(t, openStorage(Options{})) }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 	"github.com/nats-io/nats.go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,6 +30,7 @@ type Source struct {
 	Topic    string
 	Events   bool   // the store is mongodb-events
 	SQLite   string // the store is this file, and there is no MongoDB
+	Postgres string // the store is here, and there is no MongoDB
 	NATS     string // the broker is this NATS, and there is no Kafka
 }
 
@@ -43,7 +45,7 @@ func (s Source) Log() string {
 // Reader reads histories.
 type Reader struct {
 	database *mongo.Database
-	file     *sql.DB // in place of database
+	tables   *sql.DB // in place of database
 	kafka    *kgo.Client
 	nats     *nats.Conn // in place of kafka
 	source   Source
@@ -51,11 +53,16 @@ type Reader struct {
 
 func Open(source Source) (_ *Reader, err error) {
 	r := &Reader{source: source}
-	if source.SQLite != "" {
-		if r.file, err = sql.Open("sqlite", "file:"+source.SQLite+"?mode=ro"); err != nil {
+	switch {
+	case source.SQLite != "":
+		if r.tables, err = sql.Open("sqlite", "file:"+source.SQLite+"?mode=ro"); err != nil {
 			return nil, fmt.Errorf("SQLite: %w", err)
 		}
-	} else {
+	case source.Postgres != "":
+		if r.tables, err = sql.Open("pgx", source.Postgres); err != nil {
+			return nil, fmt.Errorf("PostgreSQL: %w", err)
+		}
+	default:
 		client, err := mongo.Connect(options.Client().ApplyURI(source.MongoURI))
 		if err != nil {
 			return nil, fmt.Errorf("MongoDB: %w", err)
@@ -84,8 +91,8 @@ func (r *Reader) Close(ctx context.Context) error {
 }
 
 func (r *Reader) closeStore(ctx context.Context) error {
-	if r.file != nil {
-		return r.file.Close()
+	if r.tables != nil {
+		return r.tables.Close()
 	}
 	return r.database.Client().Disconnect(ctx)
 }
@@ -98,9 +105,9 @@ func (r *Reader) Read(ctx context.Context) (History, error) {
 	if h.Topic, h.Partitions, err = r.readTopic(ctx); err != nil {
 		return h, fmt.Errorf("read topic %s: %w", r.source.Topic, err)
 	}
-	if r.file != nil {
-		if err := r.readSQLite(ctx, &h); err != nil {
-			return h, fmt.Errorf("read file %s: %w", r.source.SQLite, err)
+	if r.tables != nil {
+		if err := r.readTables(ctx, &h); err != nil {
+			return h, fmt.Errorf("read the tables of %s%s: %w", r.source.SQLite, r.source.Postgres, err)
 		}
 		return h, nil
 	}
@@ -162,8 +169,8 @@ func (r *Reader) count(ctx context.Context) (committed, recordsAndParked int64, 
 }
 
 func (r *Reader) countIn(ctx context.Context, name string) (n int64, err error) {
-	if r.file != nil {
-		return n, r.file.QueryRowContext(ctx, "SELECT count(*) FROM "+name).Scan(&n)
+	if r.tables != nil {
+		return n, r.tables.QueryRowContext(ctx, "SELECT count(*) FROM "+name).Scan(&n)
 	}
 	return r.database.Collection(name).CountDocuments(ctx, bson.D{})
 }

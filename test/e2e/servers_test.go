@@ -67,15 +67,20 @@ var sharedAnswer = sync.OnceValue(func() error {
 // at first.
 type private struct {
 	servers
+	postgresURI string
 	folder      string // of their data
 	environment []string
 }
 
 func newPrivate(t testing.TB, settings ...string) *private {
 	t.Helper()
-	mongodb, kafka, folder := freePort(t), freePort(t), t.TempDir()
+	mongodb, kafka, postgres, folder := freePort(t), freePort(t), freePort(t), t.TempDir()
+	// PostgreSQL runs as another user when this one is root.
+	if err := os.Chmod(filepath.Dir(folder), 0o711); err != nil {
+		t.Fatal(err)
+	}
 	p := &private{
-		folder: folder,
+		folder: folder, postgresURI: fmt.Sprintf("postgres://127.0.0.1:%d/hexorders?user=hexorders", postgres),
 		servers: servers{
 			mongoURI: fmt.Sprintf("mongodb://127.0.0.1:%d/?replicaSet=rs0", mongodb),
 			brokers:  fmt.Sprintf("127.0.0.1:%d", kafka),
@@ -86,13 +91,14 @@ func newPrivate(t testing.TB, settings ...string) *private {
 			"SERVICES_DIST="+setting("SERVICES_DIST", filepath.Join(repository, ".services", "dist")),
 			"SERVICES_MONGODB_PORT="+strconv.Itoa(mongodb),
 			"SERVICES_KAFKA_PORT="+strconv.Itoa(kafka),
+			"SERVICES_POSTGRES_PORT="+strconv.Itoa(postgres),
 			"SERVICES_MONGODB_REPLSET=rs0",
 			"SERVICES_KAFKA_HEAP=256m",
 		),
 	}
 	p.environment = append(p.environment, settings...)
 	t.Cleanup(func() {
-		if output, err := p.command("down").CombinedOutput(); err != nil {
+		if output, err := p.command("down", "mongodb", "kafka", "postgres").CombinedOutput(); err != nil {
 			t.Errorf("the private servers could not be stopped: %v\n%s", err, output)
 		}
 	})

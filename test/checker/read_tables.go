@@ -14,15 +14,22 @@ import (
 	"hexorders/core/order"
 )
 
-// readSQLite reads all tables as they were at one moment.
-func (r *Reader) readSQLite(ctx context.Context, h *History) (err error) {
-	tx, err := r.file.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+// readTables reads all tables of SQLite or PostgreSQL as they were at one moment. Both have the same names.
+func (r *Reader) readTables(ctx context.Context, h *History) (err error) {
+	options, instant := &sql.TxOptions{ReadOnly: true}, func(column string) string { return column }
+	if r.source.Postgres != "" {
+		options.Isolation = sql.LevelRepeatableRead
+		instant = func(column string) string {
+			return `to_char(` + column + ` AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+		}
+	}
+	tx, err := r.tables.BeginTx(ctx, options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tx.Rollback()) }()
 
-	h.Orders, err = readRows(ctx, tx, "SELECT id, buyer_id, status, version, items, created_at, updated_at FROM orders",
+	h.Orders, err = readRows(ctx, tx, "SELECT id, buyer_id, status, version, items, "+instant("created_at")+", "+instant("updated_at")+" FROM orders",
 		func(rows *sql.Rows) (s order.Snapshot, err error) {
 			var items, created, updated string
 			if err := rows.Scan(&s.ID, &s.Buyer, &s.Status, &s.Version, &items, &created, &updated); err != nil {
@@ -44,7 +51,7 @@ func (r *Reader) readSQLite(ctx context.Context, h *History) (err error) {
 	if err != nil {
 		return err
 	}
-	h.Outbox, err = readRows(ctx, tx, "SELECT order_id, version, type, payload, occurred_at, traceparent FROM outbox ORDER BY seq",
+	h.Outbox, err = readRows(ctx, tx, "SELECT order_id, version, type, payload, "+instant("occurred_at")+", traceparent FROM outbox ORDER BY seq",
 		func(rows *sql.Rows) (d Document, err error) {
 			var occurred string
 			d.AggregateType = "order"
