@@ -28,6 +28,7 @@ var standard = []experiment{
 	{"views", views},
 	{"whole", wholeOrders},
 	{"embedded", embedded},
+	{"postgres", overPostgres},
 }
 
 // optional is not in docs/benchmarks.md. connectors needs more than the two servers: `make bench-peers`.

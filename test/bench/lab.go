@@ -63,11 +63,13 @@ type lab struct {
 	repository string
 	mongoURI   string
 	brokers    string
-	client     *mongo.Client
-	kafka      *kgo.Client
-	admin      *kadm.Client
-	broker     int          // Kafka's process, 0 when it is none of this machine's
-	named      atomic.Int64 // names given out
+	// postgresURI is used by the rows over PostgreSQL only.
+	postgresURI string
+	client      *mongo.Client
+	kafka       *kgo.Client
+	admin       *kadm.Client
+	broker      int          // Kafka's process, 0 when it is none of this machine's
+	named       atomic.Int64 // names given out
 }
 
 func newLab(ctx context.Context, s size, progress io.Writer) (l *lab, err error) {
@@ -76,6 +78,8 @@ func newLab(ctx context.Context, s size, progress io.Writer) (l *lab, err error)
 		progress: progress,
 		mongoURI: setting("HEXORDERS_TEST_MONGODB_URI", "mongodb://127.0.0.1:27017/?replicaSet=rs0"),
 		brokers:  setting("HEXORDERS_TEST_KAFKA_BROKERS", "127.0.0.1:9092"),
+
+		postgresURI: setting("HEXORDERS_TEST_POSTGRES_URI", "postgres://127.0.0.1:5432/hexorders?user=hexorders"),
 	}
 	opened := l // what is returned with an error is nil
 	defer func() {
