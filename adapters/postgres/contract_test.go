@@ -6,62 +6,20 @@ import (
 	"testing"
 	"time"
 
+	"hexorders/adapters/eventjson"
 	"hexorders/adapters/inproc"
 	"hexorders/adapters/inproc/logtest"
 	"hexorders/core/order"
 	"hexorders/ports"
 	"hexorders/ports/porttest"
+	"hexorders/ports/porttest/cable"
 )
 
-func TestOrderStore(t *testing.T) { porttest.OrderStore(t, openStorage(Options{})) }
-
-func TestOutbox(t *testing.T) { porttest.Outbox(t, openStorage(Options{})) }
-
-// The order of commits holds between processes too: each save goes through another pool, and so another committer.
-func TestOutboxOfSeveralProcesses(t *testing.T) {
-	porttest.Outbox(t, func(t testing.TB) porttest.Storage {
-		s, uri := &several{}, newSchema(t)
-		for range 4 {
-			s.stores = append(s.stores, NewStore(openAt(t, uri, Options{})))
-		}
-		db := s.stores[0].db
-		return porttest.Storage{
-			Orders: s, Outbox: NewOutbox(db), FailCommits: func(t testing.TB) func() { return failCommits(t, db, "orders") },
-		}
-	})
-}
-
-// several are the stores of some processes, which take turns.
-type several struct {
-	stores []*Store
-	next   atomic.Int64
-}
-
-func (s *several) Get(ctx context.Context, id string) (*order.Order, error) { return s.stores[0].Get(ctx, id) }
-
-func (s *several) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
-	return s.stores[int(s.next.Add(1))%len(s.stores)].Save(ctx, o, key)
-}
-
-func TestBacklog(t *testing.T) { porttest.Backlog(t, openStorage(Options{})) }
-
-func TestTrimmer(t *testing.T) { porttest.Trimmer(t, openStorage(Options{})) }
+func TestStore(t *testing.T) { porttest.Store(t, openStorage(Options{})) }
 
 // Without groups the promises are the same.
-func TestOrderStoreOneByOne(t *testing.T) { porttest.OrderStore(t, openStorage(Options{MaxBatch: 1})) }
-
-func TestHistory(t *testing.T) { porttest.History(t, openStorage(Options{})) }
-
-func TestOrderScanner(t *testing.T) { porttest.OrderScanner(t, openStorage(Options{})) }
-
-func TestIdempotencyStore(t *testing.T) { porttest.IdempotencyStore(t, openStorage(Options{})) }
-
-func TestParking(t *testing.T) {
-	porttest.Parking(t, func(t testing.TB) ports.Parking { return NewParking(openNew(t)) })
-}
-
-func TestLease(t *testing.T) {
-	porttest.Lease(t, func(t testing.TB) ports.Lease { return NewLease(openNew(t), "relay") })
+func TestOrderStoreOneByOne(t *testing.T) {
+	porttest.Store(t, openStorage(Options{MaxBatch: 1}), "OrderStore")
 }
 
 func TestTopic(t *testing.T) {
@@ -70,14 +28,50 @@ func TestTopic(t *testing.T) {
 
 func openStorage(o Options) func(testing.TB) porttest.Storage {
 	return func(t testing.TB) porttest.Storage {
-		db := openAt(t, newSchema(t), o)
-		store, outbox := NewStore(db), NewOutbox(db)
-		return porttest.Storage{
-			Orders: store, Outbox: outbox, Trimmer: outbox, Idempotency: store, History: store, Scanner: store,
-			FailCommits: func(t testing.TB) func() { return failCommits(t, db, "orders") },
-			Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
-		}
+		uri, c := cabled(t, newSchema(t))
+		return storageAt(t, uri, c, o)
 	}
+}
+
+func storageAt(t testing.TB, uri string, c *cable.Cable, o Options) porttest.Storage {
+	db := openAt(t, uri, o)
+	return porttest.Storage{
+		Orders: NewStore(db), Outbox: NewOutbox(db), Parking: NewParking(db), Lease: NewLease(db, "relay"), Encode: eventjson.Messages,
+		FailCommits: func(t testing.TB) func() { return failCommits(t, db, "orders") },
+		Break:       c.Cut,
+		Again:       func(t testing.TB) porttest.Storage { return storageAt(t, uri, c, o) },
+		Age:         func(t testing.TB, by time.Duration) { age(t, db, by) },
+	}
+}
+
+// The order of commits holds between processes too: each save goes through another pool, and so another committer.
+func TestOutboxOfSeveralProcesses(t *testing.T) {
+	porttest.Store(t, func(t testing.TB) porttest.Storage {
+		uri := newSchema(t)
+		one := openAt(t, uri, Options{})
+		s := &several{stores: []*Store{NewStore(one)}}
+		for range 3 {
+			s.stores = append(s.stores, NewStore(openAt(t, uri, Options{})))
+		}
+		return porttest.Storage{
+			Orders: s, Outbox: NewOutbox(one), Encode: eventjson.Messages,
+			FailCommits: func(t testing.TB) func() { return failCommits(t, one, "orders") },
+		}
+	}, "Outbox")
+}
+
+// several are the stores of some processes, which take turns.
+type several struct {
+	stores []*Store
+	next   atomic.Int64
+}
+
+func (s *several) Get(ctx context.Context, id string) (*order.Order, error) {
+	return s.stores[0].Get(ctx, id)
+}
+
+func (s *several) Save(ctx context.Context, o *order.Order, key ports.IdempotencyKey) error {
+	return s.stores[int(s.next.Add(1))%len(s.stores)].Save(ctx, o, key)
 }
 
 func age(t testing.TB, db *DB, by time.Duration) {

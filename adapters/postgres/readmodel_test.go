@@ -16,10 +16,11 @@ import (
 
 func TestReadModelStore(t *testing.T) {
 	porttest.ReadModelStore(t, func(t testing.TB, tables []ports.Table) porttest.ReadModelStorage {
-		uri := newSchema(t)
+		uri, c := cabled(t, newSchema(t))
 		db := openAt(t, uri, Options{})
 		return porttest.ReadModelStorage{
 			Store:       NewReadModel(db, tables),
+			Break:       c.Cut,
 			FailCommits: func(t testing.TB) func() { return failCommits(t, db, readModelTables(t, db)...) },
 			Again: func(t testing.TB, tables []ports.Table) ports.ReadModelStore {
 				return NewReadModel(openAt(t, uri, Options{}), tables)
