@@ -76,8 +76,9 @@ func schemaVersion(ctx context.Context, db interface {
 	QueryRow(ctx context.Context, query string, args ...any) pgx.Row
 }) (version int, err error) {
 	var ours, theirs bool
-	err = db.QueryRow(ctx, `SELECT to_regclass(quote_ident(current_schema()) || '.schema_version') IS NOT NULL,
-		to_regclass(quote_ident(current_schema()) || '.orders') IS NOT NULL`).Scan(&ours, &theirs)
+	// Not to_regclass: it asks a cache of the connection, which does not know yet what another process has just made.
+	err = db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'schema_version'),
+		EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'orders')`).Scan(&ours, &theirs)
 	switch {
 	case err != nil:
 		return 0, err

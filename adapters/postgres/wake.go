@@ -19,6 +19,7 @@ type changes struct {
 	take    string // the statement that takes the lock of those who add to the log; a measurement has others
 	lock    int64  // its number
 	channel string // of the notifications
+	own     string // marks those of this handle, which has no use for them
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next change
 }
@@ -26,15 +27,12 @@ type changes struct {
 // pollEvery is how late the commits of other processes are seen without notifications.
 const pollEvery = 500 * time.Millisecond
 
-// self marks the notifications of this process, which has no use for them.
-var self = rand.Text()
-
 // newChanges makes the channel's name of a number: names are cut off at 63 bytes, which a schema's name can have already.
 func newChanges(schema, table string) *changes {
 	key := lockKey(schema, table)
 	return &changes{
 		table: table, take: `SELECT pg_advisory_xact_lock($1)`, lock: key,
-		channel: fmt.Sprintf("hexorders_%x", uint64(key)), changed: make(chan struct{}),
+		channel: fmt.Sprintf("hexorders_%x", uint64(key)), own: rand.Text(), changed: make(chan struct{}),
 	}
 }
 
@@ -53,7 +51,7 @@ func (c *changes) wake() {
 }
 
 // notify tells other processes, once the transaction is committed.
-func (c *changes) notify(in *pgx.Batch) { in.Queue(`SELECT pg_notify($1, $2)`, c.channel, self) }
+func (c *changes) notify(in *pgx.Batch) { in.Queue(`SELECT pg_notify($1, $2)`, c.channel, c.own) }
 
 // wait returns at a change, after pollEvery, or when ctx ends, with its error.
 func wait(ctx context.Context, changed <-chan struct{}) error {
@@ -91,7 +89,7 @@ func (db *DB) listenOnce(ctx context.Context, config *pgx.ConnConfig) error {
 		if err != nil {
 			return err
 		}
-		if log := logs[n.Channel]; log != nil && n.Payload != self {
+		if log := logs[n.Channel]; log != nil && n.Payload != log.own {
 			log.wake()
 		}
 	}

@@ -29,8 +29,8 @@ func TestTheComposeFileFitsTheProgram(t *testing.T) {
 func TestTheComposeCheckFindsWhatIsWrong(t *testing.T) {
 	good := readFile(t, "../../docker-compose.yml")
 	for _, x := range []struct{ replace, by, want string }{
-		{"HEXORDERS_STORE: mongodb", "HEXORDERS_STORE: mongo", "HEXORDERS_STORE=mongo: must be "},
-		{"HEXORDERS_STORE: mongodb", "HEXORDERS_STROE: mongodb", "did you mean HEXORDERS_STORE?"},
+		{"HEXORDERS_STORE:-mongodb}", "HEXORDERS_STORE:-mongo}", "HEXORDERS_STORE=mongo: must be "},
+		{"HEXORDERS_STORE: $", "HEXORDERS_STROE: $", "did you mean HEXORDERS_STORE?"},
 		{"HEXORDERS_BROKER: ${HEXORDERS_BROKER:-kafka}", "HEXORDERS_BROKER: inproc", "the whole compose file is for mongodb and kafka"},
 		{"HEXORDERS_HTTP_ADDR: 0.0.0.0:8080", "HEXORDERS_HTTP_ADDR: 127.0.0.1:8080", "nobody outside the container reaches 127.0.0.1:8080"},
 		{"HEXORDERS_HTTP_ADDR: 0.0.0.0:8080", "HEXORDERS_HTTP_ADDR: 0.0.0.0:8181",
@@ -57,6 +57,7 @@ func TestTheComposeCheckFindsWhatIsWrong(t *testing.T) {
 		{"- mongo-data:/data/db", "- /data/db", "data of service mongo are not in a named volume"},
 		{"stop_grace_period: 15s", "stop_grace_period: 5s", "stop_grace_period"},
 		{"profiles: [tools]", "profiles: []", "must be in the profile tools"},
+		{"profiles: [postgres]", "profiles: []", "must be in the profile postgres"},
 		{"profiles: [observability]", "profiles: []", "must be in the profile observability"},
 		{"./deploy/prometheus:", "./deploy/prom:", "deploy/prom of service prometheus is not there"},
 		{"=/etc/alertmanager/alertmanager.yaml", "=/etc/alertmanager/alertmanager.yml", "no file /etc/alertmanager/alertmanager.yml"},
@@ -97,7 +98,7 @@ func composeProblems(t *testing.T, content string) (problems []string) {
 		Environment: types.Mapping{},
 	}
 	project, err := loader.LoadWithContext(t.Context(), details, func(o *loader.Options) {
-		o.Profiles = []string{"tools", "observability", "nats"}
+		o.Profiles = []string{"tools", "observability", "nats", "postgres"}
 	})
 	if err != nil {
 		return []string{err.Error()}
@@ -105,7 +106,7 @@ func composeProblems(t *testing.T, content string) (problems []string) {
 
 	for name, want := range map[string][]string{"mongo": nil, "kafka": nil, "hexorders": nil, "nats": {"nats"}, "kafka-ui": {"tools"},
 		"mongo-express": {"tools"}, "prometheus": {"observability"}, "alertmanager": {"observability"},
-		"grafana": {"observability"}, "jaeger": {"observability"}} {
+		"grafana": {"observability"}, "jaeger": {"observability"}, "postgres": {"postgres"}} {
 		service, ok := project.Services[name]
 		if !ok {
 			return []string{"no service " + name}
@@ -236,7 +237,7 @@ func addressProblems(t *testing.T, project *types.Project, environment map[strin
 	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
 		complain("nobody outside the container reaches %s", net.JoinHostPort(host, port))
 	}
-	listens := map[string]string{"hexorders": port}
+	listens := map[string]string{"hexorders": port, "postgres": "5432"}
 
 	uri, err := url.Parse(environment["HEXORDERS_MONGODB_URI"])
 	if err != nil {
@@ -290,6 +291,7 @@ func expectedPorts(t *testing.T) map[string]string {
 	port := func(address string) string { return regexp.MustCompile(`:(\d+)`).FindStringSubmatch(address)[1] }
 	return map[string]string{
 		"hexorders": port(c.HTTP.Addr), "mongo": port(c.MongoDB.URI), "kafka": port(c.Kafka.Brokers), "nats": port(c.NATS.URL),
+		"postgres": port(c.Postgres.URI),
 	}
 }
 
