@@ -157,7 +157,8 @@ func TestASaveThatPostgresRefusesFailsAlone(t *testing.T) {
 		_, missing := store.Get(t.Context(), fmt.Sprintf("order-%02d", i))
 		switch {
 		case i == bad && (err == nil || errors.Is(err, ports.ErrUnavailable) || !errors.Is(missing, ports.ErrNotFound)):
-			t.Errorf("the save that is refused: got error %v and %v, want one that is not %v, and no order", err, missing, ports.ErrUnavailable)
+			t.Errorf("the save that is refused: got error %v and %v, want one that is not %v, and no order", err, missing,
+				ports.ErrUnavailable)
 		case i != bad && (err != nil || missing != nil):
 			t.Errorf("order %d beside it: got error %v and %v, want it saved", i, err, missing)
 		}

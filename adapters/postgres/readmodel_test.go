@@ -32,11 +32,11 @@ func TestReadModelStore(t *testing.T) {
 // readModelTables are the tables of all generations.
 func readModelTables(t testing.TB, db *DB) (tables []string) {
 	t.Helper()
-	err := db.query(t.Context(), `SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'rm%'`,
-		nil, func(rows pgx.Rows) error {
-			tables = append(tables, "")
-			return rows.Scan(&tables[len(tables)-1])
-		})
+	err := db.query(t.Context(), `SELECT quote_ident(tablename) FROM pg_tables
+		WHERE schemaname = current_schema() AND tablename LIKE 'rm%'`, nil, func(rows pgx.Rows) error {
+		tables = append(tables, "")
+		return rows.Scan(&tables[len(tables)-1])
+	})
 	if err != nil || len(tables) == 0 {
 		t.Fatalf("list the tables of the read model: got %d, error %v", len(tables), err)
 	}

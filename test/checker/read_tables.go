@@ -29,7 +29,8 @@ func (r *Reader) readTables(ctx context.Context, h *History) (err error) {
 	}
 	defer func() { err = errors.Join(err, tx.Rollback()) }()
 
-	h.Orders, err = readRows(ctx, tx, "SELECT id, buyer_id, status, version, items, "+instant("created_at")+", "+instant("updated_at")+" FROM orders",
+	h.Orders, err = readRows(ctx, tx,
+		"SELECT id, buyer_id, status, version, items, "+instant("created_at")+", "+instant("updated_at")+" FROM orders",
 		func(rows *sql.Rows) (s order.Snapshot, err error) {
 			var items, created, updated string
 			if err := rows.Scan(&s.ID, &s.Buyer, &s.Status, &s.Version, &items, &created, &updated); err != nil {
@@ -51,7 +52,8 @@ func (r *Reader) readTables(ctx context.Context, h *History) (err error) {
 	if err != nil {
 		return err
 	}
-	h.Outbox, err = readRows(ctx, tx, "SELECT order_id, version, type, payload, "+instant("occurred_at")+", traceparent FROM outbox ORDER BY seq",
+	h.Outbox, err = readRows(ctx, tx,
+		"SELECT order_id, version, type, payload, "+instant("occurred_at")+", traceparent FROM outbox ORDER BY seq",
 		func(rows *sql.Rows) (d Document, err error) {
 			var occurred string
 			d.AggregateType = "order"

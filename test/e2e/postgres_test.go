@@ -101,7 +101,8 @@ func TestRolesOverPostgresNeedNoMoreThanTheirRights(t *testing.T) {
 		postgrestest.Execute(t, uri, "CREATE ROLE "+user+" LOGIN")
 		t.Cleanup(func() { postgrestest.Execute(t, uri, "DROP OWNED BY "+user+"; DROP ROLE "+user) })
 	}
-	postgrestest.Execute(t, uri, strings.NewReplacer("SCHEMA public", "SCHEMA "+schema, "hexorders_", schema+"_").Replace(string(listed[1])))
+	here := strings.NewReplacer("SCHEMA public", "SCHEMA "+schema, "hexorders_", schema+"_")
+	postgrestest.Execute(t, uri, here.Replace(string(listed[1])))
 
 	as := func(role, addr string) *process {
 		env := w.env.with("HEXORDERS_HTTP_ADDR", addr)
