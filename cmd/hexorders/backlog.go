@@ -59,8 +59,9 @@ func firstWaiting(ctx context.Context, outbox ports.Outbox) (first ports.Message
 		return first, err
 	}
 	found := errors.New("found")
-	reading, cancel := context.WithTimeout(ctx, time.Second)
+	reading, cancel := context.WithCancel(ctx) // without a deadline, which MongoDB's driver compares with how long it may wait
 	defer cancel()
+	defer time.AfterFunc(time.Second, cancel).Stop()
 	err = outbox.Tail(reading, checkpoint, func(m ports.Message, _ ports.Position) error {
 		first = m
 		return found

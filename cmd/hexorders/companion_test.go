@@ -190,11 +190,14 @@ func TestAStoreThatLacksWhatItsCompanionPublishedIsRefused(t *testing.T) {
 	s.start(t)
 	id := s.order(t, 1)
 	s.wantList(t, 4)
-	for what, do := range map[string]func() error{
-		"restored from an older copy": func() error { return copyFile(s.store+".old", s.store) },
-		"deleted":                     func() error { return os.Remove(s.store) },
+	for _, lost := range []struct {
+		how string
+		do  func() error
+	}{
+		{"restored from an older copy", func() error { return copyFile(s.store+".old", s.store) }},
+		{"deleted", func() error { return os.Remove(s.store) }},
 	} {
-		s.stopAnd(t, do)
+		s.stopAnd(t, lost.do)
 		config, _, err := loadConfig()
 		if err != nil {
 			t.Fatal(err)
@@ -204,7 +207,7 @@ func TestAStoreThatLacksWhatItsCompanionPublishedIsRefused(t *testing.T) {
 			"or restored from an older copy, without it. Move that file away too, with its -wal and -shm: the next start makes a "+
 			"new one from what the store has", id, s.companion)
 		if err == nil || err.Error() != want {
-			t.Errorf("a store that was %s: error\n%v\nwant\n%s", what, err, want)
+			t.Errorf("a store that was %s: error\n%v\nwant\n%s", lost.how, err, want)
 		}
 	}
 	if err := os.Remove(s.companion); err != nil {
