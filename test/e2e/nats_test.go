@@ -38,6 +38,7 @@ func TestNothingIsLostWhenTheServiceAndNATSAreKilled(t *testing.T) {
 			eventually(t, patience, "commands are answered without a broker", func() bool {
 				return k.load.answered.Load() > answered+40
 			})
+			eventually(t, patience, "messages are in flight", func() bool { return p.scrape().value("hexorders_relay_lag_seconds") > 0.5 })
 			broker.kill()
 			broker.up()
 		}
