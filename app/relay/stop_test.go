@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hexorders/adapters/memory"
+	"hexorders/app/relay"
 	"hexorders/ports"
 )
 
@@ -199,6 +200,28 @@ func TestARenewalThatFailsOrHangsCostsNoLease(t *testing.T) {
 		lease.mu.Unlock()
 		time.Sleep(20 * time.Second)
 		kept.want(t, map[string]int{lostTheLease: 0})
+		stop()
+	})
+}
+
+func TestALeaseIsHeldToItsEndAndNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		lease := &borrowedLease{Lease: w.lease}
+		options := w.options("a")
+		options.Lease, options.LeaseTTL = lease, 6*time.Second
+		r := relay.New(options)
+		stop := w.run(r)
+		time.Sleep(3 * time.Second) // it was renewed after 2 s, and is not again
+		lease.answers(func(int64, error) (int64, error) { return 0, errors.New("store down") })
+		time.Sleep(5050 * time.Millisecond)
+		if !r.Status().Leading {
+			t.Error("6 s after the renewal the lease is given up, want it held")
+		}
+		time.Sleep(100 * time.Millisecond)
+		if r.Status().Leading {
+			t.Error("6.1 s after the renewal the relay still leads")
+		}
 		stop()
 	})
 }
