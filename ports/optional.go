@@ -33,6 +33,13 @@ type Trimmer interface {
 	Trim(ctx context.Context, before time.Time) (deleted int, err error)
 }
 
+// LeaseHolder is a Lease that says who has it, for operators: a relay that has died gives no sign by itself.
+type LeaseHolder interface {
+	// Holder returns the owner that holds the lease at the moment, by the clock of the store; "" when none does. Error:
+	// ErrUnavailable.
+	Holder(ctx context.Context) (owner string, err error)
+}
+
 // OrderScanner reads a whole store order by order, for those who compare it with what was made of it. A page may end
 // before its limit, once it has MaxPageBytes; only an empty page says that there is no more. Both scans sort ids by their
 // bytes. What was committed before the first page and stays is in exactly one page.

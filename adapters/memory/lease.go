@@ -37,7 +37,7 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (t
 	return l.term, nil
 }
 
-// Holder is the owner that holds the lease at the moment, "" when none does.
+// Holder implements ports.LeaseHolder.
 func (l *Lease) Holder(ctx context.Context) (owner string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -26,7 +26,10 @@ type Lease struct {
 	name   string
 }
 
-var _ ports.Lease = (*Lease)(nil)
+var (
+	_ ports.Lease       = (*Lease)(nil)
+	_ ports.LeaseHolder = (*Lease)(nil)
+)
 
 // NewLease needs a database that Connect has prepared. Leases of different names are independent.
 func NewLease(db *mongo.Database, name string) *Lease {
@@ -79,7 +82,7 @@ func expired(ttl time.Duration) bson.A {
 	return bson.A{passed, unbelievable}
 }
 
-// Holder is the owner that holds the lease at the moment, "" when none does.
+// Holder implements ports.LeaseHolder.
 func (l *Lease) Holder(ctx context.Context) (owner string, err error) {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -54,28 +54,4 @@ func TestALongLeaseHoldsAgainstAShortOne(t *testing.T) {
 	}
 }
 
-func TestHolder(t *testing.T) {
-	lease := mongodb.NewLease(mongotest.DB(t), "relay")
-	want := func(owner string) {
-		t.Helper()
-		if got, err := lease.Holder(t.Context()); got != owner || err != nil {
-			t.Errorf("Holder: got %q, error %v, want %q", got, err, owner)
-		}
-	}
-	want("")
-	for _, err := range []error{
-		second(lease.Acquire(t.Context(), "$one", time.Hour)),
-		lease.Release(t.Context(), "another"),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-		want("$one")
-	}
-	if err := lease.Release(t.Context(), "$one"); err != nil {
-		t.Fatal(err)
-	}
-	want("")
-}
-
 func second(_ int64, err error) error { return err }

@@ -15,7 +15,10 @@ type Lease struct {
 	name string
 }
 
-var _ ports.Lease = (*Lease)(nil)
+var (
+	_ ports.Lease       = (*Lease)(nil)
+	_ ports.LeaseHolder = (*Lease)(nil)
+)
 
 func NewLease(db *DB, name string) *Lease { return &Lease{db: db, name: name} }
 
@@ -33,6 +36,16 @@ func (l *Lease) Acquire(ctx context.Context, owner string, ttl time.Duration) (t
 		err = ports.ErrLeaseHeld
 	}
 	return term, fail(ctx, fmt.Sprintf("acquire lease %q", l.name), err)
+}
+
+// Holder implements ports.LeaseHolder.
+func (l *Lease) Holder(ctx context.Context) (owner string, err error) {
+	err = l.db.queryRow(ctx, `SELECT owner FROM leases WHERE id = $1 AND expires_at > clock_timestamp()
+		AND renewed_at - (expires_at - renewed_at) <= clock_timestamp()`, []any{l.name}, &owner)
+	if errors.Is(err, ports.ErrNotFound) {
+		err = nil
+	}
+	return owner, fail(ctx, fmt.Sprintf("read lease %q", l.name), err)
 }
 
 func (l *Lease) Release(ctx context.Context, owner string) error {

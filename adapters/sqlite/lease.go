@@ -17,7 +17,10 @@ type Lease struct {
 	now  func() time.Time
 }
 
-var _ ports.Lease = (*Lease)(nil)
+var (
+	_ ports.Lease       = (*Lease)(nil)
+	_ ports.LeaseHolder = (*Lease)(nil)
+)
 
 func NewLease(db *DB, name string) *Lease { return &Lease{db: db, name: name, now: time.Now} }
 
@@ -58,7 +61,7 @@ func (l *Lease) Release(ctx context.Context, owner string) error {
 	return nil
 }
 
-// Holder is the owner that holds the lease at the moment, "" when none does.
+// Holder implements ports.LeaseHolder.
 func (l *Lease) Holder(ctx context.Context) (owner string, err error) {
 	held, err := l.read(func(query string, args []any, dest ...any) error { return l.db.queryRow(ctx, query, args, dest...) })
 	if err != nil {

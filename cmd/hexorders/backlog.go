@@ -14,12 +14,6 @@ import (
 // backlogOldAfter is long beside the five seconds or so in which another relay takes over.
 const backlogOldAfter = 10 * time.Second
 
-// leaseHolder is a lease that can say who holds it.
-type leaseHolder interface {
-	// Holder is the owner that holds the lease at the moment, "" when none does.
-	Holder(ctx context.Context) (owner string, err error)
-}
-
 // publishing says who publishes, and since when a message waits although nobody does.
 type publishing struct {
 	known   bool          // the store can say who holds the lease
@@ -37,7 +31,7 @@ func (p publishing) stuck() error {
 }
 
 func whoPublishes(ctx context.Context, s *storage) (p publishing, err error) {
-	lease, ok := s.lease.(leaseHolder)
+	lease, ok := s.lease.(ports.LeaseHolder)
 	if !ok {
 		return p, nil
 	}

@@ -73,6 +73,11 @@ var (
 				call{"Release", func(ctx context.Context) error { return s.Lease.Release(ctx, "one") }})
 		}, sayUnavailable},
 	}
+	brokenLeaseHolder = []demanding{
+		{needsBreak, "while the store cannot be reached, every call is ErrUnavailable", func(t testing.TB, s storage) {
+			whileBroken(t, s.Break, call{"Holder", func(ctx context.Context) error { _, err := s.Holder.Holder(ctx); return err }})
+		}, sayUnavailable},
+	}
 )
 
 // outage is how long a store is away from a Tail that goes on by itself.

@@ -30,7 +30,7 @@ import (
 // t.Cleanup of open. A port that is nil is not there.
 type Storage struct {
 	// Orders may also be a ports.IdempotencyStore, a ports.History and a ports.OrderScanner, and Outbox a ports.Trimmer,
-	// and it may count what is unread. The suites find that by type, as the service does.
+	// and it may count what is unread. Lease may be a ports.LeaseHolder. The suites find that by type, as the service does.
 	Orders  ports.OrderStore
 	Outbox  ports.Outbox
 	Parking ports.Parking
@@ -112,6 +112,7 @@ var suites = []suite{
 	{"Backlog", func(s storage) bool { return s.Backlog != nil }, backlogChecks, nil},
 	{"Parking", func(s storage) bool { return s.Parking != nil }, parkingChecks, slices.Concat(brokenParking, parkingHandles)},
 	{"Lease", func(s storage) bool { return s.Lease != nil }, leaseChecks, slices.Concat(brokenLease, leaseHandles)},
+	{"LeaseHolder", func(s storage) bool { return s.Holder != nil }, leaseHolderChecks, brokenLeaseHolder},
 }
 
 // ReadModelStorage is what the ReadModelStore suite runs against: a fresh, empty read model.

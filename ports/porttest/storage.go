@@ -19,6 +19,7 @@ type storage struct {
 	History     ports.History
 	Scanner     ports.OrderScanner
 	Backlog     backlog
+	Holder      ports.LeaseHolder
 	record      *record
 }
 
@@ -33,6 +34,7 @@ func holdWith(s Storage, r *record) storage {
 		Scanner:     port[ports.OrderScanner](s),
 		Backlog:     port[backlog](s),
 	}
+	held.Holder, _ = s.Lease.(ports.LeaseHolder)
 	if s.Orders != nil {
 		held.Orders = recordedStore{s.Orders, r}
 	}
