@@ -148,9 +148,9 @@ func shop(t testing.TB, histories ...[]ports.Message) (*memory.Store, []ports.Me
 	store, all := memory.NewStore(), []ports.Message(nil)
 	for _, messages := range histories {
 		o, err := order.New(messages[0].OrderID, "b", nil, noon)
-		for range len(messages) - 1 {
+		for _, m := range messages[1:] {
 			if err == nil {
-				err = o.AddItem("p", 1, noon)
+				err = o.AddItem("p", 1, m.OccurredAt)
 			}
 		}
 		if err == nil {
