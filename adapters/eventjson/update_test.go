@@ -101,6 +101,13 @@ func TestAGoldenFileIsWrittenOnlyOnce(t *testing.T) {
 	if _, err := addGolden(folder, []string{"OrderCancelled.2.json"}, []order.Event{event}); err != nil {
 		t.Errorf("nothing is new: got error %v", err)
 	}
+	decode := decoders["OrderCancelled"]
+	delete(decoders, "OrderCancelled") // encode knows the event, and nobody could read what it writes
+	added, err = addGolden(folder, nil, []order.Event{event})
+	decoders["OrderCancelled"] = decode
+	if err == nil || !strings.Contains(err.Error(), "decoders has no \"OrderCancelled\"") || len(added) > 0 {
+		t.Errorf("an event without a decoder: wrote %v, error %v, want an error", added, err)
+	}
 	write("golden_test.go", []byte("package eventjson\n"))
 	if added, err := addGolden(folder, nil, []order.Event{event}); err == nil {
 		t.Errorf("a page without the table: wrote %v, want an error", added)
@@ -115,6 +122,10 @@ func addGolden(folder string, listed []string, events []order.Event) (added []st
 	written := map[string][]byte{}
 	for _, event := range events {
 		typeName, body := encode("order-1", 7, event)
+		if decoders[typeName] == nil {
+			return nil, fmt.Errorf("nothing is written, because nobody could read it: eventjson.go, decoders has no %q, which encode "+
+				"makes of %T", typeName, event)
+		}
 		file := fmt.Sprintf("%s.%d", typeName, Schemas()[typeName])
 		if slices.ContainsFunc(listed, func(name string) bool { return strings.HasPrefix(name, file+".") }) {
 			continue
