@@ -1,6 +1,7 @@
 package order_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -39,7 +40,17 @@ func (c command) do(o *order.Order) error {
 	case "Cancel":
 		return o.Cancel(c.by, c.reason, c.at)
 	}
-	panic("core/order/properties_test.go, do: it cannot call " + c.name)
+	return errNoSuchCommand
+}
+
+var errNoSuchCommand = errors.New("do does not know the command")
+
+func TestThePropertiesCallEveryCommand(t *testing.T) {
+	for _, name := range commandsOf() {
+		if err := (command{name: name}).do(mustNew(t)); errors.Is(err, errNoSuchCommand) {
+			t.Errorf("core/order/properties_test.go, do: it cannot call %s", name)
+		}
+	}
 }
 
 var (
