@@ -266,7 +266,7 @@ func (c *classroom) work(ctx context.Context, l lesson, once bool) error {
 		if err := c.explain(l, o); err != nil || once {
 			return err
 		}
-		c.say("\nWaiting for a change of a file. Ctrl-C leaves; HINT=1 in another terminal helps.\n")
+		c.say("\nWaiting for a change of a file. Ctrl-C leaves; `make lesson N=%d HINT=1` in another terminal helps.\n", l.Number)
 		if err := c.tree.waitForChange(ctx, tested); err != nil {
 			return err
 		}
@@ -281,7 +281,7 @@ func (c *classroom) explain(l lesson, o outcome) error {
 	step, line := l.step(o)
 	switch {
 	case step == 0:
-		c.say("%s  not the line that %s is about, so mend this first:\n", c.red("red"), l.name())
+		c.say("%s  mend this first; the page of %s does not show this line:\n", c.red("red"), l.name())
 	case len(l.Red) > 1:
 		c.say("%s  step %d of %d\n", c.red("red"), step, len(l.Red))
 	default:
@@ -302,6 +302,9 @@ func (c *classroom) explain(l lesson, o outcome) error {
 func (c *classroom) celebrate(l lesson) error {
 	c.progress.tick(l)
 	c.say("%s  %s is done. Now the questions at the end of %s\n", c.green("green"), l.name(), l.page(c.thai))
+	if len(l.Neighbours) > 0 {
+		c.say("Did it break anything else? `go test %s`\n", strings.Join(l.Neighbours, " "))
+	}
 	if n, found := c.next(l); found {
 		c.say("Next: `make lesson N=%d`, %s (%d minutes). It puts your work aside as a patch.\n", n.Number, n.title(c.thai), n.Minutes)
 	} else {

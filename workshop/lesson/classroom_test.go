@@ -82,9 +82,9 @@ func TestALessonFromItsStartToDone(t *testing.T) {
 	v.wants(request{once: true}, "lesson 1: A\n5 minutes, needs Go only", "changed for this lesson: double.go",
 		"red\n\n    double_test.go:7: double is 5\n")
 	change(t, v.file("double.go"), "n + n + 1", "2 * n + 2")
-	v.wants(request{once: true}, "red  not the line that lesson 1 is about", "double is 6")
+	v.wants(request{once: true}, "red  mend this first; the page of lesson 1 does not show this line", "double is 6")
 	change(t, v.file("double.go"), "2 * n + 2", "2 * n")
-	v.wants(request{once: true}, "green  lesson 1 is done", "That was the last one")
+	v.wants(request{once: true}, "green  lesson 1 is done", "`go test ./beside`", "That was the last one")
 	c, out := v.classroom()
 	if err := c.list(); err != nil || !strings.Contains(out.String(), "✓   1        5  Go only       A  <- in your files now") {
 		t.Errorf("the list: %v\n%s", err, out)
@@ -235,6 +235,27 @@ func TestCtrlCEndsTheWait(t *testing.T) {
 	time.AfterFunc(time.Second, cancel)
 	if said, err := v.asksUntil(ctx, request{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("the lesson ends with %v, want context.Canceled\n%s", err, said)
+	}
+}
+
+// A step that is half done comes before the next one, whose line is there as well.
+func TestTheFirstTestThatFailsIsTheStep(t *testing.T) {
+	l := lesson{Red: []string{"one is missing", "two is missing"}}
+	for output, want := range map[string]struct {
+		step int
+		line string
+	}{
+		"--- FAIL: TestOne (0.00s)\n    a_test.go:1: one is missing\n--- FAIL: TestTwo (0.00s)\n    a_test.go:2: two is missing\nFAIL\n": {
+			1, "a_test.go:1: one is missing"},
+		"--- FAIL: TestOne (0.00s)\n    a_test.go:1: half of one\n--- FAIL: TestTwo (0.00s)\n    a_test.go:2: two is missing\nFAIL\n": {
+			0, "a_test.go:1: half of one"},
+		"--- FAIL: TestTwo (0.00s)\n    --- FAIL: TestTwo/x (0.00s)\n        a_test.go:9: more\n    a_test.go:2: two is missing\nFAIL\n": {
+			2, "a_test.go:2: two is missing"},
+		"# small\n./a.go:3:2: undefined: x\nFAIL\tsmall [build failed]\n": {0, "./a.go:3:2: undefined: x"},
+	} {
+		if step, line := l.step(outcome{output: output}); step != want.step || line != want.line {
+			t.Errorf("got step %d, %q; want %d, %q; of\n%s", step, line, want.step, want.line, output)
+		}
 	}
 }
 

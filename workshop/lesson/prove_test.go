@@ -132,6 +132,9 @@ func (l lesson) prove(ctx context.Context, root string) (p proof, err error) {
 		if o.says(text) == "" {
 			return p, fmt.Errorf("%s: %s no line says %q. It says\n%s", l.name(), where, text, o.output)
 		}
+		if step, line := l.step(o); where != "at the start" && step != k+1 || k == 0 && step != 1 {
+			return p, fmt.Errorf("%s: %s a participant reads that step %d is red, %q; want step %d", l.name(), where, step, line, k+1)
+		}
 	}
 	return p, l.proveSolution(ctx, root, put, before, &p)
 }

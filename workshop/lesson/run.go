@@ -62,15 +62,26 @@ func (o outcome) says(text string) string {
 	return ""
 }
 
-// step is the first step of the lesson that is still red, from 1, and the line that says so; 0 when the test is red for
-// another reason.
+// step is the step of the lesson that is red, from 1, and the line that says so; 0 when it is red for another reason. The
+// tests stand in the order of the work, so the first one that fails decides: a step that is half done is not done.
 func (l lesson) step(o outcome) (step int, line string) {
+	first := o.firstFailure()
 	for i, text := range l.Red {
-		if line := o.says(text); line != "" {
+		if line := first.says(text); line != "" {
 			return i + 1, line
 		}
 	}
-	return 0, o.reason()
+	return 0, first.reason()
+}
+
+// firstFailure is what the first test that failed said; all of it when no test has run.
+func (o outcome) firstFailure() outcome {
+	const failed = "\n--- FAIL: "
+	if _, from, found := strings.Cut("\n"+o.output, failed); found {
+		first, _, _ := strings.Cut(from, failed)
+		o.output = first
+	}
+	return o
 }
 
 var position = regexp.MustCompile(`^\s*\S+\.go:\d+:`)
