@@ -42,6 +42,9 @@ func TestARestartLosesNothing(t *testing.T) {
 				t.Errorf("checkpoint %q stood behind %s, which the broker did not have: after the crash it never came", checkpoint, id)
 			}
 		}
+		if checkpoint != "2" && !t.Failed() {
+			t.Errorf("checkpoint %q when all but the third event were done, want \"2\"", checkpoint)
+		}
 		if len(w.broker.log) == 10 {
 			t.Error("no event came twice: that is too good to be true after a crash")
 		}
@@ -59,9 +62,16 @@ func TestALateRelayDoesNotMoveTheCheckpoint(t *testing.T) {
 		w.place(1, 3)
 		time.Sleep(10 * time.Second)
 		second := w.start("second")
-		w.place(4, 10)
+		w.place(4, 7)
 		time.Sleep(time.Second)
+		w.place(8, 10)
+		time.Sleep(10 * time.Second)
 		before := w.checkpoint()
+		for _, id := range w.events(8, 10) {
+			if n := w.broker.times(id); n != 1 {
+				t.Errorf("%s came %d times while one relay had the lease: was its second checkpoint refused?", id, n)
+			}
+		}
 		wake()
 		synctest.Wait()
 		after := w.checkpoint()
@@ -139,6 +149,18 @@ func (b *broker) Publish(_ context.Context, m ports.Message, done func(error)) {
 	b.log = append(b.log, m.ID)
 	b.mu.Unlock()
 	done(nil)
+}
+
+// times says how often the broker has got a message.
+func (b *broker) times(id string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, got := range b.log {
+		if got == id {
+			n++
+		}
+	}
+	return n
 }
 
 func (b *broker) Close() error { return nil }
