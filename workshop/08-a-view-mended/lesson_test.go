@@ -52,8 +52,8 @@ func TestAParkedOrderGoesOnAfterARetry(t *testing.T) {
 func TestTheTimelineHasWords(t *testing.T) {
 	s := newShop(t, filepath.Join(t.TempDir(), "shop.db"))
 	s.feed(today)
-	if text := s.lastOfTimeline("order-1"); text != "refunded" {
-		t.Errorf("the timeline of order-1 ends with %q, want words", text)
+	if last := s.lastOfTimeline("order-1"); last.Type != "OrderRefunded" || last.Text == "" || last.Text == last.Type {
+		t.Errorf("the timeline of order-1 ends with %q, want words for its refund", last.Text)
 	}
 }
 
@@ -216,16 +216,15 @@ func (s *shop) summary(id string) (body struct {
 	return body
 }
 
-func (s *shop) lastOfTimeline(id string) string {
+func (s *shop) lastOfTimeline(id string) (entry struct{ Type, Text string }) {
 	s.t.Helper()
 	page, err := s.model(today).List(s.t.Context(),
 		ports.Query{View: "timeline", Prefix: readside.TimelinePrefix(id), Page: ports.Page{Limit: 10}})
 	if err != nil || len(page.Rows) == 0 {
 		s.t.Fatalf("the timeline of %s has %d entries, error %v", id, len(page.Rows), err)
 	}
-	var entry struct{ Text string }
 	if err := json.Unmarshal(page.Rows[len(page.Rows)-1].Body, &entry); err != nil {
 		s.t.Fatal(err)
 	}
-	return entry.Text
+	return entry
 }
