@@ -73,7 +73,7 @@ var rules = map[action]map[Status]error{
 func (o *Order) allow(a action) error {
 	refusal, known := rules[a][o.status]
 	if !known {
-		return fmt.Errorf("status %q: %w", o.status, ErrInvalidHistory) // an Order that no constructor made
+		return fmt.Errorf("no rule for %s in status %q: %w", a, o.status, ErrInvalidHistory) // an Order that no constructor made
 	}
 	return refusal
 }
