@@ -256,6 +256,21 @@ func TestARebuildWaitsForWhatIsOnItsWay(t *testing.T) {
 	})
 }
 
+func TestARebuildThatLacksNothingWaitsForNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newReading(t, newTape(1, 2))
+		store, all := shop(t, basket(t, "o", "b", 4))
+		log, began := newLog(t, all...), time.Now()
+		if err := r.rebuilt(log, store, false); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took >= time.Second {
+			t.Errorf("the rebuild took %s, want less than a second", took)
+		}
+	})
+}
+
 // trimmedStore has deleted the first messages of its orders.
 type trimmedStore struct{ ports.OrderScanner }
 

@@ -147,6 +147,9 @@ func TestAMissingMessageIsWaitedForAndNeverJumpedOver(t *testing.T) {
 				t.Errorf("the log has\n%s\nwant once %s", log.String(), want)
 			}
 		}
+		if n := strings.Count(log.String(), "\n"); n != 2 { // nothing of order b, nor of a while it waits
+			t.Errorf("the log has %d lines, want 2:\n%s", n, log.String())
+		}
 	})
 }
 
@@ -221,8 +224,13 @@ func TestAParkedOrderCostsNoMoreTheMoreMessagesItHas(t *testing.T) {
 		if store.loads != 1 {
 			t.Errorf("a batch of duplicates loaded the buffered messages %d times, want once", store.loads)
 		}
-		if s := e.Status(); s.Buffered != 999 || s.Duplicates != 10 {
-			t.Errorf("status %+v, want 999 buffered and 10 duplicates", s)
+		r.topic.add(messages[0]) // which was applied
+		r.awaitEnd(t)
+		if store.loads != 1 {
+			t.Errorf("a duplicate of an applied message loaded the buffered messages %d times, want never", store.loads-1)
+		}
+		if s := e.Status(); s.Buffered != 999 || s.Duplicates != 11 {
+			t.Errorf("status %+v, want 999 buffered and 11 duplicates", s)
 		}
 	})
 }

@@ -90,6 +90,10 @@ func TestTheStoreWasRestoredAndAnOrderTookAnotherWay(t *testing.T) {
 		!strings.Contains(forked[1].Detail, "OrderCancelled") {
 		t.Errorf("the topic has two versions 2 and 3, and verify says %s", inWords(r))
 	}
+	// The views have as many versions as the store, and wait all the same.
+	if parked := r.Of(verify.ParkedByViews); len(parked) != 1 || !strings.Contains(parked[0].Detail, "two different contents") {
+		t.Errorf("the views have parked the order, and verify says %s", inWords(r))
+	}
 	if wrong := r.Of(verify.WrongRow); len(wrong) == 0 || wrong[1].View != "order-summary" && wrong[0].View != "order-summary" {
 		t.Errorf("the list has an order as submitted that is cancelled, and verify says %s", inWords(r))
 	}
