@@ -31,8 +31,8 @@ func (l lesson) test(ctx context.Context, root string) (outcome, error) {
 func goTest(ctx context.Context, root string, args ...string) (outcome, error) {
 	command := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1"}, args...)...)
 	command.Dir = root
-	// A suite that waits for what never comes gives up early: in a lesson that is usual.
-	command.Env = append(os.Environ(), "PORTTEST_PATIENCE=5s")
+	// A suite that waits for what never comes gives up early: in a lesson that is usual. A caller may want more patience.
+	command.Env = append([]string{"PORTTEST_PATIENCE=5s"}, os.Environ()...)
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 5 * time.Second
 	var output bytes.Buffer
