@@ -82,7 +82,7 @@ type Batch struct {
 }
 
 // ReadModel answers questions, always from the live generation. Errors: ErrNotBuilt when the live generation does not
-// have the view; ErrUnavailable.
+// have the view, or has it in another shape; ErrUnavailable.
 type ReadModel interface {
 	// Row returns the row under a key, and an empty one but for its key when there is none.
 	Row(ctx context.Context, view, key string) (Row, error)
@@ -106,7 +106,7 @@ type ReadModelStore interface {
 	Live(ctx context.Context) (Generation, error)
 	// Shadow is the generation under construction: the one that was begun already, or a new, empty one with all tables
 	// of the program, under a number that was never used. One that was begun with other tables than those of the
-	// program is discarded first.
+	// program, or with tables of another shape, is discarded first.
 	Shadow(ctx context.Context) (Generation, error)
 	// Swap makes the shadow the live one, for all readers at once, and deletes what was live before. A reader sees one
 	// of the two, never some of each. Error: ErrConflict when it is not the shadow (any more).
@@ -136,7 +136,8 @@ type ReadModelStore interface {
 // Generation is one copy of the whole read model.
 type Generation struct {
 	Number int
-	Views  []string // the names of the tables that it has, sorted
+	// Views are the names of the tables that it has, sorted. A table of another shape than the program's is none of them.
+	Views []string
 }
 
 // Progress is how far the read model is with an order. It is also the inbox: a message is known by its order and

@@ -8,8 +8,8 @@ import (
 // Rows are what a read model keeps for clients. A store knows rows and not views: a view is a table of rows, and adding
 // one touches no store.
 
-// Table describes the rows of one view. A table that changes (its indexes, its counters, or what its rows mean) gets a
-// new name: a store keeps what it has under the old one, and does not look whether it fits.
+// Table describes the rows of one view. When its indexes or counters change, a store takes the table that it has for one
+// that is not built. It cannot see that only the meaning of the rows changes: then rebuild, or give the table a new name.
 type Table struct {
 	Name    string // "order-summary"
 	Indexes []Index

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"sync"
 
 	"hexorders/ports"
@@ -34,7 +33,7 @@ func (r *ReadModel) Again(tables []ports.Table) *ReadModel {
 	for _, t := range tables {
 		byName[t.Name] = t
 	}
-	return &ReadModel{tables: byName, data: r.data}
+	return &ReadModel{tables: byName, shapes: ports.ShapesOf(tables), data: r.data}
 }
 
 func (r *ReadModel) Live(ctx context.Context) (ports.Generation, error) {
@@ -49,7 +48,7 @@ func (r *ReadModel) Shadow(ctx context.Context) (ports.Generation, error) {
 	if err := ctx.Err(); err != nil {
 		return ports.Generation{}, fmt.Errorf("shadow generation: %w", err)
 	}
-	if r.shadow != 0 && !slices.Equal(r.describe(r.shadow).Views, slices.Sorted(maps.Keys(r.tables))) {
+	if r.shadow != 0 && !maps.Equal(r.copies[r.shadow].shapes, r.shapes) {
 		r.discard()
 	}
 	if r.shadow == 0 {
@@ -88,11 +87,8 @@ func (r *ReadModel) Discard(ctx context.Context) error {
 func (r *ReadModel) begin() int {
 	r.newest++
 	g := &generation{
-		views: map[string]rows{}, places: map[string]ports.PlaceChange{}, gaps: map[string]ports.Gap{},
+		views: map[string]rows{}, shapes: r.shapes, places: map[string]ports.PlaceChange{}, gaps: map[string]ports.Gap{},
 		progress: map[string]ports.Progress{}, buffered: map[ports.EventRef]bufferedMessage{},
-	}
-	for name := range r.tables {
-		g.views[name] = nil
 	}
 	r.copies[r.newest] = g
 	return r.newest
@@ -104,7 +100,7 @@ func (r *ReadModel) discard() {
 }
 
 func (r *ReadModel) describe(number int) ports.Generation {
-	return ports.Generation{Number: number, Views: slices.Sorted(maps.Keys(r.copies[number].views))}
+	return ports.Generation{Number: number, Views: r.copies[number].shapes.Usable(r.shapes)}
 }
 
 // read is an empty generation for one that is neither live nor the shadow: it is not there any more, or not yet.

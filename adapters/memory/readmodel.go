@@ -15,12 +15,14 @@ import (
 // ReadModel is a ports.ReadModelStore; see also generations.go and rows.go.
 type ReadModel struct {
 	tables map[string]ports.Table // of the program, by name
+	shapes ports.Shapes           // theirs
 	*data
 }
 
 // generation is one copy of the read model.
 type generation struct {
 	views    map[string]rows
+	shapes   ports.Shapes                 // of the views
 	places   map[string]ports.PlaceChange // the last one of each shard
 	gaps     map[string]ports.Gap         // also
 	progress map[string]ports.Progress
@@ -37,11 +39,10 @@ var _ ports.ReadModelStore = (*ReadModel)(nil)
 func (r *ReadModel) Row(ctx context.Context, view, key string) (ports.Row, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v, built := r.copies[r.live].views[view]
-	if !built {
+	if !r.isBuilt(view) {
 		return ports.Row{}, fmt.Errorf("row %q of %s: %w", key, view, ports.ErrNotBuilt)
 	}
-	return v.get(key), ctx.Err()
+	return r.copies[r.live].views[view].get(key), ctx.Err()
 }
 
 func (r *ReadModel) List(ctx context.Context, q ports.Query) (ports.RowPage, error) {
@@ -54,12 +55,14 @@ func (r *ReadModel) List(ctx context.Context, q ports.Query) (ports.RowPage, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v, built := r.copies[r.live].views[q.View]
-	if !built {
+	if !r.isBuilt(q.View) {
 		return ports.RowPage{}, fmt.Errorf("list %s: %w", q.View, ports.ErrNotBuilt)
 	}
-	return v.list(q, after), ctx.Err()
+	return r.copies[r.live].views[q.View].list(q, after), ctx.Err()
 }
+
+// isBuilt needs the lock to be held.
+func (r *ReadModel) isBuilt(view string) bool { return slices.Contains(r.describe(r.live).Views, view) }
 
 func (r *ReadModel) Freshness(ctx context.Context, orderID string) (ports.Freshness, error) {
 	r.mu.Lock()

@@ -142,7 +142,7 @@ func (c *committer) commitBatch(waiting []*pendingSave) (later []*pendingSave) {
 		return later
 	}
 	err := c.transact(batch)
-	if err != nil && len(batch) > 1 && isDataError(err) {
+	if err != nil && len(batch) > 1 && isPermanent(err) {
 		for _, p := range batch {
 			p.refused = nil
 			p.finish(c.transact([]*pendingSave{p}))

@@ -33,6 +33,7 @@ const (
 	invalidCatalogName    = "3D000"
 	invalidSchemaName     = "3F000"
 	insufficientPrivilege = "42501"
+	mistake               = "42" // a class: a table or a column that is not there, a right that is missing
 	undefinedColumn       = "42703"
 	undefinedTable        = "42P01"
 	duplicateTable        = "42P07"
@@ -59,9 +60,9 @@ func hasCode(err error, codes ...string) bool {
 	return false
 }
 
-// isDataError reports that the data of a statement is at fault: nothing was committed, and another try fails too.
-func isDataError(err error) bool {
-	return hasCode(err, dataException, integrityViolation, programLimitExceeded)
+// isPermanent reports that a statement or its data is at fault: nothing was committed, and another try fails too.
+func isPermanent(err error) bool {
+	return hasCode(err, dataException, integrityViolation, programLimitExceeded, mistake)
 }
 
 // fail adds what was being done, and turns the driver's errors into those of the ports. Whatever is not known to be
@@ -87,10 +88,10 @@ func translate(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ctx.Err() // the caller's, who knows that the outcome is open
-	case isDataError(err):
-		return err
 	case hasCode(err, insufficientPrivilege):
 		return fmt.Errorf("%w: %w", err, ErrNotAllowed)
+	case isPermanent(err):
+		return err
 	case hasCode(err, diskFull):
 		return fmt.Errorf("%w: %w: %s", ports.ErrUnavailable, ports.ErrNoRoom, err.Error())
 	case ctx.Err() != nil:

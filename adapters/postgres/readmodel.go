@@ -21,7 +21,8 @@ import (
 type ReadModel struct {
 	db     *DB
 	tables map[string]table // by name
-	begun  atomic.Bool      // there is a live generation
+	shapes ports.Shapes     // of the tables
+	begun  atomic.Bool      // there is a live generation, with the shapes of its tables
 }
 
 var _ ports.ReadModelStore = (*ReadModel)(nil)
@@ -31,10 +32,11 @@ type table struct {
 	ports.Table
 	fields  []string // that the indexes name
 	columns string   // all, with commas
+	fits    string   // a condition on the rows of the live generation: see expose
 }
 
 func NewReadModel(db *DB, tables []ports.Table) *ReadModel {
-	m := &ReadModel{db: db, tables: map[string]table{}}
+	m := &ReadModel{db: db, tables: map[string]table{}, shapes: ports.ShapesOf(tables)}
 	for _, from := range tables {
 		t := table{Table: from}
 		for _, index := range from.Indexes {
@@ -45,6 +47,7 @@ func NewReadModel(db *DB, tables []ports.Table) *ReadModel {
 			}
 		}
 		t.columns = "key, body" + listed(t.fields) + listed(t.Counters)
+		t.fits = shapeColumn(from.Shape())
 		m.tables[t.Name] = t
 	}
 	return m
@@ -73,7 +76,7 @@ func (m *ReadModel) Row(ctx context.Context, view, key string) (ports.Row, error
 	row := ports.Row{Key: key}
 	t, err := m.table(view)
 	if err == nil {
-		err = m.readLive(ctx, `SELECT `+t.columns+` FROM `+rowsOfLive(view)+` WHERE key = $1`, []any{key}, func(rows pgx.Rows) (err error) {
+		err = m.readLive(ctx, `SELECT `+t.columns+` FROM `+rowsOfLive(view)+` WHERE `+t.fits+` AND key = $1`, []any{key}, func(rows pgx.Rows) (err error) {
 			row, err = t.scan(rows)
 			return err
 		})
@@ -117,7 +120,7 @@ func (t table) list(q ports.Query) (query string, args []any, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	var conditions []string
+	conditions := []string{t.fits}
 	value := func(v any) string {
 		args = append(args, v)
 		return "$" + strconv.Itoa(len(args))
@@ -149,10 +152,7 @@ func (t table) list(q ports.Query) (query string, args []any, err error) {
 		place := value(encodeField(after.Value)) + `, ` + value(after.Key)
 		conditions = append(conditions, `(`+quoted(q.Sort)+`, key)`+comparison+`(`+place+`)`)
 	}
-	query = `SELECT ` + t.columns + ` FROM ` + rowsOfLive(q.View)
-	if len(conditions) > 0 {
-		query += ` WHERE ` + strings.Join(conditions, ` AND `)
-	}
+	query = `SELECT ` + t.columns + ` FROM ` + rowsOfLive(q.View) + ` WHERE ` + strings.Join(conditions, ` AND `)
 	return query + ` ORDER BY ` + order + ` LIMIT ` + value(q.Page.Size()+1), args, nil
 }
 
@@ -244,7 +244,7 @@ func (m *ReadModel) readLive(ctx context.Context, query string, args []any, scan
 	if err == nil {
 		err = m.db.query(ctx, query, args, scan)
 	}
-	if hasCode(err, undefinedTable) {
+	if hasCode(err, undefinedTable, undefinedColumn) {
 		return ports.ErrNotBuilt
 	}
 	return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -79,8 +78,12 @@ func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {
 	return err
 }
 
+// shapeColumn is a column of an SQL view on rows. It is true in each row. The name tells the shape of the rows, so that the
+// query of a program whose table has another shape fails, whether rows are there or not.
+func shapeColumn(shape string) string { return "shape_" + shape }
+
 // expose points the SQL views at a generation.
-func expose(ctx context.Context, tx pgx.Tx, g ports.Generation) error {
+func expose(ctx context.Context, tx pgx.Tx, g generation) error {
 	old, err := names(ctx, tx, `SELECT viewname::text FROM pg_views WHERE schemaname = current_schema() AND viewname LIKE 'rm\_%'`)
 	if err != nil {
 		return err
@@ -89,12 +92,12 @@ func expose(ctx context.Context, tx pgx.Tx, g ports.Generation) error {
 	for _, name := range old {
 		statements = append(statements, `DROP VIEW `+quoted(name))
 	}
-	exposed := []string{"places", "progress"}
-	for _, view := range g.Views {
-		exposed = append(exposed, "rows_"+view)
+	for _, name := range []string{"places", "progress"} {
+		statements = append(statements, `CREATE VIEW `+quoted("rm_"+name)+` AS SELECT * FROM `+tableOf(g.number, name))
 	}
-	for _, name := range exposed {
-		statements = append(statements, `CREATE VIEW `+quoted("rm_"+name)+` AS SELECT * FROM `+tableOf(g.Number, name))
+	for view, shape := range g.views {
+		statements = append(statements, `CREATE VIEW `+rowsOfLive(view)+` AS SELECT *, true AS `+shapeColumn(shape)+
+			` FROM `+rowsOf(g.number, view))
 	}
 	return execAll(ctx, tx, statements...)
 }
@@ -108,28 +111,36 @@ func names(ctx context.Context, tx pgx.Tx, query string, args ...any) ([]string,
 }
 
 // add begins a generation.
-func (m *ReadModel) add(ctx context.Context, tx pgx.Tx, state string) (g ports.Generation, err error) {
-	g.Views = m.views()
-	err = tx.QueryRow(ctx, `INSERT INTO generations (state, views) VALUES ($1, $2) RETURNING number`, state, g.Views).Scan(&g.Number)
+func (m *ReadModel) add(ctx context.Context, tx pgx.Tx, state string) (g generation, err error) {
+	g.views = m.shapes
+	err = tx.QueryRow(ctx, `INSERT INTO generations (state, views) VALUES ($1, $2) RETURNING number`, state, g.views).Scan(&g.number)
 	if err == nil {
-		err = execAll(ctx, tx, m.definition(g.Number)...)
+		err = execAll(ctx, tx, m.definition(g.number)...)
 	}
 	return g, err
 }
 
-func (m *ReadModel) views() []string { return slices.Sorted(maps.Keys(m.tables)) }
+// generation is one as it is stored.
+type generation struct {
+	number int
+	views  ports.Shapes
+}
+
+func (m *ReadModel) describe(g generation) ports.Generation {
+	return ports.Generation{Number: g.number, Views: g.views.Usable(m.shapes)}
+}
 
 // find reads the generation in a state, live or shadow. Error: ports.ErrNotFound.
-func find(state string, queryRow func(query string, args []any, dest ...any) error) (g ports.Generation, err error) {
-	err = queryRow(`SELECT number, views FROM generations WHERE state = $1`, []any{state}, &g.Number, &g.Views)
+func find(state string, queryRow func(query string, args []any, dest ...any) error) (g generation, err error) {
+	err = queryRow(`SELECT number, views FROM generations WHERE state = $1`, []any{state}, &g.number, &g.views)
 	return g, err
 }
 
-func (m *ReadModel) findLive(ctx context.Context) (ports.Generation, error) {
+func (m *ReadModel) findLive(ctx context.Context) (generation, error) {
 	return find("live", func(query string, args []any, dest ...any) error { return m.db.queryRow(ctx, query, args, dest...) })
 }
 
-func findIn(ctx context.Context, tx pgx.Tx, state string) (ports.Generation, error) {
+func findIn(ctx context.Context, tx pgx.Tx, state string) (generation, error) {
 	return find(state, func(query string, args []any, dest ...any) error {
 		err := tx.QueryRow(ctx, query, args...).Scan(dest...)
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -151,18 +162,24 @@ func (m *ReadModel) change(ctx context.Context, run func(ctx context.Context, tx
 	})
 }
 
-// begin makes the first generation, unless there is a live one.
+// begin makes the first generation, unless there is a live one. It records the shapes of one that a version made which
+// recorded none.
 func (m *ReadModel) begin(ctx context.Context) error {
 	if m.begun.Load() {
 		return nil
 	}
-	_, err := m.findLive(ctx)
-	if errors.Is(err, ports.ErrNotFound) {
+	live, err := m.findLive(ctx)
+	if errors.Is(err, ports.ErrNotFound) || err == nil && live.views.Adopt(m.shapes) {
 		err = m.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
-			if _, err := findIn(ctx, tx, "live"); !errors.Is(err, ports.ErrNotFound) {
+			g, err := findIn(ctx, tx, "live")
+			switch {
+			case errors.Is(err, ports.ErrNotFound):
+				g, err = m.add(ctx, tx, "live")
+			case err == nil && g.views.Adopt(m.shapes):
+				_, err = tx.Exec(ctx, `UPDATE generations SET views = $2 WHERE number = $1`, g.number, g.views)
+			default:
 				return err
 			}
-			g, err := m.add(ctx, tx, "live")
 			if err == nil {
 				err = expose(ctx, tx, g)
 			}
@@ -176,10 +193,11 @@ func (m *ReadModel) begin(ctx context.Context) error {
 }
 
 func (m *ReadModel) Live(ctx context.Context) (g ports.Generation, err error) {
+	var live generation
 	if err = m.begin(ctx); err == nil {
-		g, err = m.findLive(ctx)
+		live, err = m.findLive(ctx)
 	}
-	return g, fail(ctx, "live generation", err)
+	return m.describe(live), fail(ctx, "live generation", err)
 }
 
 func (m *ReadModel) Shadow(ctx context.Context) (g ports.Generation, err error) {
@@ -189,7 +207,7 @@ func (m *ReadModel) Shadow(ctx context.Context) (g ports.Generation, err error) 
 	if err == nil {
 		err = m.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
 			found, err := findIn(ctx, tx, "shadow")
-			if err == nil && !slices.Equal(found.Views, m.views()) {
+			if err == nil && !maps.Equal(found.views, m.shapes) {
 				if err = leave(ctx, tx, "shadow"); err == nil {
 					err = ports.ErrNotFound
 				}
@@ -197,7 +215,7 @@ func (m *ReadModel) Shadow(ctx context.Context) (g ports.Generation, err error) 
 			if errors.Is(err, ports.ErrNotFound) {
 				found, err = m.add(ctx, tx, "shadow")
 			}
-			g = found
+			g = m.describe(found)
 			return err
 		})
 	}
@@ -212,7 +230,7 @@ func (m *ReadModel) Shadow(ctx context.Context) (g ports.Generation, err error) 
 func (m *ReadModel) Swap(ctx context.Context, shadow ports.Generation) error {
 	err := m.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		found, err := findIn(ctx, tx, "shadow")
-		if errors.Is(err, ports.ErrNotFound) || err == nil && found.Number != shadow.Number {
+		if errors.Is(err, ports.ErrNotFound) || err == nil && found.number != shadow.Number {
 			return ports.ErrConflict
 		}
 		if err == nil {

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	driver "modernc.org/sqlite"
 	codes "modernc.org/sqlite/lib"
@@ -96,8 +98,35 @@ func checkFolder(path string) error {
 	return nil
 }
 
-// unavailable wraps an error of SQLite or database/sql as the error that the ports promise.
-func unavailable(err error) error { return fmt.Errorf("%w: %w", ports.ErrUnavailable, explain(err)) }
+// unavailable wraps an error of SQLite or database/sql as the error that the ports promise, unless another try fails too.
+func unavailable(err error) error {
+	if isPermanent(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ports.ErrUnavailable, explain(err))
+}
+
+// isPermanent reports that the statement or its data is at fault, and not the file.
+func isPermanent(err error) bool {
+	switch code(err) {
+	case codes.SQLITE_CONSTRAINT_CHECK, codes.SQLITE_CONSTRAINT_DATATYPE, codes.SQLITE_CONSTRAINT_NOTNULL,
+		codes.SQLITE_CONSTRAINT_PRIMARYKEY, codes.SQLITE_CONSTRAINT_UNIQUE,
+		codes.SQLITE_MISMATCH, codes.SQLITE_RANGE, codes.SQLITE_TOOBIG:
+		return true
+	}
+	return isNoTable(err) || isNoColumn(err)
+}
+
+// SQLite has no code for the error of a statement on a table or a column that does not exist.
+
+func isNoTable(err error) bool { return isMistake(err, "no such table") }
+
+func isNoColumn(err error) bool { return isMistake(err, "no such column", "has no column named") }
+
+func isMistake(err error, texts ...string) bool {
+	return code(err) == codes.SQLITE_ERROR &&
+		slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(err.Error(), text) })
+}
 
 func closedError() error { return unavailable(ErrClosed) }
 

@@ -18,7 +18,8 @@ import (
 type ReadModel struct {
 	db     *DB
 	tables map[string]table // by name
-	begun  atomic.Bool      // there is a live generation
+	shapes ports.Shapes     // of the tables
+	begun  atomic.Bool      // there is a live generation, with the shapes of its tables
 }
 
 var _ ports.ReadModelStore = (*ReadModel)(nil)
@@ -28,10 +29,11 @@ type table struct {
 	ports.Table
 	fields  []string // that the indexes name
 	columns string   // all, with commas
+	fits    string   // a condition on the rows of the live generation: see expose
 }
 
 func NewReadModel(db *DB, tables []ports.Table) *ReadModel {
-	m := &ReadModel{db: db, tables: map[string]table{}}
+	m := &ReadModel{db: db, tables: map[string]table{}, shapes: ports.ShapesOf(tables)}
 	for _, t := range tables {
 		m.tables[t.Name] = newTable(t)
 	}
@@ -49,6 +51,7 @@ func newTable(from ports.Table) table {
 		}
 	}
 	t.columns = "key, body" + listed(t.fields) + listed(t.Counters)
+	t.fits = shapeColumn(from.Shape())
 	return t
 }
 
@@ -77,7 +80,7 @@ func (m *ReadModel) Row(ctx context.Context, view, key string) (ports.Row, error
 	if err != nil {
 		return ports.Row{}, err
 	}
-	err = m.readLive(ctx, `SELECT `+t.columns+` FROM `+rowsOfLive(view)+` WHERE key = ?`, []any{key}, func(rows *sql.Rows) (err error) {
+	err = m.readLive(ctx, `SELECT `+t.columns+` FROM `+rowsOfLive(view)+` WHERE `+t.fits+` AND key = ?`, []any{key}, func(rows *sql.Rows) (err error) {
 		row, err = t.scan(rows)
 		return err
 	})
@@ -122,7 +125,7 @@ func (t table) list(q ports.Query) (query string, args []any, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	var conditions []string
+	conditions := []string{t.fits}
 	where := func(condition string, values ...any) {
 		conditions, args = append(conditions, condition), append(args, values...)
 	}
@@ -151,11 +154,7 @@ func (t table) list(q ports.Query) (query string, args []any, err error) {
 		where(`(`+quoted(q.Sort)+`, key)`+comparison+`(?, ?)`, after.Value, after.Key)
 	}
 	live := rowsOfLive(q.View)
-	page := ` FROM ` + live
-	if len(conditions) > 0 {
-		page += ` WHERE ` + strings.Join(conditions, ` AND `)
-	}
-	page += ` ORDER BY ` + order + ` LIMIT ?`
+	page := ` FROM ` + live + ` WHERE ` + strings.Join(conditions, ` AND `) + ` ORDER BY ` + order + ` LIMIT ?`
 	args = append(args, q.Page.Size()+1)
 	if q.Filter.Name == "" {
 		return `SELECT ` + t.columns + page, args, nil
@@ -210,15 +209,10 @@ func (m *ReadModel) readLive(ctx context.Context, query string, args []any, scan
 	if err == nil {
 		err = m.db.query(ctx, query, args, scan)
 	}
-	if isNoTable(err) {
+	if isNoTable(err) || isNoColumn(err) {
 		return ports.ErrNotBuilt
 	}
 	return err
-}
-
-// isNoTable recognises the error of a statement on a table that does not exist. SQLite has no code for it.
-func isNoTable(err error) bool {
-	return err != nil && errors.Is(err, ports.ErrUnavailable) && strings.Contains(err.Error(), "no such table")
 }
 
 // The zero time is stored as empty text, which sorts before every other time.

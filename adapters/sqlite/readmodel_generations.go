@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -71,61 +70,80 @@ func (t table) definition(generation int) (statements []string) {
 	return statements
 }
 
+// shapeColumn is a column of an SQL view on rows. It is true in each row. The name tells the shape of the rows, so that the
+// query of a program whose table has another shape fails, whether rows are there or not.
+func shapeColumn(shape string) string { return "shape_" + shape }
+
 // expose points the SQL views at a generation.
-func expose(t *tx, g ports.Generation) error {
+func expose(t *tx, g generation) error {
 	var old string
 	err := t.queryRow(`SELECT json_group_array(printf('DROP VIEW "%w"', name)) FROM sqlite_schema
 		WHERE type = 'view' AND name GLOB 'rm_*'`, nil, &old)
 	if err != nil {
 		return err
 	}
-	statements, names := listOf(old), []string{"places", "progress"}
-	for _, view := range g.Views {
-		names = append(names, "rows_"+view)
+	statements := listOf(old)
+	for _, name := range []string{"places", "progress"} {
+		statements = append(statements, `CREATE VIEW `+quoted("rm_"+name)+` AS SELECT * FROM `+tableOf(g.number, name))
 	}
-	for _, name := range names {
-		statements = append(statements, `CREATE VIEW `+quoted("rm_"+name)+` AS SELECT * FROM `+tableOf(g.Number, name))
+	for view, shape := range g.views {
+		statements = append(statements, `CREATE VIEW `+rowsOfLive(view)+` AS SELECT *, 1 AS `+shapeColumn(shape)+
+			` FROM `+rowsOf(g.number, view))
 	}
 	return t.define(statements...)
 }
 
 // add begins a generation.
-func (m *ReadModel) add(t *tx, state string) (g ports.Generation, err error) {
-	g.Views = m.views()
-	err = t.queryRow(`INSERT INTO generations (state, views) VALUES (?, ?) RETURNING number`, []any{state, jsonOf(g.Views)}, &g.Number)
+func (m *ReadModel) add(t *tx, state string) (g generation, err error) {
+	g.views = m.shapes
+	err = t.queryRow(`INSERT INTO generations (state, views) VALUES (?, ?) RETURNING number`, []any{state, jsonOf(g.views)}, &g.number)
 	t.touched = true
 	if err == nil {
-		err = t.define(m.definition(g.Number)...)
+		err = t.define(m.definition(g.number)...)
 	}
 	return g, err
 }
 
-func (m *ReadModel) views() []string { return slices.Sorted(maps.Keys(m.tables)) }
+// generation is one as it is stored.
+type generation struct {
+	number int
+	views  ports.Shapes
+}
+
+func (m *ReadModel) describe(g generation) ports.Generation {
+	return ports.Generation{Number: g.number, Views: g.views.Usable(m.shapes)}
+}
 
 // find reads the generation in a state, live or shadow. Error: ports.ErrNotFound.
-func find(state string, queryRow func(query string, args []any, dest ...any) error) (g ports.Generation, err error) {
+func find(state string, queryRow func(query string, args []any, dest ...any) error) (g generation, err error) {
 	var views string
-	err = queryRow(`SELECT number, views FROM generations WHERE state = ?`, []any{state}, &g.Number, &views)
-	g.Views = listOf(views)
+	err = queryRow(`SELECT number, views FROM generations WHERE state = ?`, []any{state}, &g.number, &views)
+	_ = json.Unmarshal([]byte(views), &g.views) // jsonOf or SQLite encoded it
 	return g, err
 }
 
-func (m *ReadModel) findLive(ctx context.Context) (ports.Generation, error) {
+func (m *ReadModel) findLive(ctx context.Context) (generation, error) {
 	return find("live", func(query string, args []any, dest ...any) error { return m.db.queryRow(ctx, query, args, dest...) })
 }
 
-// begin makes the first generation, unless there is a live one.
+// begin makes the first generation, unless there is a live one. It records the shapes of one that a version made which
+// recorded none.
 func (m *ReadModel) begin(ctx context.Context) error {
 	if m.begun.Load() {
 		return nil
 	}
-	_, err := m.findLive(ctx)
-	if errors.Is(err, ports.ErrNotFound) {
+	live, err := m.findLive(ctx)
+	if errors.Is(err, ports.ErrNotFound) || err == nil && live.views.Adopt(m.shapes) {
 		err = m.db.writer.do(ctx, 0, func(t *tx) error {
-			if _, err := find("live", t.queryRow); !errors.Is(err, ports.ErrNotFound) {
+			g, err := find("live", t.queryRow)
+			switch {
+			case errors.Is(err, ports.ErrNotFound):
+				g, err = m.add(t, "live")
+			case err == nil && g.views.Adopt(m.shapes):
+				_, err = t.exec(`UPDATE generations SET views = ? WHERE number = ?`, jsonOf(g.views), g.number)
+			default:
 				return err
 			}
-			g, err := m.add(t, "live")
 			if err == nil {
 				err = expose(t, g)
 			}
@@ -137,13 +155,14 @@ func (m *ReadModel) begin(ctx context.Context) error {
 }
 
 func (m *ReadModel) Live(ctx context.Context) (g ports.Generation, err error) {
+	var live generation
 	if err = m.begin(ctx); err == nil {
-		g, err = m.findLive(ctx)
+		live, err = m.findLive(ctx)
 	}
 	if err != nil {
 		return ports.Generation{}, fmt.Errorf("live generation: %w", err)
 	}
-	return g, nil
+	return m.describe(live), nil
 }
 
 func (m *ReadModel) Shadow(ctx context.Context) (g ports.Generation, err error) {
@@ -153,7 +172,7 @@ func (m *ReadModel) Shadow(ctx context.Context) (g ports.Generation, err error) 
 	if err == nil {
 		err = m.db.writer.do(ctx, 0, func(t *tx) error {
 			found, err := find("shadow", t.queryRow)
-			if err == nil && !slices.Equal(found.Views, m.views()) {
+			if err == nil && !maps.Equal(found.views, m.shapes) {
 				if err = leave(t, "shadow"); err == nil {
 					err = ports.ErrNotFound
 				}
@@ -161,7 +180,7 @@ func (m *ReadModel) Shadow(ctx context.Context) (g ports.Generation, err error) 
 			if errors.Is(err, ports.ErrNotFound) {
 				found, err = m.add(t, "shadow")
 			}
-			g = found
+			g = m.describe(found)
 			return err
 		})
 	}
@@ -176,7 +195,7 @@ func (m *ReadModel) Shadow(ctx context.Context) (g ports.Generation, err error) 
 func (m *ReadModel) Swap(ctx context.Context, shadow ports.Generation) error {
 	err := m.db.writer.do(ctx, 0, func(t *tx) error {
 		found, err := find("shadow", t.queryRow)
-		if errors.Is(err, ports.ErrNotFound) || err == nil && found.Number != shadow.Number {
+		if errors.Is(err, ports.ErrNotFound) || err == nil && found.number != shadow.Number {
 			return ports.ErrConflict
 		}
 		if err == nil {
@@ -245,9 +264,9 @@ func (m *ReadModel) sweep(ctx context.Context) error {
 	return err
 }
 
-// jsonOf encodes a list of texts, and listOf decodes it.
-func jsonOf(list []string) string {
-	text, _ := json.Marshal(list) // strings can always be encoded
+// jsonOf encodes texts, and listOf decodes a list of them.
+func jsonOf[T []string | ports.Shapes](texts T) string {
+	text, _ := json.Marshal(texts) // strings can always be encoded
 	return string(text)
 }
 

@@ -108,8 +108,8 @@ func (e *Engine) follow(ctx context.Context, worked func()) error {
 	}
 }
 
-// warnOfViews says, once for each generation, which views are not fed: those that the generation lacks, and those that a
-// later version of the program has made.
+// warnOfViews says, once for each generation, which views are not fed: those that the generation lacks or has in another
+// shape, and those that a later version of the program has made.
 func (e *Engine) warnOfViews(g ports.Generation) {
 	if e.warned == g.Number {
 		return
@@ -117,7 +117,7 @@ func (e *Engine) warnOfViews(g ports.Generation) {
 	e.warned = g.Number
 	for _, v := range e.options.Views {
 		if !slices.Contains(g.Views, v.Name) {
-			e.options.Logger.Warn("a view is not built yet: run `hexorders views rebuild`", "view", v.Name)
+			e.options.Logger.Warn("a view is not built yet, or has changed since: run `hexorders views rebuild`", "view", v.Name)
 		}
 	}
 	for _, name := range g.Views {

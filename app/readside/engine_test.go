@@ -547,7 +547,7 @@ func TestAViewThatTheReadModelLacksIsNotFedAndNamedOnce(t *testing.T) {
 			t.Errorf("timeline has %v, want none: the program does not know it", rows)
 		}
 		for _, want := range []string{
-			"level=WARN msg=\"a view is not built yet: run `hexorders views rebuild`\" view=buyer-activity",
+			"level=WARN msg=\"a view is not built yet, or has changed since: run `hexorders views rebuild`\" view=buyer-activity",
 			"level=WARN msg=\"a view belongs to a later version of the program and gets no events from this one; " +
 				"run `hexorders views rebuild` with that version\" view=timeline",
 		} {

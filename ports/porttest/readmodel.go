@@ -129,10 +129,12 @@ var readModelStoreChecks = []check[ReadModelStorage]{
 		"cache nothing that another process can change, the live generation least of all"},
 	{"a view that the live generation lacks is ErrNotBuilt until a shadow that has it is swapped in", newView,
 		"a generation stores the names of its tables"},
+	{"a view whose table has changed is ErrNotBuilt until a shadow that has the new one is swapped in", changedView,
+		"a generation stores the shape of each of its tables (ports.Shapes)"},
 	{"a program with fewer views works on what is there", fewerViews,
 		"take the tables from the generation, not from the program"},
 	{"an unfinished shadow with other tables than the program's is discarded", foreignShadow,
-		"compare the names of its tables, in any order, before you go on with it"},
+		"compare the names and shapes of its tables, in any order, before you go on with it"},
 
 	{"a cancelled context ends every call", cancelledReadModel,
 		"pass ctx on to every call, and return ctx.Err() as it is"},

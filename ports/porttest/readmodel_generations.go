@@ -449,6 +449,82 @@ func newView(t testing.TB, f ReadModelStorage) {
 	wantVersion(t, later, 4)
 }
 
+// changed are tables of which one is another than in readModelTables.
+func changed(table ports.Table) []ports.Table {
+	tables := slices.Clone(readModelTables)
+	tables[slices.IndexFunc(tables, func(t ports.Table) bool { return t.Name == table.Name })] = table
+	return tables
+}
+
+func changedView(t testing.TB, f ReadModelStorage) {
+	live := liveOf(t, f.Store)
+	fill(t, f.Store, live, 1)
+
+	turned := ports.Table{Name: shopOrders.Name, Indexes: slices.Clone(shopOrders.Indexes), Counters: shopOrders.Counters}
+	slices.Reverse(turned.Indexes)
+	same := f.Again(t, changed(turned))
+	wantLive(t, same, live)
+	wantVersion(t, same, 1)
+
+	for what, table := range map[string]ports.Table{
+		"a counter more": {Name: shopBuyers.Name, Counters: []string{"orders", "lastAt", "refunded"}},
+		"a counter less": {Name: shopBuyers.Name, Counters: []string{"orders"}},
+		"an index more":  {Name: shopNotes.Name, Indexes: []ports.Index{{Equal: "text"}}},
+		"an index less":  {Name: shopOrders.Name, Indexes: shopOrders.Indexes[1:], Counters: shopOrders.Counters},
+	} {
+		wantOtherShape(t, f.Again(t, changed(table)), what, table, live)
+	}
+
+	more := ports.Table{Name: shopNotes.Name, Counters: []string{"read"}}
+	later := f.Again(t, changed(more))
+	wantOtherShape(t, later, "a counter that is new", more, live)
+	c := oneMore(1, 2)
+	delete(c.Rows, more.Name)
+	commit(t, later, live, c) // the other views go on
+	wantRow(t, rowOf(t, later, shopOrders, orderID(1)), shopOrder(1, 2))
+
+	old := shadowOf(t, f.Store)
+	shadow := shadowWith(t, later, changed(more))
+	if shadow.Number <= old.Number {
+		t.Errorf("Shadow of a program whose table has changed: got %d, want a new one after %d", shadow.Number, old.Number)
+	}
+	fill(t, later, shadow, 3)
+	read := ports.Addition{Key: orderID(1), Add: []ports.Count{{Name: "read", Value: 2}}}
+	commit(t, later, shadow, rowsOf(more, ports.RowChanges{Add: []ports.Addition{read}}))
+	wantOtherShape(t, later, "a counter that is new", more, live)
+	swap(t, later, shadow)
+	wantLive(t, later, shadow)
+	if got := rowOf(t, later, more, orderID(1)).Counter("read"); got != 2 {
+		t.Errorf("the counter of the view that has changed is at %d, want 2", got)
+	}
+	wantOtherShape(t, f.Store, "no counter any more", shopNotes, shadow) // the program before still runs
+	wantRow(t, rowOf(t, f.Store, shopOrders, orderID(1)), shopOrder(1, 3))
+}
+
+// wantOtherShape fails unless a program whose table has another shape than that of the live generation sees the
+// generation without it.
+func wantOtherShape(t testing.TB, s ports.ReadModelStore, what string, table ports.Table, live ports.Generation) {
+	t.Helper()
+	views := slices.DeleteFunc(namesOf(readModelTables), func(name string) bool { return name == table.Name })
+	wantLive(t, s, ports.Generation{Number: live.Number, Views: views})
+	for _, key := range []string{orderID(1), "buyer-1", "none"} {
+		_, err := s.Row(bounded(t), table.Name, key)
+		wantError(t, fmt.Sprintf("Row %q of a view that has %s", key, what), err, ports.ErrNotBuilt)
+	}
+	queries := []ports.Query{{View: table.Name}, {View: table.Name, Prefix: "none"}}
+	for _, i := range table.Indexes {
+		q := ports.Query{View: table.Name, Sort: i.Sort}
+		if i.Equal != "" {
+			q.Equal = ports.Field{Name: i.Equal, Value: "none"}
+		}
+		queries = append(queries, q)
+	}
+	for _, q := range queries {
+		_, err := s.List(bounded(t), q)
+		wantError(t, fmt.Sprintf("List %+v of a view that has %s", q, what), err, ports.ErrNotBuilt)
+	}
+}
+
 func fewerViews(t testing.TB, f ReadModelStorage) {
 	live := liveOf(t, f.Store)
 	fill(t, f.Store, live, 1)

@@ -168,6 +168,12 @@ var readModelFlaws = []flaw[porttest.ReadModelStorage]{
 		"a program with fewer views works on what is there"),
 	readModelFlaw("says that it has all views",
 		"a view that the live generation lacks is ErrNotBuilt until a shadow that has it is swapped in"),
+	readModelFlaw("does not look at the shapes of tables",
+		"a view whose table has changed is ErrNotBuilt until a shadow that has the new one is swapped in"),
+	readModelFlaw("compares shapes by the order of indexes",
+		"a view whose table has changed is ErrNotBuilt until a shadow that has the new one is swapped in"),
+	readModelFlaw("continues a shadow of another shape",
+		"a view whose table has changed is ErrNotBuilt until a shadow that has the new one is swapped in"),
 	readModelFlaw("wants a table for each view", "a program with fewer views works on what is there"),
 	readModelFlaw("continues any shadow", "an unfinished shadow with other tables than the program's is discarded"),
 	readModelFlaw("compares tables by their order", "an unfinished shadow with other tables than the program's is discarded"),
@@ -187,6 +193,7 @@ func openReadModel(flaw string) porttest.ReadModelStorage {
 	}
 	sound := memory.NewReadModel(porttest.ReadModelTables)
 	handle := func(tables []ports.Table) *readModel {
+		tables = misshape(flaw, tables)
 		return &readModel{ReadModel: sound.Again(tables), readModelFlawed: m, tables: tables, cached: map[string]ports.Row{}}
 	}
 	store := &awayReadModel{ReadModelStore: handle(porttest.ReadModelTables)}
@@ -204,6 +211,22 @@ func openReadModel(flaw string) porttest.ReadModelStorage {
 			return func() { set(false) }
 		},
 	}
+}
+
+// misshape are tables as a store with a flaw takes them.
+func misshape(flaw string, tables []ports.Table) []ports.Table {
+	tables = slices.Clone(tables)
+	for i, table := range tables {
+		known := slices.IndexFunc(porttest.ReadModelTables, func(t ports.Table) bool { return t.Name == table.Name })
+		switch {
+		case known < 0:
+		case flaw == "does not look at the shapes of tables":
+			tables[i] = porttest.ReadModelTables[known]
+		case flaw == "compares shapes by the order of indexes" && !slices.Equal(table.Indexes, porttest.ReadModelTables[known].Indexes):
+			tables[i].Counters = append(slices.Clone(table.Counters), "of another shape")
+		}
+	}
+	return tables
 }
 
 // awayReadModel is a read model that cannot be reached for a while.
@@ -652,6 +675,11 @@ func (r *readModel) Shadow(ctx context.Context) (ports.Generation, error) {
 			r.begun = r
 		}
 		from = r.begun
+	case "continues a shadow of another shape":
+		if r.begun != nil && slices.EqualFunc(r.begun.tables, r.tables, func(a, b ports.Table) bool { return a.Name == b.Name }) {
+			from = r.begun
+		}
+		r.begun = from
 	case "compares tables by their order":
 		if r.begun != nil && len(r.begun.tables) == len(r.tables) && r.begun.tables[0].Name != r.tables[0].Name {
 			_ = r.ReadModel.Discard(ctx)

@@ -54,7 +54,7 @@ func TestAViewThatIsNewIsFilledByARebuild(t *testing.T) {
 					drop = append(drop, fmt.Sprintf(`DROP %s "%s"`, kind, name))
 					return err
 				})
-			drop = append(drop, `UPDATE generations SET views = (SELECT json_group_array(value) FROM json_each(views) WHERE value <> '`+newest+`')`)
+			drop = append(drop, `UPDATE generations SET views = (SELECT json_group_object(key, value) FROM json_each(views) WHERE key <> '`+newest+`')`)
 			for _, statement := range drop {
 				if _, err := d.db.ExecContext(t.Context(), statement); err != nil {
 					t.Fatalf("%s: %v", statement, err)

@@ -12,7 +12,7 @@ import (
 
 // The collections. Each generation has its own, because to drop a collection is quick, however much is in it.
 //
-//	readmodel                {_id: "generations", live: {number, views}, shadow: {number, views}, newest}
+//	readmodel                {_id: "generations", live: {number, views, shapes}, shadow: {number, views, shapes}, newest}
 //	readmodel.<n>.places     {_id: shard, next, asOf?, gap?: {reason, detail}}
 //	readmodel.<n>.progress   {_id: order id, version, newest, buffered, parked?, state?, digest}
 //	readmodel.<n>.buffered   {_id: "<order id>/<version>", <the rest as in the collection parked>}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -26,8 +26,22 @@ type generations struct {
 }
 
 type generation struct {
-	Number int      `bson:"number"`
-	Views  []string `bson:"views"`
+	Number int          `bson:"number"`
+	Views  []string     `bson:"views"`  // the names of its tables, sorted
+	Shapes ports.Shapes `bson:"shapes"` // nil when a version made it that recorded none: then each table can be used
+}
+
+// usable are the views that this program can use, and those that it does not know.
+func (s *Store) usable(g generation) []string {
+	recorded := ports.Shapes{}
+	for _, view := range g.Views {
+		recorded[view] = g.Shapes[view]
+	}
+	return recorded.Usable(s.shapes)
+}
+
+func (s *Store) describe(g generation) ports.Generation {
+	return ports.Generation{Number: g.Number, Views: s.usable(g)}
 }
 
 func (all *generations) read(ctx context.Context, from *mongo.Collection) error {
@@ -53,7 +67,7 @@ func (s *Store) known(ctx context.Context) (all generations, err error) {
 		return all, err
 	}
 	s.prepared.Clear() // if somebody has dropped the database
-	first := generations{Live: generation{1, s.views}, Newest: 1}
+	first := generations{Live: generation{1, s.views, s.shapes}, Newest: 1}
 	_, err = s.generations.UpdateByID(ctx, generationsID, bson.D{{Key: "$setOnInsert", Value: first}}, options.UpdateOne().SetUpsert(true))
 	if err != nil && !mongo.IsDuplicateKeyError(err) { // another made the document at the same moment
 		return all, err
@@ -88,19 +102,29 @@ func (s *Store) Live(ctx context.Context) (ports.Generation, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	all, err := s.known(bounded)
-	return ports.Generation(all.Live), mongodb.Fail(ctx, "live generation", err)
+	if err == nil && all.Live.Shapes == nil {
+		err = s.adopt(bounded, all.Live.Number)
+	}
+	return s.describe(all.Live), mongodb.Fail(ctx, "live generation", err)
+}
+
+// adopt records the program's shapes with a live generation that has none.
+func (s *Store) adopt(ctx context.Context, number int) error {
+	unrecorded := bson.D{{Key: "_id", Value: generationsID}, {Key: "live.number", Value: number}, {Key: "live.shapes", Value: nil}}
+	_, err := s.generations.UpdateOne(ctx, unrecorded, bson.D{{Key: "$set", Value: bson.D{{Key: "live.shapes", Value: s.shapes}}}})
+	return err
 }
 
 // Shadow implements ports.ReadModelStore.
 func (s *Store) Shadow(ctx context.Context) (ports.Generation, error) {
 	all, err := s.change(ctx, func(all *generations) error {
-		if all.Shadow.Number == 0 || !slices.Equal(all.Shadow.Views, s.views) {
+		if all.Shadow.Number == 0 || !maps.Equal(all.Shadow.Shapes, s.shapes) {
 			all.Newest++
-			all.Shadow = generation{all.Newest, s.views}
+			all.Shadow = generation{all.Newest, s.views, s.shapes}
 		}
 		return nil
 	})
-	return ports.Generation(all.Shadow), mongodb.Fail(ctx, "begin a shadow", err)
+	return s.describe(all.Shadow), mongodb.Fail(ctx, "begin a shadow", err)
 }
 
 // Swap implements ports.ReadModelStore.

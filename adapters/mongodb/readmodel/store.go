@@ -25,6 +25,7 @@ type Store struct {
 	generations *mongo.Collection
 	tables      map[string]ports.Table
 	views       []string // the names of the tables, sorted
+	shapes      ports.Shapes
 	timeout     time.Duration
 	log         *slog.Logger
 	prepared    sync.Map  // numbers of generations
@@ -46,7 +47,7 @@ func New(db *mongo.Database, tables []ports.Table, o Options) *Store {
 	// Commit waits for no majority, so a question does not either: it reads what is there.
 	db = db.Client().Database(db.Name(), options.Database().SetReadConcern(readconcern.Local()))
 	s := &Store{
-		db: db, generations: db.Collection(generationsCollection), tables: make(map[string]ports.Table),
+		db: db, generations: db.Collection(generationsCollection), tables: make(map[string]ports.Table), shapes: ports.ShapesOf(tables),
 		timeout: cmp.Or(max(o.Timeout, 0), 5*time.Second), log: cmp.Or(o.Logger, slog.Default()),
 	}
 	for _, table := range tables {
@@ -203,7 +204,7 @@ func (s *Store) ask(ctx context.Context, view string, question func(_ context.Co
 	all, err := s.known(ctx)
 	for err == nil {
 		asked := all.Live.Number
-		if view != "" && !slices.Contains(all.Live.Views, view) {
+		if view != "" && !slices.Contains(s.usable(all.Live), view) {
 			return ports.ErrNotBuilt
 		}
 		found, problem := false, s.prepare(ctx, asked)
