@@ -76,7 +76,8 @@ func (m *ReadModel) Row(ctx context.Context, view, key string) (ports.Row, error
 	row := ports.Row{Key: key}
 	t, err := m.table(view)
 	if err == nil {
-		err = m.readLive(ctx, `SELECT `+t.columns+` FROM `+rowsOfLive(view)+` WHERE `+t.fits+` AND key = $1`, []any{key}, func(rows pgx.Rows) (err error) {
+		query := `SELECT ` + t.columns + ` FROM ` + rowsOfLive(view) + ` WHERE ` + t.fits + ` AND key = $1`
+		err = m.readLive(ctx, query, []any{key}, func(rows pgx.Rows) (err error) {
 			row, err = t.scan(rows)
 			return err
 		})

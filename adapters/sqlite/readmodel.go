@@ -80,7 +80,8 @@ func (m *ReadModel) Row(ctx context.Context, view, key string) (ports.Row, error
 	if err != nil {
 		return ports.Row{}, err
 	}
-	err = m.readLive(ctx, `SELECT `+t.columns+` FROM `+rowsOfLive(view)+` WHERE `+t.fits+` AND key = ?`, []any{key}, func(rows *sql.Rows) (err error) {
+	query := `SELECT ` + t.columns + ` FROM ` + rowsOfLive(view) + ` WHERE ` + t.fits + ` AND key = ?`
+	err = m.readLive(ctx, query, []any{key}, func(rows *sql.Rows) (err error) {
 		row, err = t.scan(rows)
 		return err
 	})

@@ -154,6 +154,27 @@ func TestAFreshDatabaseIsNoUpgrade(t *testing.T) {
 	}
 }
 
+// An upgrade of a read model without shapes loses no list, and later changes of a view are seen.
+func TestAGenerationWithoutShapesGetsThoseOfTheFirstProgram(t *testing.T) {
+	db := mongotest.DB(t)
+	commit(t, open(db), next(1, "a"))
+	forget := bson.D{{Key: "$unset", Value: bson.D{{Key: "live.shapes", Value: ""}}}}
+	if _, err := db.Collection("readmodel").UpdateOne(t.Context(), bson.D{}, forget); err != nil {
+		t.Fatal(err)
+	}
+	wantVersions(t, open(db), 1, "a")
+	if _, err := open(db).Live(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantVersions(t, open(db), 1, "a")
+	changed := slices.Clone(tables)
+	changed[0].Counters = []string{"a new one"}
+	_, err := readmodel.New(db, changed, readmodel.Options{}).Row(t.Context(), changed[0].Name, "a")
+	if !errors.Is(err, ports.ErrNotBuilt) {
+		t.Errorf("a view that has changed: got error %v, want %v", err, ports.ErrNotBuilt)
+	}
+}
+
 // A process that was away while the database was dropped begins anew.
 func TestAReadModelThatWasDroppedBeginsAnew(t *testing.T) {
 	db := mongotest.DB(t)
