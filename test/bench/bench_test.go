@@ -42,7 +42,9 @@ func TestEveryRowRuns(t *testing.T) {
 		"from commit to view at 100 orders/s: p99", "from the answer to the buyer's list, nothing else to do: p50",
 		"POST /orders with all roles, 1 client |", "| role api alone |", "processor time an order, all together without the views |",
 		"POST /orders with all roles and SQLite, 16 clients |",
-		"POST /orders over PostgreSQL, 16 clients | ", "| raw pgx loop |", "processor time of mongod an order", "allocations an order",
+		"POST /orders over PostgreSQL, 16 clients | ", "| raw pgx loop |",
+		"from commit to consumer through NATS at 100 orders/s: p99 |", "| hexorders through Kafka |",
+		"processor time of mongod an order", "allocations an order",
 		"go.mongodb.org/mongo-driver/v2", "This was a quick run",
 	} {
 		if !strings.Contains(string(text), want) {

@@ -29,6 +29,7 @@ var standard = []experiment{
 	{"whole", wholeOrders},
 	{"embedded", embedded},
 	{"postgres", overPostgres},
+	{"nats", throughNATS},
 }
 
 // optional is not in docs/benchmarks.md. connectors needs more than the two servers: `make bench-peers`.

@@ -57,14 +57,14 @@ var (
 // lab is what all experiments share: the servers, and the built program.
 type lab struct {
 	size
-	progress   io.Writer
-	folder     string // for the binary and the logs
-	program    string
-	repository string
-	mongoURI   string
-	brokers    string
-	// postgresURI is used by the rows over PostgreSQL only.
-	postgresURI string
+	progress    io.Writer
+	folder      string // for the binary and the logs
+	program     string
+	repository  string
+	mongoURI    string
+	brokers     string
+	postgresURI string // for the rows over PostgreSQL only
+	natsURL     string // for the row through NATS only
 	client      *mongo.Client
 	kafka       *kgo.Client
 	admin       *kadm.Client
@@ -80,6 +80,7 @@ func newLab(ctx context.Context, s size, progress io.Writer) (l *lab, err error)
 		brokers:  setting("HEXORDERS_TEST_KAFKA_BROKERS", "127.0.0.1:9092"),
 
 		postgresURI: setting("HEXORDERS_TEST_POSTGRES_URI", "postgres://127.0.0.1:5432/hexorders?user=hexorders"),
+		natsURL:     setting("HEXORDERS_TEST_NATS_URL", "nats://127.0.0.1:4222"),
 	}
 	opened := l // what is returned with an error is nil
 	defer func() {

@@ -49,7 +49,7 @@ func latency(ctx context.Context, l *lab) (results []result, err error) {
 	for _, perSecond := range l.rates {
 		title := fmt.Sprintf("from commit to consumer at %d orders/s", perSecond)
 		of := func(s *stand, topic string) func(context.Context) (sample, error) {
-			return func(ctx context.Context) (sample, error) { return l.watch(ctx, s, topic, perSecond) }
+			return func(ctx context.Context) (sample, error) { return l.watch(ctx, s, l.fromTopic(topic), perSecond) }
 		}
 		lines := []line{
 			{title + ": p50", ours, raw, p50, "ms", aim{}},
@@ -71,8 +71,8 @@ func latency(ctx context.Context, l *lab) (results []result, err error) {
 }
 
 // watch posts orders at a rate and follows each to the consumer.
-func (l *lab) watch(ctx context.Context, s *stand, topic string, perSecond int) (sample, error) {
-	c, err := l.newConsumer(ctx, topic)
+func (l *lab) watch(ctx context.Context, s *stand, consume consume, perSecond int) (sample, error) {
+	c, err := consume(ctx)
 	if err != nil {
 		return sample{}, err
 	}
@@ -142,36 +142,40 @@ func (r *rawStore) commits(ctx context.Context, after bson.Raw, n int) (map[stri
 
 // consumer is what somebody else's program would be: it notes when each message arrives.
 type consumer struct {
-	client  *kgo.Client
-	end     context.CancelFunc
-	ended   chan struct{}
+	close   func()
 	mu      sync.Mutex
 	arrived map[string]time.Time // by message id; guarded by mu
 }
 
-// newConsumer reads what comes into a topic from now on.
-func (l *lab) newConsumer(ctx context.Context, topic string) (*consumer, error) {
-	ends, err := l.admin.ListEndOffsets(ctx, topic)
-	if err != nil {
-		return nil, err
-	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(l.brokers, ",")...), kgo.ConsumePartitions(ends.KOffsets()))
-	if err != nil {
-		return nil, err
-	}
-	ctx, end := context.WithCancel(ctx)
-	c := &consumer{client: client, end: end, ended: make(chan struct{}), arrived: map[string]time.Time{}}
-	go func() {
-		defer close(c.ended)
-		for ctx.Err() == nil {
-			fetches := client.PollFetches(ctx)
-			now := time.Now()
-			c.mu.Lock()
-			fetches.EachRecord(func(k *kgo.Record) { c.arrived[messageID(k)] = now })
-			c.mu.Unlock()
+// consume starts a consumer that reads only what comes from now on.
+type consume func(context.Context) (*consumer, error)
+
+// fromTopic reads a topic of Kafka.
+func (l *lab) fromTopic(topic string) consume {
+	return func(ctx context.Context) (*consumer, error) {
+		ends, err := l.admin.ListEndOffsets(ctx, topic)
+		if err != nil {
+			return nil, err
 		}
-	}()
-	return c, nil
+		client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(l.brokers, ",")...), kgo.ConsumePartitions(ends.KOffsets()))
+		if err != nil {
+			return nil, err
+		}
+		ctx, end := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		c := &consumer{arrived: map[string]time.Time{}, close: func() { end(); <-ended; client.Close() }}
+		go func() {
+			defer close(ended)
+			for ctx.Err() == nil {
+				fetches := client.PollFetches(ctx)
+				now := time.Now()
+				c.mu.Lock()
+				fetches.EachRecord(func(k *kgo.Record) { c.arrived[messageID(k)] = now })
+				c.mu.Unlock()
+			}
+		}()
+		return c, nil
+	}
 }
 
 func messageID(k *kgo.Record) string {
@@ -195,10 +199,4 @@ func (c *consumer) wait(ctx context.Context, n int) error {
 		return fmt.Errorf("%d of %d messages have arrived: %w", got, n, err)
 	}
 	return nil
-}
-
-func (c *consumer) close() {
-	c.end()
-	<-c.ended
-	c.client.Close()
 }
