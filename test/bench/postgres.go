@@ -37,22 +37,22 @@ func overPostgres(ctx context.Context, l *lab) (results []result, err error) {
 
 	orders := func() (method, url, body string, ok bool) { return "POST", "/orders", newOrder, true }
 	for _, clients := range []int{1, l.many} {
-		title := fmt.Sprintf("POST /orders over PostgreSQL, %d clients", clients)
-		wanted := aim{}
-		if clients == 1 {
-			title = "POST /orders over PostgreSQL, 1 client"
-		} else {
-			wanted = atLeast(2)
+		title := "POST /orders over PostgreSQL, " + inWords(clients)
+		lines := []line{
+			{title, ours, pgxLoop, rate, "orders/s", aim{}},
+			{title + ": p99", ours, pgxLoop, p99, "ms", aim{}},
+		}
+		if clients == l.many { // one client may need less processor time than the kernel's clock can tell
+			lines[0].aim = atLeast(2)
+			lines = append(lines,
+				line{title + ": processor time of the service, of the raw loop, an order", ours, pgxLoop, cpu, "µs", aim{}})
 		}
 		r, err := l.compare(ctx, title, []side{
 			{ours, func(ctx context.Context) (sample, error) { return l.load(ctx, service, clients, asFast, orders) }},
 			{pgxLoop, func(ctx context.Context) (sample, error) {
 				return l.rawLoop(ctx, clients, func(ctx context.Context) (bool, error) { return true, loop.create(ctx) })
 			}},
-		},
-			line{title, ours, pgxLoop, rate, "orders/s", wanted},
-			line{title + ": p99", ours, pgxLoop, p99, "ms", aim{}},
-			line{title + ": processor time of the service, of the raw loop, an order", ours, pgxLoop, cpu, "µs", aim{}})
+		}, lines...)
 		if err != nil {
 			return results, err
 		}
