@@ -173,3 +173,15 @@ func FuzzEntityTags(f *testing.F) {
 		}
 	})
 }
+
+func TestTheTextOfAnInputErrorHasItsDetail(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"the body is not well-formed JSON":                           &inputError{is: errMalformedJSON},
+		"the body is not well-formed JSON: The JSON ends too early.": &inputError{is: errMalformedJSON, detail: "The JSON ends too early."},
+	} {
+		if got := err.Error(); got != want {
+			t.Errorf("the error is %q, want %q", got, want)
+		}
+	}
+}
