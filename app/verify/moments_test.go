@@ -237,3 +237,28 @@ func TestTheOutboxMayDeleteOldEventsOnly(t *testing.T) {
 		t.Errorf("version 3 may not be deleted, 1 and 2 may, and verify says %d and %+v", r.TopicOnly, d)
 	}
 }
+
+// Without a setting, what is on its way has some seconds.
+func TestWhatIsOnItsWayIsWaitedForByDefault(t *testing.T) {
+	w := newMemory(t)
+	w.create("order-1", 1)
+	o := w.orders["order-1"]
+	w.fail(o.Submit(w.tick()))
+	late := w.save(o)
+	options := w.options()
+	options.ReadModel, options.Settle = nil, 0
+	waits := 0
+	options.Report = func(p verify.Progress) {
+		if p != (verify.Progress{Step: "settle"}) {
+			return
+		}
+		if waits++; waits == 3 {
+			w.publish(late...)
+		}
+	}
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	if !r.Agree() || waits < 3 {
+		t.Errorf("after %d waits verify says %s", waits, inWords(r))
+	}
+}
