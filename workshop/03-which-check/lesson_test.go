@@ -57,7 +57,7 @@ func TestMyStore(t *testing.T) {
 
 // TestOneStore runs the suites over the store that LESSON_STORE names:
 //
-//	LESSON_STORE=A go test -tags exercise -run TestOneStore ./workshop/03-which-check
+//	PORTTEST_PATIENCE=5s LESSON_STORE=A go test -tags exercise -run TestOneStore ./workshop/03-which-check
 func TestOneStore(t *testing.T) {
 	name := os.Getenv("LESSON_STORE")
 	if name == "" {
