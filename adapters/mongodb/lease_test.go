@@ -53,5 +53,3 @@ func TestALongLeaseHoldsAgainstAShortOne(t *testing.T) {
 		t.Errorf("Acquire: got term %d, error %v, want %v", term, err, ports.ErrLeaseHeld)
 	}
 }
-
-func second(_ int64, err error) error { return err }
