@@ -32,13 +32,16 @@ type Options struct {
 
 	// Trimmed is until when the outbox may have deleted published messages; zero when it never deletes any.
 	Trimmed time.Time
-	// Settle is how long what is on its way from the store to the topic and the views may take: 5 s. Nothing waits when all
-	// agrees at once.
+	// Settle is how long what is on its way from the store to the topic and the views may take: DefaultSettle. Nothing waits
+	// when all agrees at once.
 	Settle time.Duration
 	Show   int    // how many differences of each kind are listed: 20
 	Folder string // for temporary files: os.TempDir()
 	Report func(Progress)
 }
+
+// DefaultSettle is three times what a relay needs to take over from one that was killed.
+const DefaultSettle = 15 * time.Second
 
 // Progress is how far a verification is.
 type Progress struct {
@@ -59,7 +62,7 @@ var (
 // Check compares everything with everything. The error says that something could not be read; what does not agree is in
 // the report. It reads only, and takes nothing from the consumers.
 func Check(ctx context.Context, o Options) (*Report, error) {
-	o.Settle = cmp.Or(max(o.Settle, 0), 5*time.Second)
+	o.Settle = cmp.Or(max(o.Settle, 0), DefaultSettle)
 	o.Show = cmp.Or(max(o.Show, 0), 20)
 	if o.Views == nil {
 		o.Views = readside.All

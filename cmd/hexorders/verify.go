@@ -20,7 +20,7 @@ import (
 
 func verifyCommand() *cobra.Command {
 	var asJSON bool
-	settle, examples := 5*time.Second, 5
+	settle, examples := verify.DefaultSettle, 5
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove that store, outbox, topic and views agree, or say where they do not",

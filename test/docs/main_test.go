@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -152,14 +153,14 @@ func (w *world) borrow() {
 	})
 }
 
-// environment is ours without what would configure the program, and with this test's places.
+// environment is ours without what would configure the program, or tell make that it runs inside another make, and with
+// this test's places.
 func (w *world) environment() []string {
-	var all []string
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "HEXORDERS_") && !strings.HasPrefix(variable, "OTEL_") {
-			all = append(all, variable)
-		}
-	}
+	all := slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		return slices.ContainsFunc([]string{"HEXORDERS_", "OTEL_", "MAKE", "MFLAGS="}, func(prefix string) bool {
+			return strings.HasPrefix(variable, prefix)
+		})
+	})
 	all = append(all, "HEXORDERS_VIEWS_WAIT="+w.viewsWait)
 	for name, value := range w.places {
 		all = append(all, name+"="+value)
