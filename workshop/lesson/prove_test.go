@@ -30,7 +30,7 @@ func TestLessons(t *testing.T) {
 	}
 	copied, began := copyCheckout(t, root), time.Now()
 	t.Setenv("LESSON_CHECKOUT", root)    // for a lesson that changes no code
-	t.Setenv("PORTTEST_PATIENCE", "30s") // where a participant looks again, a proof on a busy machine has to wait
+	t.Setenv("PORTTEST_PATIENCE", "15s") // where a participant looks again, a proof on a busy machine has to wait
 	var lines strings.Builder
 	table := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\nlesson\tred\tgreen\tneighbours\tlines\tneeds\twhat the red line says")
