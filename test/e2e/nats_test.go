@@ -2,11 +2,8 @@ package e2e
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,8 +18,8 @@ import (
 // what a power failure takes is in adapters/nats/DESIGN.md.
 func TestNothingIsLostWhenTheServiceAndNATSAreKilled(t *testing.T) {
 	t.Parallel()
-	broker := newNATS(t)
-	broker.up()
+	broker := newPrivate(t)
+	broker.do(t, "up", "nats")
 	w := newWorldOfNATS(t, broker)
 	p := w.serve("serve")
 	k := startKilling(w, 400*scale, 16, 4*scale)
@@ -33,14 +30,14 @@ func TestNothingIsLostWhenTheServiceAndNATSAreKilled(t *testing.T) {
 			p = w.serve("serve")
 		} else {
 			// Stopped first, it answers nothing: what is published meanwhile is in flight when it dies.
-			broker.signal(syscall.SIGSTOP)
+			broker.signal(t, "nats", syscall.SIGSTOP)
 			answered := k.load.answered.Load()
 			eventually(t, patience, "commands are answered without a broker", func() bool {
 				return k.load.answered.Load() > answered+40
 			})
 			eventually(t, patience, "messages are in flight", func() bool { return p.scrape().value("hexorders_relay_lag_seconds") > 0.5 })
-			broker.kill()
-			broker.up()
+			broker.kill(t, "nats")
+			broker.do(t, "up", "nats")
 		}
 	}
 	k.finish(p)
@@ -54,7 +51,7 @@ func TestNothingIsLostWhenTheServiceAndNATSAreKilled(t *testing.T) {
 // The commands that look at a broker from outside know this one.
 func TestTheCommandsKnowNATS(t *testing.T) {
 	t.Parallel()
-	broker := newNATS(t)
+	broker := newPrivate(t)
 	w := newWorldOfNATS(t, broker)
 	doctor := func() string {
 		output, _ := w.run("doctor")
@@ -64,7 +61,7 @@ func TestTheCommandsKnowNATS(t *testing.T) {
 		!strings.Contains(got, "start one with scripts/services up nats") {
 		t.Errorf("without a server doctor says\n%s", got)
 	}
-	broker.up()
+	broker.do(t, "up", "nats")
 	if got := doctor(); !strings.Contains(got, "note  broker     NATS answers at 127.0.0.1:") ||
 		!strings.Contains(got, "`hexorders serve` creates it at start") {
 		t.Errorf("without the stream doctor says\n%s", got)
@@ -83,68 +80,16 @@ func TestTheCommandsKnowNATS(t *testing.T) {
 	}
 }
 
-// natsServer is a nats-server of one test.
-type natsServer struct {
-	t           testing.TB
-	dir, url    string
-	port        int
-	environment []string
-}
-
-func newNATS(t testing.TB) *natsServer {
-	t.Helper()
-	port := freePort(t)
-	n := &natsServer{t: t, dir: t.TempDir(), url: fmt.Sprintf("nats://127.0.0.1:%d", port), port: port}
-	n.environment = append(cleanEnvironment(), "SERVICES_NATIVE=1", "SERVICES_DIR="+n.dir,
-		"SERVICES_DIST="+setting("SERVICES_DIST", filepath.Join(repository, ".services", "dist")),
-		"SERVICES_NATS_PORT="+strconv.Itoa(port))
-	t.Cleanup(func() { n.do("down") })
-	return n
-}
-
-func (n *natsServer) up() { n.do("up") }
-
-func (n *natsServer) do(command string) {
-	n.t.Helper()
-	c := exec.Command(filepath.Join(repository, "scripts", "services"), command, "nats")
-	c.Env = n.environment
-	if output, err := c.CombinedOutput(); err != nil {
-		n.t.Fatalf("scripts/services %s nats: %v\n%s", command, err, output)
-	}
-}
-
-func (n *natsServer) kill() {
-	n.t.Helper()
-	n.signal(syscall.SIGKILL)
-	// The kernel closes the files of a dead process a moment later.
-	eventually(n.t, patience, "the port of the dead nats-server is free", func() bool { return free(n.port) })
-}
-
-func (n *natsServer) signal(s syscall.Signal) {
-	n.t.Helper()
-	text, err := os.ReadFile(filepath.Join(n.dir, "nats.pid"))
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err == nil {
-		err = syscall.Kill(pid, s)
-	}
-	if err != nil {
-		n.t.Fatal(err)
-	}
-}
-
 // newWorldOfNATS is a world of one file and a stream.
-func newWorldOfNATS(t testing.TB, n *natsServer) *world {
+func newWorldOfNATS(t testing.TB, n *private) *world {
 	t.Helper()
 	name := "e2e." + uuid.NewString()
-	w := &world{t: t, source: checker.Source{SQLite: filepath.Join(t.TempDir(), "hexorders.db"), NATS: n.url, Topic: name}}
+	w := &world{t: t, source: checker.Source{SQLite: filepath.Join(t.TempDir(), "hexorders.db"), NATS: n.natsURL, Topic: name}}
 	w.env = environment{
 		"HEXORDERS_STORE":        "sqlite",
 		"HEXORDERS_SQLITE_PATH":  w.source.SQLite,
 		"HEXORDERS_BROKER":       "nats",
-		"HEXORDERS_NATS_URL":     n.url,
+		"HEXORDERS_NATS_URL":     n.natsURL,
 		"HEXORDERS_NATS_SUBJECT": name,
 		"HEXORDERS_HTTP_ADDR":    w.newAddr(),
 		"HEXORDERS_LOG_FORMAT":   "json",

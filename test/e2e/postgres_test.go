@@ -1,16 +1,12 @@
 package e2e
 
 import (
-	"context"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"hexorders/adapters/postgres/postgrestest"
 	"hexorders/test/checker"
@@ -60,16 +56,9 @@ func TestNothingIsLostWhenPostgresIsKilled(t *testing.T) {
 	api, relay := w.serve("api", "--roles", "api"), w.serveAt("relay", w.newAddr(), "--roles", "relay,views")
 	relay.says(holdsLease, takeOverLimit)
 
-	orders, kills := 600*scale, 3
-	k := &killing{w: w, kills: kills, begin: make(chan struct{}, orders*commands)}
-	k.load = &load{orders: orders, clients: 32, client: w.client(), begin: k.begin}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(5*scale)*time.Minute)
-	defer cancel()
-	k.load.start(ctx)
+	k := startKilling(w, 600*scale, 32, 3)
 	for k.more() {
-		k.release(k.quota())
-		middle := int64((k.stage-1)*k.quota() + k.quota()/2)
-		eventually(t, patience, "half of the stage's commands are answered", func() bool { return k.load.answered.Load() >= middle })
+		k.untilMidStage(relay)
 		own.kill(t, "postgres")
 		own.do(t, "up", "postgres")
 	}
@@ -129,21 +118,5 @@ func TestRolesOverPostgresNeedNoMoreThanTheirRights(t *testing.T) {
 		if p.output.contains("permission denied") {
 			t.Errorf("%s lacks a right", p.name)
 		}
-	}
-}
-
-// kill ends a server with SIGKILL.
-func (p *private) kill(t testing.TB, server string) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(p.folder, server+".pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err == nil {
-		err = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	if err != nil {
-		t.Fatalf("kill %s: %v", server, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,38 +68,38 @@ var sharedAnswer = sync.OnceValue(func() error {
 // at first.
 type private struct {
 	servers
-	postgresURI string
-	folder      string // of their data
-	environment []string
+	postgresURI, natsURL string
+	folder               string         // of their data
+	ports                map[string]int // by the name of the server
+	environment          []string
 }
 
 func newPrivate(t testing.TB, settings ...string) *private {
 	t.Helper()
-	mongodb, kafka, postgres, folder := freePort(t), freePort(t), freePort(t), t.TempDir()
+	p := &private{folder: t.TempDir(), ports: map[string]int{}}
 	// PostgreSQL runs as another user when this one is root.
-	if err := os.Chmod(filepath.Dir(folder), 0o711); err != nil {
+	if err := os.Chmod(filepath.Dir(p.folder), 0o711); err != nil {
 		t.Fatal(err)
 	}
-	p := &private{
-		folder: folder, postgresURI: fmt.Sprintf("postgres://127.0.0.1:%d/hexorders?user=hexorders", postgres),
-		servers: servers{
-			mongoURI: fmt.Sprintf("mongodb://127.0.0.1:%d/?replicaSet=rs0", mongodb),
-			brokers:  fmt.Sprintf("127.0.0.1:%d", kafka),
-		},
-		environment: append(cleanEnvironment(),
-			"SERVICES_NATIVE=1", // a server of its own is a process, not a project of a Docker engine
-			"SERVICES_DIR="+folder,
-			"SERVICES_DIST="+setting("SERVICES_DIST", filepath.Join(repository, ".services", "dist")),
-			"SERVICES_MONGODB_PORT="+strconv.Itoa(mongodb),
-			"SERVICES_KAFKA_PORT="+strconv.Itoa(kafka),
-			"SERVICES_POSTGRES_PORT="+strconv.Itoa(postgres),
-			"SERVICES_MONGODB_REPLSET=rs0",
-			"SERVICES_KAFKA_HEAP=256m",
-		),
+	p.environment = append(cleanEnvironment(),
+		"SERVICES_NATIVE=1", // a server of its own is a process, not a project of a Docker engine
+		"SERVICES_DIR="+p.folder,
+		"SERVICES_DIST="+setting("SERVICES_DIST", filepath.Join(repository, ".services", "dist")),
+		"SERVICES_MONGODB_REPLSET=rs0",
+		"SERVICES_KAFKA_HEAP=256m",
+	)
+	names := []string{"mongodb", "kafka", "postgres", "nats"}
+	for _, name := range names {
+		p.ports[name] = freePort(t)
+		p.environment = append(p.environment, fmt.Sprintf("SERVICES_%s_PORT=%d", strings.ToUpper(name), p.ports[name]))
 	}
 	p.environment = append(p.environment, settings...)
+	p.mongoURI = fmt.Sprintf("mongodb://127.0.0.1:%d/?replicaSet=rs0", p.ports["mongodb"])
+	p.brokers = fmt.Sprintf("127.0.0.1:%d", p.ports["kafka"])
+	p.postgresURI = fmt.Sprintf("postgres://127.0.0.1:%d/hexorders?user=hexorders", p.ports["postgres"])
+	p.natsURL = fmt.Sprintf("nats://127.0.0.1:%d", p.ports["nats"])
 	t.Cleanup(func() {
-		if output, err := p.command("down", "mongodb", "kafka", "postgres").CombinedOutput(); err != nil {
+		if output, err := p.command("down", names...).CombinedOutput(); err != nil {
 			t.Errorf("the private servers could not be stopped: %v\n%s", err, output)
 		}
 	})
@@ -113,10 +114,33 @@ func (p *private) do(t testing.TB, command, server string) {
 	}
 }
 
-func (p *private) command(args ...string) *exec.Cmd {
-	c := exec.Command(filepath.Join(repository, "scripts", "services"), args...)
+func (p *private) command(command string, servers ...string) *exec.Cmd {
+	c := exec.Command(filepath.Join(repository, "scripts", "services"), append([]string{command}, servers...)...)
 	c.Env = p.environment
 	return c
+}
+
+// kill sends SIGKILL to a server and waits until its port is free: the kernel closes the files of a dead process a moment
+// later.
+func (p *private) kill(t testing.TB, server string) {
+	t.Helper()
+	p.signal(t, server, syscall.SIGKILL)
+	eventually(t, patience, "the port of the dead server is free", func() bool { return free(p.ports[server]) })
+}
+
+func (p *private) signal(t testing.TB, server string, s syscall.Signal) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.folder, server+".pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err == nil {
+		err = syscall.Kill(pid, s)
+	}
+	if err != nil {
+		t.Fatalf("%v to %s: %v", s, server, err)
+	}
 }
 
 // ports are handed out once each, since a test needs its port to be its own also while nothing listens on it. They
