@@ -5,16 +5,14 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"hexorders/adapters/eventjson"
 	"hexorders/app/readside"
 	"hexorders/core/order"
 	"hexorders/ports"
+	"hexorders/ports/porttest/contest"
 )
 
 // BenchmarkSave sets Save against a raw loop, which does the same two inserts and the commit through the same driver
@@ -29,39 +27,12 @@ func BenchmarkSave(b *testing.B) {
 	for _, clients := range []int{32, 1} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
 			const saves = 320 // a round of a tenth of a second or two
-			contestants := []struct {
-				name string
-				save func(saveable) error
-			}{
-				{"raw", rawLoop(b)},
-				{"single", storeLoop(b, options{maxBatch: 1})},
-				{"grouped", storeLoop(b, options{})},
+			contestants := []contest.Contestant[saveable]{
+				{Name: "raw", Save: rawLoop(b)},
+				{Name: "single", Save: storeLoop(b, options{maxBatch: 1})},
+				{Name: "grouped", Save: storeLoop(b, options{})},
 			}
-			rates := map[string][]float64{}
-			next := 0
-			for round := 0; b.Loop(); round++ {
-				for turn := range contestants { // each contestant is first in turn
-					c := contestants[(round+turn)%len(contestants)]
-					work := saveables(b, next, saves)
-					next += saves
-					rates[c.name] = append(rates[c.name], rate(b, clients, work, c.save))
-				}
-			}
-			for _, c := range contestants {
-				low, median, high := spread(rates[c.name])
-				b.Logf("%-8s %6.0f saves/s (%.0f to %.0f)", c.name, median, low, high)
-				if c.name == "raw" {
-					continue
-				}
-				ratios := make([]float64, len(rates[c.name]))
-				for i, r := range rates[c.name] {
-					ratios[i] = r / rates["raw"][i]
-				}
-				low, median, high = spread(ratios)
-				b.Logf("%-8s %6.2f of raw (%.2f to %.2f)", c.name, median, low, high)
-				b.ReportMetric(median, c.name+"/raw")
-			}
-			b.ReportMetric(0, "ns/op") // a round's time says nothing
+			contest.Run(b, clients, saves, contestants, func(number int) saveable { return newSaveable(b, number) })
 		})
 	}
 }
@@ -73,58 +44,24 @@ type saveable struct {
 	outboxRow []any
 }
 
-func saveables(b *testing.B, first, n int) []saveable {
+func newSaveable(b *testing.B, number int) saveable {
 	b.Helper()
-	all := make([]saveable, n)
-	for i := range all {
-		id := fmt.Sprintf("0197b3a4-0000-7000-8000-%012d", first+i) // grows, as UUIDv7 does
-		at := time.Date(2026, time.March, 14, 6, 30, 0, 0, time.UTC).Add(time.Duration(first+i) * time.Millisecond)
-		o, err := order.New(id, fmt.Sprintf("buyer-%d", i%1000),
-			[]order.Item{{Product: "1111", Amount: 3}, {Product: "2222", Amount: 8}}, at)
-		if err != nil {
-			b.Fatal(err)
-		}
-		messages, err := eventjson.Messages(b.Context(), o)
-		if err != nil {
-			b.Fatal(err)
-		}
-		state := o.Snapshot()
-		items, err := encodeItems(state.Items)
-		if err != nil {
-			b.Fatal(err)
-		}
-		all[i] = saveable{
-			order: o,
-			orderRow: []any{state.ID, state.Buyer, string(state.Status), state.Version, items,
-				formatTime(state.CreatedAt), formatTime(state.UpdatedAt)},
-			outboxRow: messageColumns(messages[0]),
-		}
+	o := contest.Order(b, number)
+	messages, err := eventjson.Messages(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
 	}
-	return all
-}
-
-// rate is how many of these were saved a second by so many clients at once.
-func rate(b *testing.B, clients int, work []saveable, save func(saveable) error) float64 {
-	b.Helper()
-	var next atomic.Int64
-	var all sync.WaitGroup
-	begun := time.Now()
-	for range clients {
-		all.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(work) {
-					return
-				}
-				if err := save(work[i]); err != nil {
-					b.Errorf("save: %v", err)
-					return
-				}
-			}
-		})
+	state := o.Snapshot()
+	items, err := encodeItems(state.Items)
+	if err != nil {
+		b.Fatal(err)
 	}
-	all.Wait()
-	return float64(len(work)) / time.Since(begun).Seconds()
+	return saveable{
+		order: o,
+		orderRow: []any{state.ID, state.Buyer, string(state.Status), state.Version, items,
+			formatTime(state.CreatedAt), formatTime(state.UpdatedAt)},
+		outboxRow: messageColumns(messages[0]),
+	}
 }
 
 func storeLoop(b *testing.B, o options) func(saveable) error {
@@ -175,13 +112,6 @@ func rawLoop(b *testing.B) func(saveable) error {
 		_, err := commit.Exec()
 		return err
 	}
-}
-
-// spread is the median of the values, between their quartiles.
-func spread(values []float64) (low, median, high float64) {
-	sorted := slices.Sorted(slices.Values(values))
-	last := len(sorted) - 1
-	return sorted[last/4], sorted[last/2], sorted[last-last/4]
 }
 
 // BenchmarkReadModelCommit commits new orders of many buyers to the three views, 200 at once:
