@@ -33,30 +33,16 @@ func NewOutbox(db *DB) *Outbox { return &Outbox{db: db} }
 
 func (b *Outbox) Position(ctx context.Context) (ports.Position, error) {
 	var seq int64
-	err := b.db.queryRow(ctx, `SELECT position FROM relay WHERE id = 'outbox'`, nil, &seq)
-	if err != nil && !errors.Is(err, ports.ErrNotFound) {
-		return "", fmt.Errorf("read the checkpoint: %w", err)
-	}
-	return position(seq), nil
+	err := b.db.readCheckpoint(ctx, "relay", "outbox", &seq)
+	return position(seq), err
 }
 
 func (b *Outbox) Checkpoint(ctx context.Context, term int64, p ports.Position) error {
 	seq, err := parsePosition(p)
-	if err == nil {
-		err = b.db.writer.do(ctx, 0, func(t *tx) error {
-			changed, err := t.exec(`INSERT INTO relay (id, position, term) VALUES ('outbox', ?, ?)
-				ON CONFLICT (id) DO UPDATE SET position = excluded.position, term = excluded.term
-				WHERE excluded.term >= term`, seq, term)
-			if err == nil && changed == 0 {
-				return ports.ErrFenced
-			}
-			return err
-		})
-	}
 	if err != nil {
 		return fmt.Errorf("checkpoint in term %d: %w", term, err)
 	}
-	return nil
+	return b.db.writeCheckpoint(ctx, "relay", "outbox", seq, term)
 }
 
 // tailPage is how many messages Tail reads at once. No transaction is open while they are emitted, because an open one

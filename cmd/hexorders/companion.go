@@ -37,7 +37,7 @@ func (s *storage) openCompanion(ctx context.Context, c *Config, w watch, create 
 			return err
 		}
 	}
-	if missing[0] != "views" { // more than the views
+	if !slices.Equal(missing, []string{"views"}) {
 		s.outbox = companionOutbox{s.outbox, sqlite.NewCheckpoint(db), slices.Contains(missing, "lease")}
 	}
 	return nil

@@ -30,12 +30,20 @@ type storage struct {
 // part returns the first part that is a P, nil when there is none. With an optional port as P it tells whether the store
 // has it.
 func part[P any](s *storage) (p P) {
-	for _, candidate := range s.parts {
-		if p, ok := candidate.(P); ok {
-			return p
-		}
+	if all := parts[P](s); len(all) > 0 {
+		return all[0]
 	}
 	return p
+}
+
+// parts are all that are a P.
+func parts[P any](s *storage) (all []P) {
+	for _, candidate := range s.parts {
+		if p, ok := candidate.(P); ok {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // openStorage opens the store, and its companion if it needs one. Only a process that serves creates a companion.
@@ -92,11 +100,9 @@ func (s *storage) missing(c *Config) (names []string) {
 
 // ready reports why the store does not answer.
 func (s *storage) ready(ctx context.Context) error {
-	for _, p := range s.parts {
-		if p, ok := p.(interface{ Ping(context.Context) error }); ok {
-			if err := p.Ping(ctx); err != nil {
-				return err
-			}
+	for _, p := range parts[interface{ Ping(context.Context) error }](s) {
+		if err := p.Ping(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -104,11 +110,9 @@ func (s *storage) ready(ctx context.Context) error {
 
 // tryWrite reports why the store takes no writes, where it can tell.
 func (s *storage) tryWrite(ctx context.Context) error {
-	for _, p := range s.parts {
-		if p, ok := p.(interface{ TryWrite(context.Context) error }); ok {
-			if err := p.TryWrite(ctx); err != nil {
-				return err
-			}
+	for _, p := range parts[interface{ TryWrite(context.Context) error }](s) {
+		if err := p.TryWrite(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
