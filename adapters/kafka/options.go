@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,33 +49,15 @@ const DefaultSource = "/hexorders"
 var ErrNoTopic = errors.New("the topic does not exist")
 
 func (o Options) withDefaults() Options {
-	if o.Brokers == "" {
-		o.Brokers = "127.0.0.1:9092"
-	}
-	if o.Topic == "" {
-		o.Topic = "orders.events"
-	}
-	if o.Partitions == 0 {
-		o.Partitions = 12
-	}
-	if o.Queue == 0 {
-		o.Queue = 100_000
-	}
-	if o.Source == "" {
-		o.Source = DefaultSource
-	}
-	if o.FlushTimeout == 0 {
-		o.FlushTimeout = 5 * time.Second
-	}
-	if o.SessionTimeout == 0 {
-		o.SessionTimeout = 10 * time.Second
-	}
-	if o.stalled == 0 {
-		o.stalled = stalledAfter
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.Brokers = cmp.Or(o.Brokers, "127.0.0.1:9092")
+	o.Topic = cmp.Or(o.Topic, "orders.events")
+	o.Partitions = cmp.Or(o.Partitions, 12)
+	o.Queue = cmp.Or(o.Queue, 100_000)
+	o.Source = cmp.Or(o.Source, DefaultSource)
+	o.FlushTimeout = cmp.Or(o.FlushTimeout, 5*time.Second)
+	o.SessionTimeout = cmp.Or(o.SessionTimeout, 10*time.Second)
+	o.stalled = cmp.Or(o.stalled, stalledAfter)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return o
 }
 

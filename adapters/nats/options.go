@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,30 +47,14 @@ func ParseSubject(text string) (string, error) {
 }
 
 func (o Options) withDefaults() Options {
-	if o.URL == "" {
-		o.URL = "nats://127.0.0.1:4222"
-	}
-	if o.Subject == "" {
-		o.Subject = "orders.events"
-	}
-	if o.Replicas == 0 {
-		o.Replicas = 1
-	}
-	if o.Queue == 0 {
-		o.Queue = 4096
-	}
-	if o.Source == "" {
-		o.Source = DefaultSource
-	}
-	if o.FlushTimeout == 0 {
-		o.FlushTimeout = 5 * time.Second
-	}
-	if o.SessionTimeout == 0 {
-		o.SessionTimeout = 10 * time.Second
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
+	o.URL = cmp.Or(o.URL, "nats://127.0.0.1:4222")
+	o.Subject = cmp.Or(o.Subject, "orders.events")
+	o.Replicas = cmp.Or(o.Replicas, 1)
+	o.Queue = cmp.Or(o.Queue, 4096)
+	o.Source = cmp.Or(o.Source, DefaultSource)
+	o.FlushTimeout = cmp.Or(o.FlushTimeout, 5*time.Second)
+	o.SessionTimeout = cmp.Or(o.SessionTimeout, 10*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return o
 }
 
