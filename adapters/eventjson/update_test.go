@@ -44,7 +44,7 @@ func TestGoldenFilesAreWritten(t *testing.T) {
 	}
 }
 
-// A new event gets its file and its row. A golden file is never written again, whatever the program would write today.
+// A new event gets its file and its row. A golden file is never written again, also where the program would write another today.
 func TestAGoldenFileIsWrittenOnlyOnce(t *testing.T) {
 	page, err := os.ReadFile("golden_test.go")
 	if err != nil {

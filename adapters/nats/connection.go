@@ -76,7 +76,7 @@ func dial(o Options, more []jetstream.JetStreamOpt, options ...nats.Option) (*co
 // close ends the connection.
 func (c *connection) close() { c.nc.Close() }
 
-// persist tries until it succeeds, fails for good or ctx ends. It logs an error once, until another one comes.
+// persist tries until it succeeds, fails permanently or ctx ends. It logs an error once, until another one comes.
 func persist[T any](ctx context.Context, c *connection, what string, try func() (T, error)) (T, error) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 20 * time.Millisecond

@@ -53,7 +53,11 @@ func TestAStreamThatWasMadeAgainIsAGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.lost() // as the next message would find out
-	if _, err := persist(t.Context(), c, "wait", func() (struct{}, error) { _, err := c.info(t.Context()); return struct{}{}, err }); err != nil {
+	_, err := persist(t.Context(), c, "wait", func() (struct{}, error) {
+		_, err := c.info(t.Context())
+		return struct{}{}, err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	publish(t, p, event("a", 3))

@@ -16,8 +16,8 @@ import (
 // Subscriber implements ports.Subscriber and ports.Replayable: each Subscribe and Replay has its own connection. It starts
 // without a server: while NATS is down, or the stream does not exist yet, it waits.
 //
-// A stream is one shard, so one member of a group reads at a time and the others wait for it to leave, in whatever
-// process they are. A place is the sequence of the message before it. A message that is not an order event is skipped and
+// A stream is one shard, so one member of a group reads at a time and the others wait for it to leave, also in
+// other processes. A place is the sequence of the message before it. A message that is not an order event is skipped and
 // logged.
 type Subscriber struct {
 	options Options

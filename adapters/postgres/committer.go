@@ -13,7 +13,7 @@ import (
 )
 
 // committer commits all queued saves in one transaction: group commit, as in adapters/mongodb (docs/adr/0007). A
-// transaction is one round trip, one lock of the outbox and one flush to disk, whatever its size. It never waits for more
+// transaction is one round trip, one lock of the outbox and one flush to disk, large or small. It never waits for more
 // saves to come, so a lone save pays nothing.
 //
 // Saves do not affect each other. A stale save and one whose key is taken write nothing, and the others are committed. An

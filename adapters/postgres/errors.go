@@ -65,8 +65,8 @@ func isPermanent(err error) bool {
 	return hasCode(err, dataException, integrityViolation, programLimitExceeded, mistake)
 }
 
-// fail adds what was being done, and turns the driver's errors into those of the ports. Whatever is not known to be
-// something else is ErrUnavailable: a lost connection, a server that shuts down, a commit with an unknown outcome. nil
+// fail adds what was being done, and turns the driver's errors into those of the ports. An error that is not known
+// to be another one is ErrUnavailable: a lost connection, a server that shuts down, a commit with an unknown outcome. nil
 // stays nil.
 func fail(ctx context.Context, doing string, err error) error {
 	if err == nil {

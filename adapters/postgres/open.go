@@ -103,7 +103,7 @@ func parse(uri string) (*pgxpool.Config, error) {
 		"application_name": "hexorders",
 		// A process that stops in mid-transaction must not keep its locks.
 		"idle_in_transaction_session_timeout": "5s",
-		// What was reported as saved survives a power cut, whatever the server's default is.
+		// What was reported as saved survives a power cut, also where the server's default is another.
 		"synchronous_commit": "on",
 		// Plans are made while tables are small, and kept. Every statement here has an index in its order, however small its
 		// table is at first.

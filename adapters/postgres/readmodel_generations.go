@@ -264,7 +264,7 @@ func leave(ctx context.Context, tx pgx.Tx, state string) error {
 	return err
 }
 
-// sweep drops the tables of the generations in the state leaving. To drop a table costs the same whatever its size.
+// sweep drops the tables of the generations in the state leaving. A large table is dropped as fast as a small one.
 func (m *ReadModel) sweep(ctx context.Context) error {
 	return m.change(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		tables, err := names(ctx, tx, `SELECT tablename::text FROM generations JOIN pg_tables ON schemaname = current_schema()

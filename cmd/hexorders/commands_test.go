@@ -191,7 +191,8 @@ func TestOutboxCommands(t *testing.T) {
 		return outboxRetry(ctx, s, "order-1", out)
 	}
 
-	if got, want := print(status), "checkpoint  none: no relay has published yet\nparked      none\nrelay       none holds the lease\n"; got != want {
+	want := "checkpoint  none: no relay has published yet\nparked      none\nrelay       none holds the lease\n"
+	if got := print(status); got != want {
 		t.Errorf("status\n%swant\n%s", got, want)
 	}
 	if got, want := print(parked), "no order is parked\n"; got != want {

@@ -163,7 +163,8 @@ func variables(e *environment, c *Config) []variable {
 				return err
 			}},
 		{"HEXORDERS_SQLITE_PATH", e.SQLite.Path,
-			"the file, created when it is not there; beside it is what a small store does not keep, in hexorders.STORE.db", into(&c.SQLite.Path, parsePath)},
+			"the file, created when it is not there; beside it is what a small store does not keep, in hexorders.STORE.db",
+			into(&c.SQLite.Path, parsePath)},
 		{"HEXORDERS_MONGODB_URI", e.MongoDB.URI, "a replica set", into(&c.MongoDB.URI, parseMongoURI)},
 		{"HEXORDERS_MONGODB_DATABASE", e.MongoDB.Database, "its database", into(&c.MongoDB.Database, parseDatabase)},
 		{"HEXORDERS_MONGODB_MAX_BATCH", e.MongoDB.MaxBatch, "saves that may share a transaction; 1: none",

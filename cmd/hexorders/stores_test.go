@@ -67,7 +67,8 @@ func TestAStoreIsAddedByOneRow(t *testing.T) {
 	if out, _, _ := runCommand(t, "config", "--help"); !strings.Contains(out, "Stores:  "+strings.Join(names(stores), ", ")+"\n") {
 		t.Errorf("the help of config does not know the store:\n%s", out)
 	}
-	want := "hexorders: only the process that serves can open the fake store: set HEXORDERS_STORE to sqlite, mongodb, mongodb-events or postgres, here and there\n"
+	want := "hexorders: only the process that serves can open the fake store: set HEXORDERS_STORE to sqlite, mongodb, " +
+		"mongodb-events or postgres, here and there\n"
 	for _, args := range []string{"outbox status", "views status", "events tail"} {
 		if _, errOut, code := runCommand(t, strings.Fields(args)...); errOut != want || code != exitUsage {
 			t.Fatalf("hexorders %s: exit code %d, %swant %s", args, code, errOut, want)

@@ -26,7 +26,7 @@ import (
 	"hexorders/ports"
 )
 
-// Storage is a store as an adapter's test opens it, fresh and empty. Whatever has to be closed afterwards belongs into
+// Storage is a store as an adapter's test opens it, fresh and empty. What has to be closed afterwards belongs into
 // t.Cleanup of open. A port that is nil is not there.
 type Storage struct {
 	// Orders may also be a ports.IdempotencyStore, a ports.History and a ports.OrderScanner, and Outbox a ports.Trimmer,

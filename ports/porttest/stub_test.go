@@ -11,11 +11,12 @@ func TestAStubNamesTheCheckToRead(t *testing.T) {
 	var s Stub
 	_, get := s.Get(t.Context(), "order-1")
 	_, position := s.Position(t.Context())
+	saved := s.Save(t.Context(), nil, ports.IdempotencyKey{})
 	var published error
 	PublisherStub{}.Publish(t.Context(), ports.Message{}, func(err error) { published = err })
 	for want, err := range map[string]error{
 		"not written yet: Get: see check OrderStore/01 an order reads back as it was saved":                get,
-		"not written yet: Save: see check OrderStore/01 an order reads back as it was saved":               s.Save(t.Context(), nil, ports.IdempotencyKey{}),
+		"not written yet: Save: see check OrderStore/01 an order reads back as it was saved":               saved,
 		"not written yet: Position: see check Outbox/01 before the first checkpoint the position is empty": position,
 		"not written yet: Checkpoint: see check Outbox/02 the position is the last checkpoint":             s.Checkpoint(t.Context(), 1, ""),
 		"not written yet: Tail: see check Outbox/05 what was committed before the first Tail is emitted":   s.Tail(t.Context(), "", nil),

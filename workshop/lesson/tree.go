@@ -12,7 +12,7 @@ import (
 )
 
 // tree is a checkout. It is looked at, and changed, by git alone, and the index that a participant works with is left
-// as it is: whatever needs an index has one of its own.
+// as it is: a command that needs an index has one of its own.
 type tree struct{ root string }
 
 // findTree is the checkout that the working directory is in.
