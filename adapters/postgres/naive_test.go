@@ -47,7 +47,7 @@ func TestTheSuitesSeeEachMistakeOfANaiveStore(t *testing.T) {
 		binary: {"OrderStore/19",
 			`got .*\{"items": \[\{"amount": 2, "productId".*\n.*want .*\{"orderId":`, "a JSON column (jsonb) sorts keys and drops blanks"},
 		nameless: {"OrderStore/26",
-			`Get while the store cannot be reached: got error .*, want ports\.ErrUnavailable`, "a client gets 500 instead of 503"},
+			`(?s)Get while the store cannot be reached: got error .*, want ports\.ErrUnavailable`, "a client gets 500 instead of 503"},
 		deaf: {"Outbox/19",
 			`Tail emitted nothing for 3s while a message was due: order-000002/1 is missing, and nothing came after it`,
 			"Another process saves too"},
