@@ -38,7 +38,8 @@ var (
 // group, so that no engine gets less.
 func Rebuild(ctx context.Context, o Options, report func(RebuildProgress)) error {
 	topic, ok := o.Subscriber.(ports.Replayable)
-	if !ok {
+	_, ends := o.Subscriber.(ports.TopicEnd)
+	if !ok || o.FromStore && (!ends || o.Orders == nil) {
 		return ErrNotReplayable
 	}
 	r := &rebuild{Engine: New(o), topic: topic, report: report}

@@ -18,11 +18,7 @@ var errStale = errors.New("the shadow was begun from another topic, or lacks eve
 // refuse ends a rebuild from a topic that has a gap. A shadow that was begun before may have one that the topic has not.
 func (r *rebuild) refuse(ctx context.Context, gap ports.Gap, begun bool) error {
 	if begun && !r.options.FromStore {
-		if err := r.options.Store.Discard(ctx); err != nil {
-			return err
-		}
-		r.shadow = ports.Generation{}
-		return errStale
+		return errors.Join(errStale, r.options.Store.Discard(ctx))
 	}
 	return fmt.Errorf("%w: %s", ErrIncomplete, gap.Detail)
 }
@@ -123,10 +119,10 @@ func (r *rebuild) beginnings(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", ErrIncomplete, detail)
 	}
 	places, err := r.options.Store.Places(ctx, r.shadow)
-	if err != nil || len(places) == 0 {
+	if err != nil {
 		return err
 	}
-	at := places[0]
+	at := places[0] // there is one: feed has read a shard at least
 	return r.options.Store.Commit(ctx, r.shadow, ports.Change{
 		Places: []ports.PlaceChange{{Shard: at.Shard, From: at.Next, To: at.Next}},
 		Gaps:   []ports.Gap{{Place: at, Reason: ports.GapHistory, Detail: "in the store " + detail}},
@@ -139,10 +135,6 @@ func (r *rebuild) feedFromStore(ctx context.Context) error {
 	if !r.options.FromStore {
 		return nil
 	}
-	topic, ok := r.topic.(ports.TopicEnd)
-	if !ok || r.options.Orders == nil {
-		return ErrNotReplayable
-	}
 	if err := r.options.Store.Discard(ctx); err != nil {
 		return err
 	}
@@ -150,7 +142,7 @@ func (r *rebuild) feedFromStore(ctx context.Context) error {
 	if r.shadow, err = r.options.Store.Shadow(ctx); err != nil {
 		return err
 	}
-	newest, err := topic.Newest(ctx)
+	newest, err := r.topic.(ports.TopicEnd).Newest(ctx)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"hexorders/adapters/inproc"
 	"hexorders/adapters/memory"
 	"hexorders/app/readside"
 	"hexorders/ports"
@@ -48,7 +49,11 @@ func TestARebuildMakesTheSameRowsBesideTheLiveOnes(t *testing.T) {
 		r.awaitEnd(t)
 
 		var last readside.RebuildProgress
-		err := readside.Rebuild(t.Context(), r.options(), func(p readside.RebuildProgress) {
+		var log bytes.Buffer
+		options := r.options()
+		options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		err := readside.Rebuild(t.Context(), options, func(p readside.RebuildProgress) {
+			time.Sleep(time.Second) // it looks at the generations meanwhile
 			if p.Done < last.Done || p.Done > p.Total || p.Messages <= last.Messages && p.Done != last.Done {
 				t.Errorf("progress went from %+v to %+v", last, p)
 			}
@@ -57,6 +62,9 @@ func TestARebuildMakesTheSameRowsBesideTheLiveOnes(t *testing.T) {
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "the read model was rebuilt") {
+			t.Errorf("the log has\n%s\nwant nothing but that the read model was rebuilt", said)
 		}
 		if n := int64(half); last != (readside.RebuildProgress{Done: n, Total: n, Messages: n}) {
 			t.Errorf("the last progress was %+v, want %d three times", last, n)
@@ -339,41 +347,16 @@ func TestARebuildWithoutATopicOrFromABrokerThatForgetsIsAnErrorAtOnce(t *testing
 		if err := readside.Rebuild(t.Context(), options, silently); !errors.Is(err, readside.ErrNotReplayable) {
 			t.Errorf("a subscriber without Replay: error %v, want ErrNotReplayable", err)
 		}
+		options = r.options()
+		options.FromStore, options.Orders = true, memory.NewStore()
+		if err := readside.Rebuild(t.Context(), options, silently); !errors.Is(err, readside.ErrNotReplayable) {
+			t.Errorf("from the store, beside a topic that does not say where it ends: error %v, want ErrNotReplayable", err)
+		}
+		options.Subscriber, options.Orders = inproc.NewSubscriber(newLog(t)), nil
+		if err := readside.Rebuild(t.Context(), options, silently); !errors.Is(err, readside.ErrNotReplayable) {
+			t.Errorf("from a store that cannot be read as a whole: error %v, want ErrNotReplayable", err)
+		}
 		r.wantLive(1)
-	})
-}
-
-// awayFor is a store that is away for some calls of Shadow.
-type awayFor struct {
-	ports.ReadModelStore
-	calls *int
-}
-
-func (s awayFor) Shadow(ctx context.Context) (ports.Generation, error) {
-	if *s.calls--; *s.calls >= 0 {
-		return ports.Generation{}, ports.ErrUnavailable
-	}
-	return s.ReadModelStore.Shadow(ctx)
-}
-
-func TestARebuildOutlivesAStoreThatIsAway(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newReading(t, newTape(1, 10))
-		messages := lives(t, 10)
-		r.topic.add(messages...)
-		options := r.options()
-		var log bytes.Buffer
-		options.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		calls := 5
-		options.Store = awayFor{r.model, &calls}
-		if err := readside.Rebuild(t.Context(), options, silently); err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(log.String(), "the rebuild was interrupted; going on"); n != 5 {
-			t.Errorf("the log has\n%s\nwant five interruptions", log.String())
-		}
-		r.wantFold(t, messages)
 	})
 }
 

@@ -45,8 +45,11 @@ func TestAPoisonedMessageParksOnlyItsOrder(t *testing.T) {
 		wantParked(t, e, "bad from 3: 3, nobody understands this")
 
 		reason = errors.New("still bad")
-		if err := e.Retry(t.Context(), "bad"); !errors.Is(err, reason) {
-			t.Errorf("a retry that fails: error %v, want what is wrong now", err)
+		began := time.Now()
+		err := e.Retry(t.Context(), "bad")
+		const says = "order bad is parked again at version 3"
+		if took := time.Since(began); !errors.Is(err, reason) || !strings.Contains(err.Error(), says) || took > 0 {
+			t.Errorf("a retry that fails: error %v after %s, want at once that %s, and why", err, took, says)
 		}
 		wantParked(t, e, "bad from 3: 3, still bad")
 		if err := e.Retry(t.Context(), "good"); !errors.Is(err, ports.ErrNotFound) {
@@ -90,26 +93,35 @@ func TestAnEngineGoesOnAfterARetryElsewhere(t *testing.T) {
 	})
 }
 
-// A message that cannot be applied once may be the next moment.
-func TestAMessageThatFailsIsTriedAFewTimes(t *testing.T) {
+// A message that cannot be applied once may be the next moment: it is tried three times, after 20 ms and after 40 ms, by
+// half more or less.
+func TestAMessageThatFailsIsTriedThreeTimes(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newReading(t, newTape(1, 10))
-		failing := 2
-		r.poison = func(m ports.Message) error {
-			if m.Version == 2 && failing > 0 {
-				failing--
-				return errPoison
-			}
-			return nil
-		}
-		e, _ := r.start()
-		messages := basket(t, "o", "b", 3)
-		r.topic.add(messages...)
-		r.awaitEnd(t)
-		r.wantFold(t, messages)
-		wantParked(t, e)
-	})
+	for failing, parked := range map[int][]string{2: nil, 3: {"o from 2: 2, nobody understands this"}} {
+		t.Run(fmt.Sprint(failing, " failures"), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := newReading(t, newTape(1, 10))
+				var tries []time.Time
+				r.poison = func(m ports.Message) error {
+					if m.Version != 2 {
+						return nil
+					}
+					if tries = append(tries, time.Now()); len(tries) <= failing {
+						return errPoison
+					}
+					return nil
+				}
+				e, _ := r.start()
+				r.topic.add(basket(t, "o", "b", 3)...)
+				r.awaitEnd(t)
+				wantParked(t, e, parked...)
+				if len(tries) != 3 || tries[1].Sub(tries[0]) < 10*time.Millisecond || tries[2].Sub(tries[1]) < 20*time.Millisecond {
+					t.Errorf("tried at %v, want three times with growing pauses", tries)
+				}
+			})
+		})
+	}
 }
 
 func TestAMissingMessageIsWaitedForAndNeverJumpedOver(t *testing.T) {
@@ -367,8 +379,9 @@ func TestARetryGivesUpWhenOthersKeepChangingTheOrder(t *testing.T) {
 		options.Store = conflicting{r.model, &times}
 		began := time.Now()
 		err := readside.New(options).Retry(t.Context(), "o")
-		if took := time.Since(began); !errors.Is(err, ports.ErrConflict) || took > 2*time.Second {
-			t.Errorf("error %v after %s, want ErrConflict within 2 s", err, took)
+		took := time.Since(began)
+		if tries := 100 - times; !errors.Is(err, ports.ErrConflict) || tries != 10 || took < 70*time.Millisecond || took > 2*time.Second {
+			t.Errorf("error %v after %d tries and %s, want ErrConflict after 10 tries with pauses, within 2 s", err, tries, took)
 		}
 		times = 3
 		if err := readside.New(options).Retry(t.Context(), "o"); !errors.Is(err, errPoison) {
