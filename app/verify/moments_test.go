@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"hexorders/app/readside"
 	"hexorders/app/verify"
@@ -238,27 +240,42 @@ func TestTheOutboxMayDeleteOldEventsOnly(t *testing.T) {
 	}
 }
 
-// Without a setting, what is on its way has some seconds.
+// Without a setting, what is on its way has 15 seconds. It is looked for after 50 ms first, and less and less often.
 func TestWhatIsOnItsWayIsWaitedForByDefault(t *testing.T) {
-	w := newMemory(t)
-	w.create("order-1", 1)
-	o := w.orders["order-1"]
-	w.fail(o.Submit(w.tick()))
-	late := w.save(o)
-	options := w.options()
-	options.ReadModel, options.Settle = nil, 0
-	waits := 0
-	options.Report = func(p verify.Progress) {
-		if p != (verify.Progress{Step: "settle"}) {
-			return
-		}
-		if waits++; waits == 3 {
-			w.publish(late...)
-		}
-	}
-	r, err := verify.Check(t.Context(), options)
-	w.fail(err)
-	if !r.Agree() || waits < 3 {
-		t.Errorf("after %d waits verify says %s", waits, inWords(r))
+	for name, x := range map[string]struct {
+		comes int // the wait in which it is published
+		took  time.Duration
+		found map[verify.Kind]int64
+	}{
+		"it comes":           {3, 350 * time.Millisecond, nil},
+		"it comes too late":  {10, 15 * time.Second, map[verify.Kind]int64{verify.MissingInTopic: 1}},
+		"it comes just then": {9, 15 * time.Second, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newMemory(t)
+				w.create("order-1", 1)
+				o := w.orders["order-1"]
+				w.fail(o.Submit(w.tick()))
+				late := w.save(o)
+				options := w.options()
+				options.ReadModel, options.Settle = nil, 0
+				waits := 0
+				options.Report = func(p verify.Progress) {
+					if p == (verify.Progress{Step: "settle"}) {
+						if waits++; waits == x.comes {
+							w.publish(late...)
+						}
+					}
+				}
+				began := time.Now()
+				r, err := verify.Check(t.Context(), options)
+				w.fail(err)
+				wantCounts(t, r, x.found)
+				if took := time.Since(began); took != x.took {
+					t.Errorf("it took %s, want %s", took, x.took)
+				}
+			})
+		})
 	}
 }

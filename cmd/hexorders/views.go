@@ -113,8 +113,7 @@ func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, a
 	}
 	missing := missingViews(live)
 	if asJSON {
-		believed := freshness.BelievedAsOf()
-		asOf := &believed
+		asOf := &freshness.AsOf
 		if asOf.IsZero() {
 			asOf = nil
 		}
@@ -133,10 +132,8 @@ func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, a
 	switch {
 	case len(gaps) > 0:
 		asOf = "never: incomplete"
-	case !freshness.BelievedAsOf().IsZero():
-		asOf = freshness.AsOf.UTC().Format(time.RFC3339)
 	case !freshness.AsOf.IsZero():
-		asOf = "unknown: a clock was set back"
+		asOf = freshness.AsOf.UTC().Format(time.RFC3339)
 	}
 	if behind != nil {
 		ahead = strconv.FormatInt(*behind, 10)
