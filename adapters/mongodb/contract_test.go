@@ -17,18 +17,19 @@ import (
 	"hexorders/ports/porttest/cable"
 )
 
-func TestStoreContract(t *testing.T) { porttest.Store(t, openStore(mongodb.Options{})) }
+func TestStoreContract(t *testing.T) { porttest.Store(t, openStore(t, mongodb.Options{})) }
 
 // Without a committer the promises are the same.
 func TestIdempotencyStoreContractOneByOne(t *testing.T) {
-	porttest.Store(t, openStore(mongodb.Options{MaxBatch: 1}), "IdempotencyStore")
+	porttest.Store(t, openStore(t, mongodb.Options{MaxBatch: 1}), "IdempotencyStore")
 }
 
 // The event store is held to the same promises, but for Trim, which it does not make.
 func TestEventStoreContract(t *testing.T) {
+	databases := mongotest.NewPool(t)
 	porttest.Store(t, func(t testing.TB) porttest.Storage {
 		c := cable.To(t, mongotest.Server())
-		return eventStorage(t, mongotest.DBAt(t, c.Address()), c)
+		return eventStorage(t, databases.DBAt(t, c.Address()), c)
 	})
 }
 
@@ -36,10 +37,11 @@ func TestTopicContract(t *testing.T) {
 	logtest.Log(t, func(t testing.TB) inproc.Log { return mongodb.NewTopic(mongotest.DB(t)) })
 }
 
-func openStore(o mongodb.Options) func(t testing.TB) porttest.Storage {
+func openStore(t testing.TB, o mongodb.Options) func(t testing.TB) porttest.Storage {
+	databases := mongotest.NewPool(t)
 	return func(t testing.TB) porttest.Storage {
 		c := cable.To(t, mongotest.Server())
-		return storeStorage(mongotest.DBAt(t, c.Address()), c, o)
+		return storeStorage(databases.DBAt(t, c.Address()), c, o)
 	}
 }
 

@@ -48,12 +48,6 @@ func DB(t testing.TB) *mongo.Database {
 	return Connect(t, URI(), newName())
 }
 
-// DBAt is as DB, but the server is reached at another address: that of a cable to Server.
-func DBAt(t testing.TB, address string) *mongo.Database {
-	t.Helper()
-	return Connect(t, at(address), newName())
-}
-
 func newName() string { return "hexorders_test_" + strings.ToLower(rand.Text()[:12]) }
 
 // Again is a second client of a database.
@@ -97,22 +91,32 @@ func Server() string {
 func Connect(t testing.TB, uri, database string) *mongo.Database {
 	t.Helper()
 	// Closing a client may take as long as a heartbeat.
+	db := connect(t, uri, database)
+	t.Cleanup(func() { leave(t, db, db.Drop) })
+	return db
+}
+
+func connect(t testing.TB, uri, database string) *mongo.Database {
+	t.Helper()
 	uri = With(With(uri, "appName", database), "heartbeatFrequencyMS", "500")
-	db, err := mongodb.Connect(t.Context(), uri, database, nil)
+	db, err := mongodb.Connect(context.WithoutCancel(t.Context()), uri, database, nil) // a test that is over cleans up too
 	if err != nil {
 		t.Fatalf("%v\nThese tests need MongoDB: run scripts/services up", err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := db.Drop(ctx); err != nil {
-			t.Errorf("drop %s: %v", database, err)
-		}
-		if err := db.Client().Disconnect(ctx); err != nil {
-			t.Errorf("disconnect: %v", err)
-		}
-	})
 	return db
+}
+
+// leave closes the client of a database that a test is done with.
+func leave(t testing.TB, db *mongo.Database, cleanUp func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := cleanUp(ctx); err != nil {
+		t.Errorf("clean up %s: %v", db.Name(), err)
+	}
+	if err := db.Client().Disconnect(ctx); err != nil {
+		t.Errorf("disconnect: %v", err)
+	}
 }
 
 // FailCommand makes the server fail a command of this test's client: always, or as often as mode says.

@@ -11,9 +11,10 @@ import (
 )
 
 func TestReadModelStoreContract(t *testing.T) {
+	databases := mongotest.NewPool(t)
 	porttest.ReadModelStore(t, func(t testing.TB, tables []ports.Table) porttest.ReadModelStorage {
 		c := cable.To(t, mongotest.Server())
-		db := mongotest.DBAt(t, c.Address())
+		db := databases.DBAt(t, c.Address())
 		store := readmodel.New(db, tables, readmodel.Options{})
 		if _, err := store.Live(t.Context()); err != nil { // it is the first to use the database
 			t.Fatal(err)
