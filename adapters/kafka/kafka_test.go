@@ -5,11 +5,14 @@ package kafka
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +28,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(memberTopic) != "" {
 		beMember()
 		return
+	}
+	// These tests mostly wait, for brokers to start and sessions to run out; what `go test -parallel` says wins.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -335,7 +342,11 @@ type journal struct {
 }
 
 func (j *journal) logger() *slog.Logger {
-	j.written = make(chan struct{}, 1)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.written == nil { // several publishers may write to it
+		j.written = make(chan struct{}, 1)
+	}
 	return slog.New(slog.NewTextHandler(j, nil))
 }
 
