@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -308,31 +309,49 @@ func publishAfterClose(t testing.TB, b Broker) {
 	}
 }
 
+// publishBesideClose goes on publishing until Close has returned, so that something is in flight when Close is called.
 func publishBesideClose(t testing.TB, b Broker) {
-	const writers, each = 8, 50
+	const writers, most = 8, 3000 // most keeps a publisher that takes everything from filling the memory
 	ctx := bounded(t)
-	var all sync.WaitGroup
-	messages := make([][]*sent, writers)
+	var (
+		all      sync.WaitGroup
+		mu       sync.Mutex
+		messages []*sent // whose Publish has returned
+	)
 	begun, closed := make(chan struct{}, writers), make(chan struct{})
 	for w := range writers {
 		all.Go(func() {
-			for n := range each {
-				switch n {
-				case each / 2:
+			for version, last := 1, false; !last; version++ {
+				switch version {
+				case 25:
 					begun <- struct{}{}
-				case each - 1:
-					_ = await(ctx, closed) // one comes after Close for sure
+				case most:
+					_ = await(ctx, closed)
 				}
-				messages[w] = append(messages[w], send(t, ctx, b, message(orderID(w), n+1)))
+				select {
+				case <-closed:
+					last = true // one comes after Close for sure
+				default:
+				}
+				s := send(t, ctx, b, message(orderID(w), version))
+				mu.Lock()
+				messages = append(messages, s)
+				mu.Unlock()
 			}
 		})
 	}
 	_ = await(ctx, begun)
 	closePublisher(t, b)
+	mu.Lock()
+	forgotten := slices.IndexFunc(messages, func(s *sent) bool { return s.calls.Load() == 0 })
+	mu.Unlock()
 	close(closed)
 	all.Wait()
+	if forgotten >= 0 {
+		t.Fatalf("done of %s was not called when Close returned", messages[forgotten].ID)
+	}
 	accepted := 0
-	for _, s := range flatten(messages) {
+	for _, s := range messages {
 		if s.wait(t) == nil {
 			accepted++
 		}
@@ -341,13 +360,6 @@ func publishBesideClose(t testing.TB, b Broker) {
 	if got := len(b.Read(t, accepted)); got < accepted {
 		t.Errorf("the topic holds %d messages, want the %d accepted", got, accepted)
 	}
-}
-
-func flatten(lists [][]*sent) (all []*sent) {
-	for _, list := range lists {
-		all = append(all, list...)
-	}
-	return all
 }
 
 func closeAgain(t testing.TB, b Broker) {

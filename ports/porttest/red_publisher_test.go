@@ -40,7 +40,7 @@ var publisherFlaws = []flaw[porttest.Broker]{
 	publisherFlaw("stops at the first error", "a failed message stops nothing"),
 	publisherFlaw("waits on when its context has ended", "a cancelled context ends Publish, and done is called nevertheless"),
 	publisherFlaw("calls no done once its context has ended", "a cancelled context ends Publish, and done is called nevertheless"),
-	publisherFlaw("returns from Close too early", "Close calls every done before it returns"),
+	publisherFlaw("returns from Close too early", "Close calls every done before it returns", "Publish beside Close calls done once"),
 	publisherFlaw("takes messages after Close", "Publish after Close calls done with an error"),
 	publisherFlaw("calls no done after Close",
 		"Publish after Close calls done with an error",
