@@ -48,7 +48,7 @@ var (
 		messages: 200_000, backlogs: []int{10_000, 100_000, 1_000_000}, orders: 10_000,
 	}
 	small = size{
-		rounds: 2, time: 300 * time.Millisecond, clients: []int{1, 16}, many: 16, hot: 10, crowd: 200,
+		rounds: 1, time: 200 * time.Millisecond, clients: []int{1, 16}, many: 16, hot: 10, crowd: 200,
 		rates: []int{100}, lagRate: 100,
 		messages: 2000, backlogs: []int{500, 1000}, orders: 2000,
 	}

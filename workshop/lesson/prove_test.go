@@ -21,27 +21,30 @@ import (
 const mostSolutionLines = 150
 
 // Every lesson is red at its start, with the line that lessons.toml names, and green with its solution, and nothing else
-// breaks. All of it happens in a copy of this checkout.
+// breaks. Each does that in a copy of this checkout.
 func TestLessons(t *testing.T) {
 	root := checkout(t)
 	lessons, err := loadLessons(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	copied, began := copyCheckout(t, root), time.Now()
+	began := time.Now()
 	t.Setenv("LESSON_CHECKOUT", root)    // for a lesson that changes no code
 	t.Setenv("PORTTEST_PATIENCE", "15s") // where a participant looks again, a proof on a busy machine has to wait
-	var lines strings.Builder
-	table := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\nlesson\tred\tgreen\tneighbours\tlines\tneeds\twhat the red line says")
-	for _, l := range lessons {
+	rows := make([]string, len(lessons))
+	t.Cleanup(func() {
+		t.Logf("%s%.0f s together; as before: the solution leaves the code that main has, whose tests prove it",
+			proofs(t, rows), time.Since(began).Seconds())
+	})
+	for i, l := range lessons {
 		t.Run(l.Folder, func(t *testing.T) {
+			t.Parallel() // most of lesson 3 is waiting
 			for _, server := range l.Needs {
 				if os.Getenv(servers[server]) == "" {
 					t.Fatalf("it needs %s: %s names none", server, servers[server])
 				}
 			}
-			p, err := l.prove(t.Context(), copied)
+			p, err := l.prove(t.Context(), copyCheckout(t, root))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,15 +52,22 @@ func TestLessons(t *testing.T) {
 			if p.asBefore {
 				neighbours = "as before"
 			}
-			fmt.Fprintf(table, "%d\t%.1f s\t%.1f s\t%s\t%d\t%s\t%s\n",
+			rows[i] = fmt.Sprintf("%d\t%.1f s\t%.1f s\t%s\t%d\t%s\t%s\n",
 				l.Number, p.red.Seconds(), p.green.Seconds(), neighbours, p.lines, l.needs(), p.line)
 		})
 	}
+}
+
+// proofs is the table of them.
+func proofs(t *testing.T, rows []string) string {
+	t.Helper()
+	var lines strings.Builder
+	table := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
+	fmt.Fprint(table, "\nlesson\tred\tgreen\tneighbours\tlines\tneeds\twhat the red line says\n", strings.Join(rows, ""))
 	if err := table.Flush(); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
-	t.Logf("%s%.0f s together; as before: the solution leaves the code that main has, whose tests prove it", &lines,
-		time.Since(began).Seconds())
+	return lines.String()
 }
 
 // proof is what the lesson's tests said.
