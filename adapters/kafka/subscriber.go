@@ -187,7 +187,7 @@ func (s *Subscriber) awaitTopic(ctx context.Context, admin *topicAdmin, connecti
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 50 * time.Millisecond
 	pause.MaxInterval = time.Second
-	waiting := false
+	waiting, lastLogged := false, ""
 	return backoff.Retry(ctx, func() (kafka.TopicDescription, error) {
 		topic, err := admin.describe(ctx)
 		if admin.isCutOff(ctx, err) {
@@ -201,6 +201,15 @@ func (s *Subscriber) awaitTopic(ctx context.Context, admin *topicAdmin, connecti
 	}, backoff.WithBackOff(pause), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, _ time.Duration) {
 		switch {
 		case errors.Is(err, errNotReady):
+		case codeOf(err) > 0: // a broker has answered, and does not do it
+			connection.reached()
+			if codeOf(err) == kafka.ErrTopicAuthorizationFailed {
+				err = fmt.Errorf("%w: grant the user the rights that docs/secure.md lists", err)
+			}
+			if text := err.Error(); text != lastLogged {
+				lastLogged = text
+				s.log.Warn("the topic cannot be read yet; trying again", "topic", s.options.Topic, "err", err)
+			}
 		case !errors.Is(err, ErrNoTopic):
 			connection.lost(err.Error())
 		case !waiting:
@@ -274,7 +283,9 @@ func (s *Subscriber) ask(ctx context.Context, tell func(ports.ShardRange) error)
 func (s *Subscriber) config(group string, logs chan kafka.LogEvent) kafka.ConfigMap {
 	id := group
 	if id == "" {
-		id = "hexorders-reader" // librdkafka requires one; no consumer joins it, and nothing is committed under it
+		// librdkafka requires one and looks for its coordinator, so it needs the right that groups have. No consumer joins it,
+		// and nothing is committed under it.
+		id = "hexorders." + s.options.Topic + ".reader"
 	}
 	return s.options.client(kafka.ConfigMap{
 		"group.id": id,

@@ -16,7 +16,8 @@ import (
 var (
 	ErrURI        = errors.New("this is not a URI of PostgreSQL: write postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full")
 	ErrNoDatabase = errors.New("the database does not exist: create it (createdb), or correct the URI")
-	ErrNoSchema   = errors.New("no schema of the search_path exists: create it (CREATE SCHEMA), or correct search_path in the URI")
+	ErrNoSchema   = errors.New("this user sees no schema of the search_path: create it (CREATE SCHEMA), let the user in (GRANT USAGE ON " +
+		"SCHEMA), or correct search_path in the URI")
 	ErrNotAllowed = errors.New("grant the user the rights that docs/secure.md lists")
 	ErrPassword   = errors.New("the server refuses this user or password: correct the URI")
 	ErrEncoding   = errors.New("the database is not in UTF8: create one that is (createdb --encoding UTF8 --template template0)")
