@@ -29,7 +29,7 @@ FUZZTIME  ?= 1m
 GOVULNDB  ?= https://vuln.go.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run build quick test check fuzz lessons lesson test-lessons lint vulnerabilities sbom vet bench bench-peers faults mutants test-peers test-alerts dashboard pictures microbench screenshots test-chromium test-clients fuzz-api up down reset clean
+.PHONY: help run build quick test check fuzz lessons lesson test-lessons lint vulnerabilities sbom vet bench bench-peers faults mutants test-peers test-alerts test-rights dashboard pictures microbench screenshots test-chromium test-clients fuzz-api up down reset clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -121,6 +121,9 @@ pictures: ## draw docs/pictures/*.svg from the texts beside them (D2)
 
 test-alerts: ## a killed relay becomes a banner, by Prometheus and Alertmanager of Debian 12, and goes when it is back
 	scripts/with-services go test -tags prometheus ./test/e2e -run '^TestPrometheus' -count=1 -timeout 20m $(TESTFLAGS)
+
+test-rights: ## take away each right of docs/secure.md and see that something fails (5 minutes)
+	$(FASTJAVA) SERVICES_IN_MEMORY=1 scripts/with-services go test -tags rights ./test/e2e -run '^TestRights' -count=1 -timeout 30m $(TESTFLAGS)
 
 test-chromium: ## let a browser use the console and /docs, and open pages of strangers beside the service
 	scripts/with-services go test ./test/browser -count=1 -timeout 20m $(TESTFLAGS)

@@ -26,7 +26,7 @@ func TestAnOrderPlacedOverHTTPReachesKafka(t *testing.T) {
 	}
 }
 
-func placeAndPay(t *testing.T, w *world) {
+func placeAndPay(t testing.TB, w *world) {
 	t.Helper()
 	f := &flow{t: t, client: w.client()}
 
@@ -85,7 +85,7 @@ func placeAndPay(t *testing.T, w *world) {
 
 // flow is one order's way through the API.
 type flow struct {
-	t       *testing.T
+	t       testing.TB
 	client  *client
 	id      string
 	created string   // createdAt
@@ -242,7 +242,7 @@ func (f *flow) published(records []checker.Record, want []published) {
 	}
 }
 
-func instant(t *testing.T, s string) time.Time {
+func instant(t testing.TB, s string) time.Time {
 	t.Helper()
 	at, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {

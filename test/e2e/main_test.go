@@ -131,6 +131,8 @@ func eventually(t testing.TB, timeout time.Duration, what string, condition func
 		case <-poll.C:
 		case <-deadline.C:
 			t.Fatalf("not within %s: %s", timeout, what)
+		case <-t.Context().Done():
+			t.Fatalf("the test ended before this: %s", what)
 		}
 	}
 }

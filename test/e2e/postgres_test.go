@@ -2,9 +2,6 @@ package e2e
 
 import (
 	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -69,6 +66,11 @@ func TestNothingIsLostWhenPostgresIsKilled(t *testing.T) {
 // Each role has a user with what docs/secure.md lists and no more; views is the owner.
 func TestRolesOverPostgresNeedNoMoreThanTheirRights(t *testing.T) {
 	t.Parallel()
+	leastRightsInPostgres(t)
+}
+
+func leastRightsInPostgres(t testing.TB, without ...right) {
+	t.Helper()
 	uri := postgrestest.Schema(t)
 	parsed, err := url.Parse(uri)
 	if err != nil {
@@ -76,47 +78,13 @@ func TestRolesOverPostgresNeedNoMoreThanTheirRights(t *testing.T) {
 	}
 	schema := parsed.Query().Get("search_path")
 	w := inPostgres(t, uri)
+	w.createTopic("4096")
 	w.command("views", "status") // the owner makes the tables
-	page, err := os.ReadFile(filepath.Join(repository, "docs", "secure.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	listed := regexp.MustCompile("(?s)```sql\n(.*?)```").FindSubmatch(page)
-	if listed == nil {
-		t.Fatal("docs/secure.md has no list of rights in PostgreSQL")
-	}
+	grantInPostgres(t, uri, schema, without...)
+	envs := map[string]environment{"views": w.env}
 	for _, role := range []string{"api", "relay"} {
-		user := schema + "_" + role // users belong to the server, and others test on it too
-		postgrestest.Execute(t, uri, "CREATE ROLE "+user+" LOGIN")
-		t.Cleanup(func() { postgrestest.Execute(t, uri, "DROP OWNED BY "+user+"; DROP ROLE "+user) })
+		envs[role] = w.env.with("HEXORDERS_POSTGRES_URI", postgrestest.With(t, uri, "user", schema+"_"+role))
 	}
-	here := strings.NewReplacer("SCHEMA public", "SCHEMA "+schema, "hexorders_", schema+"_")
-	postgrestest.Execute(t, uri, here.Replace(string(listed[1])))
-
-	as := func(role, addr string) *process {
-		env := w.env.with("HEXORDERS_HTTP_ADDR", addr)
-		if role != "views" {
-			env = env.with("HEXORDERS_POSTGRES_URI", postgrestest.With(t, uri, "user", schema+"_"+role))
-		}
-		return launch(t, role, env, "serve", "--roles", role).ready()
-	}
-	api, relay, views := as("api", w.env["HEXORDERS_HTTP_ADDR"]), as("relay", w.newAddr()), as("views", w.newAddr())
-	relay.says(holdsLease, takeOverLimit)
-	l := &load{orders: 50, clients: 4, client: w.client(), strict: true}
-	l.start(t.Context())
-	if err := l.wait(); err != nil {
-		t.Fatal(err)
-	}
-	w.complete()
-	w.viewsAre(api)
-	w.command("views", "rebuild")
-	w.viewsAre(api)
-	for _, p := range []*process{api, relay, views} {
-		if code := p.stop(); code != 0 {
-			t.Errorf("exit code of %s after SIGTERM is %d, want 0", p.name, code)
-		}
-		if p.output.contains("permission denied") {
-			t.Errorf("%s lacks a right", p.name)
-		}
-	}
+	e := &employee{t, w, envs}
+	e.works(nil)
 }

@@ -1,20 +1,20 @@
 package e2e
 
 import (
+	"context"
 	"crypto/tls"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"hexorders/adapters/mongodb/mongotest"
 	"hexorders/test/certificates"
 )
 
@@ -30,17 +30,12 @@ func TestSecuredServers(t *testing.T) {
 	}
 	starting.Wait()
 	w := newWorld(t, s.servers)
-	w.createTopic("1048588")
-	grant(t, w)
-	// The owner of the database prepares it once.
 	w.mongoUser("owner", "p%40ss", bson.A{bson.D{{Key: "role", Value: "dbOwner"}, {Key: "db", Value: w.source.Database}}})
-	owner := w.env.with("HEXORDERS_MONGODB_URI", s.uriFor("owner", "p%40ss"))
-	if output, code := ends(t, exec.Command(program, "views", "status"), owner); code != 0 {
-		t.Fatalf("the owner cannot prepare the database:\n%s", output)
-	}
-
+	w.env["HEXORDERS_MONGODB_URI"] = s.uriFor("owner", "p%40ss")
 	expires := startExpiring(t, s, w)
-	t.Run("the flow with least rights", func(t *testing.T) { leastRights(t, s, w) })
+	t.Run("the flow with least rights", func(t *testing.T) {
+		leastRights(t, s, w, slices.Concat(listedRights(t, ofMongoDB), listedRights(t, ofKafka)))
+	})
 	t.Run("doctor", func(t *testing.T) {
 		for _, c := range wrongSettings(t, s, w) {
 			t.Run(c.name, func(t *testing.T) {
@@ -116,9 +111,25 @@ func (e *expiring) check(t *testing.T, s *secured) {
 	}
 }
 
-func leastRights(t *testing.T, s *secured, w *world) {
-	user := func(name string) environment {
-		return w.env.with("HEXORDERS_MONGODB_URI", s.uri(s.ca.Issue(t, name, certificates.Wish{})))
+// leastRights prepares a world and lets each role do all its work with these rights alone.
+func leastRights(t testing.TB, s *secured, w *world, rights []right) {
+	t.Helper()
+	w.createTopic("4096")
+	w.command("views", "status") // the owner of the database prepares it once
+	var mongo, kafka []right
+	for _, r := range rights {
+		switch r.server {
+		case ofMongoDB:
+			mongo = append(mongo, r)
+		case ofKafka:
+			kafka = append(kafka, r)
+		}
+	}
+	w.grantInMongoDB(mongo)
+	w.grantInKafka(kafka)
+	user := func(role string) environment {
+		uri := s.uri(s.ca.Issue(t, w.userOf(role), certificates.Wish{})) + "&appName=" + w.source.Database
+		return w.env.with("HEXORDERS_MONGODB_URI", uri)
 	}
 	secret := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(secret, []byte("relay-secret\n"), 0o600); err != nil {
@@ -126,91 +137,37 @@ func leastRights(t *testing.T, s *secured, w *world) {
 	}
 	relay := s.kafkaUser(user("relay"), "relay").with("HEXORDERS_KAFKA_SASL_PASSWORD_FILE", secret)
 	delete(relay, "HEXORDERS_KAFKA_SASL_PASSWORD")
-	views := s.kafkaUser(user("views"), "views")
-	processes := []*process{
-		launch(t, "api", user("api"), "serve", "--roles", "api").ready(),
-		launch(t, "relay", relay.with("HEXORDERS_HTTP_ADDR", w.newAddr()), "serve", "--roles", "relay").ready(),
-		launch(t, "views", views.with("HEXORDERS_HTTP_ADDR", w.newAddr()), "serve", "--roles", "views").ready(),
-	}
-	placeAndPay(t, w)
-	for _, p := range processes {
-		if code := p.stop(); code != 0 {
-			t.Errorf("exit code of %s is %d, want 0", p.name, code)
-		}
-		for _, refusal := range []string{"Unauthorized", "authorization failed", "not authorized"} {
-			if p.output.contains(refusal) {
-				t.Errorf("%s lacks a right", p.name)
-			}
-		}
-	}
-	for _, c := range []struct {
-		env  environment
-		args string
-	}{
-		{relay, "outbox status"}, {relay, "outbox parked"},
-		{views, "views status"}, {views, "views parked"}, {views, "views rebuild"}, {views, "events tail --from start --count 1"},
-	} {
-		if output, code := ends(t, exec.Command(program, strings.Fields(c.args)...), c.env); code != 0 {
-			t.Errorf("hexorders %s: exit code %d\n%s", c.args, code, output)
-		}
+	e := &employee{t, w, map[string]environment{"api": user("api"), "relay": relay, "views": s.kafkaUser(user("views"), "views")}}
+	e.works(w.fullDisk)
+	old := bson.D{{Key: "name", Value: bson.D{{Key: "$regex", Value: `^readmodel\.1\.`}}}}
+	left, err := w.mongo.Database(w.source.Database).ListCollectionNames(t.Context(), old)
+	if err != nil || len(left) > 0 {
+		t.Errorf("views %s: after a rebuild the collections of the old views are still there: %v, error %v", lacksARight, left, err)
 	}
 }
 
-// grant gives the users of docs/secure.md the rights that stand there.
-func grant(t *testing.T, w *world) {
-	t.Helper()
-	page, err := os.ReadFile(filepath.Join(repository, "docs", "secure.md"))
-	if err != nil {
-		t.Fatal(err)
+// oneFullDisk: the server has one such switch.
+var oneFullDisk sync.Mutex
+
+// fullDisk makes the server answer the world's next insert as one with a full disk does.
+func (w *world) fullDisk() (freed func()) {
+	w.t.Helper()
+	oneFullDisk.Lock()
+	set := func(ctx context.Context, mode any) error {
+		_, err := mongotest.SetFailPoint(ctx, w.mongo, w.source.Database, mode, "insert", bson.D{{Key: "errorCode", Value: 14031}})
+		return err
 	}
-	text := strings.NewReplacer(`"db": "hexorders"`, `"db": "`+w.source.Database+`"`, "--topic orders.events", "--topic "+w.source.Topic).
-		Replace(string(page))
-	roles := 0
-	for _, match := range regexp.MustCompile(`db\.runCommand\((\{ "createRole": (?s:.*?\})\s*)\)\n`).FindAllStringSubmatch(text, -1) {
-		var role bson.D
-		if err := bson.UnmarshalExtJSON([]byte(match[1]), false, &role); err != nil {
-			t.Fatalf("docs/secure.md: %v in %s", err, match[1])
+	freed = sync.OnceFunc(func() {
+		defer oneFullDisk.Unlock()
+		if err := set(context.WithoutCancel(w.t.Context()), "off"); err != nil {
+			w.t.Errorf("free the disk: %v", err)
 		}
-		if err := w.mongo.Database(w.source.Database).RunCommand(t.Context(), role).Err(); err != nil {
-			t.Fatal(err)
-		}
-		name := role[0].Value.(string)
-		w.mongoUser("CN="+strings.TrimPrefix(name, "hexorders-")+",OU=services,O=hexorders", "",
-			bson.A{bson.D{{Key: "role", Value: name}, {Key: "db", Value: w.source.Database}}})
-		roles++
+	})
+	w.t.Cleanup(freed)
+	if err := set(w.t.Context(), "alwaysOn"); err != nil {
+		w.t.Fatal(err)
 	}
-	rights := regexp.MustCompile(
-		`--allow-principal User:(\w+) --(topic|group) (\S+)( --resource-pattern-type prefixed)?((?: --operation \w+)+)`)
-	lists := rights.FindAllStringSubmatch(text, -1)
-	if roles != 3 || len(lists) != 3 {
-		t.Fatalf("docs/secure.md has %d roles of MongoDB and %d lists of rights in Kafka, want 3 and 3", roles, len(lists))
-	}
-	request := kmsg.NewPtrCreateACLsRequest()
-	types := map[string]kmsg.ACLResourceType{"topic": kmsg.ACLResourceTypeTopic, "group": kmsg.ACLResourceTypeGroup}
-	for _, match := range lists {
-		for operation := range strings.SplitSeq(strings.TrimPrefix(match[5], " --operation "), " --operation ") {
-			acl := kmsg.NewCreateACLsRequestCreation()
-			acl.Principal, acl.Host, acl.ResourceName = "User:"+match[1], "*", match[3]
-			acl.ResourceType = types[match[2]]
-			acl.ResourcePatternType, acl.PermissionType = kmsg.ACLResourcePatternTypeLiteral, kmsg.ACLPermissionTypeAllow
-			if match[4] != "" {
-				acl.ResourcePatternType = kmsg.ACLResourcePatternTypePrefixed
-			}
-			if acl.Operation, err = kmsg.ParseACLOperation(operation); err != nil {
-				t.Fatal(err)
-			}
-			request.Creations = append(request.Creations, acl)
-		}
-	}
-	response, err := request.RequestWith(t.Context(), w.kafka)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, result := range response.Results {
-		if err := kerr.ErrorForCode(result.ErrorCode); err != nil {
-			t.Fatal(err)
-		}
-	}
+	return freed
 }
 
 // mongoUser makes a user: with a password, or without one of that certificate.
@@ -267,7 +224,7 @@ func wrongSettings(t *testing.T, s *secured, w *world) []wrongSetting {
 		{"MongoDB: unknown certificate", mongo.with("HEXORDERS_MONGODB_URI", s.uri(trusted)), "BAD   store",
 			[]string{"CN=stranger,OU=services,O=hexorders", "create this user in the database $external"}},
 		{"MongoDB: no TLS", in(right, "tls=true&tlsCAFile="+s.ca.File, "w=1"), "BAD   store", []string{"wants TLS: add tls=true"}},
-		{"MongoDB: no rights", mongo.with("HEXORDERS_MONGODB_URI", s.uri(s.ca.Issue(t, "relay", certificates.Wish{}))).
+		{"MongoDB: no rights", mongo.with("HEXORDERS_MONGODB_URI", s.uri(s.ca.Issue(t, w.userOf("relay"), certificates.Wish{}))).
 			with("HEXORDERS_MONGODB_DATABASE", "other"), "BAD   store", []string{"not authorized on other", "docs/secure.md"}},
 
 		{"Kafka: scram-sha-512", kafka, "ok    broker", nil},
