@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,10 +83,88 @@ func TestTheCommandsKnowNATS(t *testing.T) {
 	}
 }
 
-// newWorldOfNATS is a world of one file and a stream.
-func newWorldOfNATS(t testing.TB, n *private) *world {
+// Each role has a user with what docs/secure.md lists and no more.
+func TestRolesOverNATSNeedNoMoreThanTheirRights(t *testing.T) {
+	t.Parallel()
+	subject := newSubject()
+	n := natsWithUsers(t, map[string][]right{subject: listedRights(t, ofNATS)})
+	leastRightsInNATS(t, newWorldOfSubject(t, n, subject))
+}
+
+// natsWithUsers is a server with users for the roles of each subject. Who names no user may do everything.
+func natsWithUsers(t testing.TB, rights map[string][]right) *private {
 	t.Helper()
-	name := "e2e." + uuid.NewString()
+	folder := t.TempDir()
+	users := []string{`{ user: owner, password: secret }`}
+	for subject, all := range rights {
+		here := strings.NewReplacer("orders.events", subject, "orders_events", strings.ReplaceAll(subject, ".", "_"))
+		for _, role := range rolesOf(all) {
+			allowed := map[string]string{}
+			for _, action := range []string{"publish", "subscribe"} {
+				var subjects []string
+				for _, r := range all {
+					if r.role == role && r.action == action {
+						subjects = append(subjects, strconv.Quote(here.Replace(r.on)))
+					}
+				}
+				allowed[action] = "[" + strings.Join(subjects, ", ") + "]"
+				if subjects == nil { // an empty list is no limit
+					allowed[action] = `{ deny: ">" }`
+				}
+			}
+			users = append(users, fmt.Sprintf("{ user: %q, password: secret, permissions: { publish: %s, subscribe: %s } }",
+				role+"-"+subject, allowed["publish"], allowed["subscribe"]))
+		}
+	}
+	conf := "authorization: { users: [\n" + strings.Join(users, "\n") + "\n] }\nno_auth_user: owner\n"
+	if err := os.WriteFile(filepath.Join(folder, "nats.conf"), []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := newPrivate(t, "SERVICES_SECURE="+folder)
+	n.do(t, "up", "nats")
+	return n
+}
+
+func leastRightsInNATS(t testing.TB, w *world) {
+	t.Helper()
+	owner := w.serve("owner") // makes the stream, and the bucket of the readers' groups
+	owner.says("events go to subject", patience)
+	first := (&employee{t: t, w: w}).asks("POST", "/orders", `{"buyerId":"9999","items":[{"productId":"1111","amount":3}]}`, 201)
+	o, err := first.order()
+	if err != nil {
+		t.Fatal(err)
+	}
+	(&employee{t: t, w: w}).reads(o.ID, 1)
+	if code := owner.stop(); code != 0 {
+		t.Fatalf("exit code of the owner is %d, want 0", code)
+	}
+
+	envs := map[string]environment{"api": w.env.with("HEXORDERS_NATS_URL", "nats://127.0.0.1:1")} // it needs none
+	for _, role := range []string{"relay", "views"} {
+		envs[role] = w.env.with("HEXORDERS_NATS_URL",
+			strings.Replace(w.env["HEXORDERS_NATS_URL"], "//", "//"+role+"-"+w.source.Topic+":secret@", 1))
+	}
+	e := &employee{t, w, envs}
+	api, relay, views := e.start("api"), e.start("relay"), e.start("views")
+	e.asks("POST", "/orders/"+o.ID+"/pay", "", 200)
+	e.reads(o.ID, 2)
+	for _, args := range []string{"views status", "views parked", "views rebuild", "events tail --from start --count 2"} {
+		e.runs("views", args)
+	}
+	e.reads(o.ID, 2)
+	e.runs("relay", "outbox status")
+	for _, p := range []*process{api, relay, views} {
+		e.stop(p)
+	}
+}
+
+// newWorldOfNATS is a world of one file and a stream.
+func newWorldOfNATS(t testing.TB, n *private) *world { return newWorldOfSubject(t, n, newSubject()) }
+
+func newSubject() string { return "e2e." + uuid.NewString() }
+
+func newWorldOfSubject(t testing.TB, n *private, name string) *world {
+	t.Helper()
 	w := &world{t: t, source: checker.Source{SQLite: filepath.Join(t.TempDir(), "hexorders.db"), NATS: n.natsURL, Topic: name}}
 	w.env = environment{
 		"HEXORDERS_STORE":        "sqlite",

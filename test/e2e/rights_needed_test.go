@@ -34,6 +34,20 @@ func TestRightsInPostgresAreNeeded(t *testing.T) {
 	eachIsNeeded(t, listedRights(t, ofPostgres), func(t testing.TB, without right) { leastRightsInPostgres(t, without) })
 }
 
+func TestRightsInNATSAreNeeded(t *testing.T) {
+	t.Parallel()
+	all := listedRights(t, ofNATS)
+	subjects, rights := map[right]string{}, map[string][]right{}
+	for _, without := range all {
+		subjects[without] = newSubject()
+		rights[subjects[without]] = slices.DeleteFunc(slices.Clone(all), func(r right) bool { return r == without })
+	}
+	n := natsWithUsers(t, rights)
+	eachIsNeeded(t, all, func(t testing.TB, without right) {
+		leastRightsInNATS(t, newWorldOfSubject(t, n, subjects[without]))
+	})
+}
+
 func eachIsNeeded(t *testing.T, all []right, flow func(t testing.TB, without right)) {
 	t.Helper()
 	for _, r := range all {
