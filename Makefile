@@ -122,7 +122,7 @@ pictures: ## draw docs/pictures/*.svg from the texts beside them (D2)
 test-alerts: ## a killed relay becomes a banner, by Prometheus and Alertmanager of Debian 12, and goes when it is back
 	scripts/with-services go test -tags prometheus ./test/e2e -run '^TestPrometheus' -count=1 -timeout 20m $(TESTFLAGS)
 
-test-rights: ## take away each right of docs/secure.md and see that something fails (5 minutes)
+test-rights: ## take away each right of docs/secure.md and see that something fails (2 minutes)
 	$(FASTJAVA) SERVICES_IN_MEMORY=1 scripts/with-services go test -tags rights ./test/e2e -run '^TestRights' -count=1 -timeout 30m $(TESTFLAGS)
 
 test-chromium: ## let a browser use the console and /docs, and open pages of strangers beside the service
