@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +147,36 @@ func TestAMemberThatLostItsTurnIsStopped(t *testing.T) {
 	})
 	if !errors.Is(err, errTurnLost) {
 		t.Errorf("got %v, want %v", err, errTurnLost)
+	}
+}
+
+// A member that stops while it tells the others that it goes on gives its turn back all the same.
+func TestAMemberThatStopsGivesItsTurnBack(t *testing.T) {
+	t.Parallel()
+	o := fresh(t)
+	c := client(t, o)
+	if err := c.ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		mine, err := c.takeTurn(t.Context(), "g")
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine.session = time.Second // the first replacement is after 100 ms
+		ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond+rand.N(3*time.Millisecond))
+		err = mine.hold(ctx, func(ctx context.Context) error {
+			<-ctx.Done()
+			return nil
+		})
+		stop()
+		if err != nil {
+			t.Fatalf("the turn was lost: %v", err)
+		}
+		left, _, err := mine.load(t.Context())
+		if err != nil || left.Owner != "" {
+			t.Fatalf("after a stop it is still the turn of %q, error %v", left.Owner, err)
+		}
 	}
 }
 

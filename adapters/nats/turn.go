@@ -202,7 +202,8 @@ func (t *turn) keep(ctx context.Context, stop <-chan struct{}, lose context.Canc
 		case <-ctx.Done():
 			return
 		}
-		err := t.write(ctx, owner)
+		// Also when ctx ends meanwhile: without the answer the revision is unknown, and the turn cannot be given back.
+		err := t.write(context.WithoutCancel(ctx), owner)
 		if isOvertaken(err) || time.Since(t.written) > t.session*2/3 {
 			lose(errTurnLost)
 			return
