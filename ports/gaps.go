@@ -40,6 +40,14 @@ func (f Freshness) Age() (age time.Duration, known bool) {
 	return max(0, age), !f.AsOf.IsZero() && age > -maxClockSkew
 }
 
+// BelievedAsOf is AsOf, for people; zero when it is not to be believed.
+func (f Freshness) BelievedAsOf() time.Time {
+	if _, known := f.Age(); !known {
+		return time.Time{}
+	}
+	return f.AsOf
+}
+
 // ShardRange is what a log has of a shard at a moment. The Next of a Place in it is "<offset>@<log>".
 type ShardRange struct {
 	Shard string

@@ -137,7 +137,7 @@ func (c *console) look(ctx context.Context) snapshot {
 	}
 	s.ReadModel.Generation, s.ReadModel.Views = live.Number, live.Views
 	if f, err := c.Ports.ReadModelStore.Freshness(ctx, ""); !failed("age of the read model", err) {
-		s.ReadModel.AsOf, s.ReadModel.Incomplete = f.AsOf, string(f.Incomplete)
+		s.ReadModel.AsOf, s.ReadModel.Incomplete = f.BelievedAsOf(), string(f.Incomplete)
 	}
 	if parked, err := c.Ports.ReadModelStore.Parked(ctx, live); !failed("orders that are parked in the views", err) {
 		s.park("views", parked)

@@ -70,7 +70,7 @@ func (c *console) tell(ctx context.Context, id string) (s story, err error) {
 	}
 	p := progress[id]
 	s.ReadModel.Generation, s.ReadModel.Applied, s.ReadModel.Reason = live.Number, p.Version, p.Parked
-	s.ReadModel.AsOf, s.ReadModel.Buffered = freshness.AsOf, []int{}
+	s.ReadModel.AsOf, s.ReadModel.Buffered = freshness.BelievedAsOf(), []int{}
 	if p.Buffered > 0 {
 		messages, err := c.Ports.ReadModelStore.Buffered(ctx, live, id)
 		if err != nil {

@@ -40,6 +40,25 @@ func TestAStoryFollowsAnOrder(t *testing.T) {
 	}
 }
 
+// A clock was an hour ahead when the read model was filled, and has been set back since.
+func TestNoTimeInTheFutureIsShown(t *testing.T) {
+	h := build(t)
+	server := h.serve()
+	o := h.create()
+	live, err := h.ports.ReadModelStore.Live(t.Context())
+	if err == nil {
+		change := ports.Change{Places: []ports.PlaceChange{{To: "1@log", AsOf: time.Now().Add(time.Hour)}}}
+		err = h.ports.ReadModelStore.Commit(t.Context(), live, change)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, story := get[snapshot](t, server.URL+"/console/state"), h.story(server.URL, o.ID())
+	if !state.ReadModel.AsOf.IsZero() || !story.ReadModel.AsOf.IsZero() {
+		t.Errorf("the read model is up to date as of %s and %s, want neither", state.ReadModel.AsOf, story.ReadModel.AsOf)
+	}
+}
+
 func TestAStoryNamesWhatIsParkedAndTheRepair(t *testing.T) {
 	h := build(t)
 	server := h.serve()

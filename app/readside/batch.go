@@ -83,7 +83,7 @@ func (b *batch) take(m ports.Message) {
 	o := &b.orders[b.index[m.OrderID]]
 	next := o.progress.Version + 1
 	switch {
-	case o.forks(m):
+	case b.forks(o, m):
 		b.fork(o, m)
 	case m.Version < next || o.waitsFor(m):
 		b.duplicates++

@@ -113,7 +113,8 @@ func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, a
 	}
 	missing := missingViews(live)
 	if asJSON {
-		asOf := &freshness.AsOf
+		believed := freshness.BelievedAsOf()
+		asOf := &believed
 		if asOf.IsZero() {
 			asOf = nil
 		}
@@ -132,8 +133,10 @@ func viewsStatus(ctx context.Context, s *storage, subscriber ports.Subscriber, a
 	switch {
 	case len(gaps) > 0:
 		asOf = "never: incomplete"
-	case !freshness.AsOf.IsZero():
+	case !freshness.BelievedAsOf().IsZero():
 		asOf = freshness.AsOf.UTC().Format(time.RFC3339)
+	case !freshness.AsOf.IsZero():
+		asOf = "unknown: a clock was set back"
 	}
 	if behind != nil {
 		ahead = strconv.FormatInt(*behind, 10)

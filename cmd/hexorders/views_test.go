@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -160,6 +161,25 @@ func TestTheStatusWithoutAnAnswerOfTheBroker(t *testing.T) {
 		want := `{"generation":1,"behind":null,"upToDateAsOf":null,"parkedEvents":0,`
 		if err != nil || !strings.HasPrefix(out.String(), want) {
 			t.Errorf("%s: as JSON the status is\n%s, error %v, want %s", name, &out, err, want)
+		}
+	}
+}
+
+// A clock was an hour ahead when the read model was filled, and has been set back since.
+func TestTheStatusBelievesNoTimeInTheFuture(t *testing.T) {
+	s := memoryStorage(t)
+	live, err := s.views.Live(t.Context())
+	if err == nil {
+		err = s.views.Commit(t.Context(), live, ports.Change{Places: []ports.PlaceChange{{To: "1@log", AsOf: time.Now().Add(time.Hour)}}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for asJSON, want := range map[bool]string{false: "  unknown: a clock was set back  ", true: `"upToDateAsOf":null,`} {
+		var out bytes.Buffer
+		err := viewsStatus(t.Context(), s, struct{ ports.Subscriber }{}, asJSON, &out, io.Discard)
+		if err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("the status is\n%s, error %v, want %q", &out, err, want)
 		}
 	}
 }
