@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"hexorders/adapters/inproc"
 	"hexorders/app/readside"
 	"hexorders/app/verify"
 	"hexorders/ports"
@@ -82,11 +83,51 @@ func TestTheFirstOrderComesWhileTheServiceIsRead(t *testing.T) {
 	}
 }
 
+// endless is a topic that always has one more message: its reader is never told that it has caught up.
+type endless struct{ ports.Replayable }
+
+func (s endless) Replay(ctx context.Context, resume ports.Resume, handle func(context.Context, ports.Batch) error) error {
+	return s.Replayable.Replay(ctx, resume, func(ctx context.Context, b ports.Batch) error {
+		for _, d := range b.Messages {
+			if err := handle(ctx, ports.Batch{Messages: []ports.Delivery{d}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// The topic is read as far as it went when the reading began.
+func TestATopicThatNeverEndsIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMemory(t)
+		w.create("order-1", 5)
+		options := w.options()
+		options.Topic, options.ReadModel = endless{options.Topic}, nil
+		options.Report = func(p verify.Progress) {
+			if p.Step == "settle" {
+				t.Error("the topic was not read to its end")
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r, err := verify.Check(ctx, options)
+		if err != nil || !r.Agree() || r.Records != 5 {
+			t.Errorf("error %v; nothing is wrong, and verify says of %d records %s", err, r.Records, inWords(r))
+		}
+	})
+}
+
 // hookedViews does something around the pages of rows.
 type hookedViews struct {
 	ports.ReadModelStore
-	pages         int
+	pages, rows   int // that were read
 	before, after map[int]func()
+}
+
+func (s *hookedViews) Row(ctx context.Context, view, key string) (ports.Row, error) {
+	s.rows++
+	return s.ReadModelStore.Row(ctx, view, key)
 }
 
 func (s *hookedViews) List(ctx context.Context, q ports.Query) (ports.RowPage, error) {
@@ -132,6 +173,39 @@ func TestRowsThatChangeBetweenTwoPagesAreNoDifference(t *testing.T) {
 	w.fail(err)
 	if !r.Agree() || len(r.Unproven) > 0 || views.pages < 6 {
 		t.Errorf("%d pages; nothing is wrong, and verify says %s", views.pages, inWords(r))
+	}
+}
+
+// busyViews move while a page of more than twenty rows is read.
+type busyViews struct {
+	ports.ReadModelStore
+	move func()
+}
+
+func (s *busyViews) List(ctx context.Context, q ports.Query) (ports.RowPage, error) {
+	page, err := s.ReadModelStore.List(ctx, q)
+	if q.Page.Limit > 20 {
+		s.move()
+	}
+	return page, err
+}
+
+func TestPagesGetSmallerWhileTheViewsMove(t *testing.T) {
+	w := newMemory(t)
+	moves := 0
+	options := w.options()
+	options.ReadModel = &busyViews{w.views, func() {
+		moves++
+		w.create(fmt.Sprintf("order-%04d", moves), 1)
+		w.consume()
+	}}
+	for range 30 {
+		options.ReadModel.(*busyViews).move()
+	}
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	if !r.Agree() || len(r.Unproven) > 0 {
+		t.Errorf("nothing is wrong, and verify says %s", inWords(r))
 	}
 }
 
@@ -183,6 +257,45 @@ func TestTheViewsStandAtAPlaceThatTheTopicNoLongerHas(t *testing.T) {
 	wantCounts(t, r, map[verify.Kind]int64{verify.MissingInTopic: 4, verify.MissingInViews: 3})
 	if len(r.Unproven) > 0 {
 		t.Errorf("the views stand still, and verify says %s", inWords(r))
+	}
+}
+
+// trimmed is a log whose first messages were deleted.
+type trimmed struct {
+	inproc.Log
+	before int64
+}
+
+func (l *trimmed) Begin(ctx context.Context) (string, int64, error) {
+	id, _, err := l.Log.Begin(ctx)
+	return id, l.before, err
+}
+
+func (l *trimmed) Read(ctx context.Context, after int64, limit int) ([]ports.Message, int64, error) {
+	return l.Log.Read(ctx, max(after, l.before), limit)
+}
+
+// While the views move, such a place says nothing of the rows that were read at it: they are read again.
+func TestTheViewsLeaveAPlaceThatTheTopicNoLongerHas(t *testing.T) {
+	w := newMemory(t)
+	log := &trimmed{Log: w.topic}
+	w.topic = log
+	for n := range 5 {
+		w.create(fmt.Sprintf("order-%d", n), 1)
+	}
+	w.consume()
+	views := &hookedViews{ReadModelStore: w.views, before: map[int]func(){2: func() {
+		w.create("order-9", 1)
+		w.consume()
+		log.before = 5
+	}}}
+	options := w.options()
+	options.ReadModel = views
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	wantCounts(t, r, map[verify.Kind]int64{verify.MissingInTopic: 5})
+	if pages := 2 * len(readside.All); len(r.Unproven) > 0 || views.pages < pages {
+		t.Errorf("%d pages, want at least %d, and verify says %s", views.pages, pages, inWords(r))
 	}
 }
 
@@ -240,6 +353,26 @@ func TestTheOutboxMayDeleteOldEventsOnly(t *testing.T) {
 	}
 }
 
+// The outbox deletes an order's oldest events first: one after an event that is there was lost, however old it is.
+func TestAnOldEventIsMissingAfterOneThatIsThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "orders.db")
+	t.Run("before", func(t *testing.T) {
+		w, db := openFile(t, path)
+		w.create("order-1", 3)
+		for _, table := range []string{"outbox", "topic"} {
+			if _, err := db.ExecContext(t.Context(), `DELETE FROM `+table+` WHERE version = 2`); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	w, _ := openFile(t, path)
+	options := w.options()
+	options.ReadModel, options.Trimmed = nil, time.Now()
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	wantCounts(t, r, map[verify.Kind]int64{verify.MissingInStore: 1})
+}
+
 // Without a setting, what is on its way has 15 seconds. It is looked for after 50 ms first, and less and less often.
 func TestWhatIsOnItsWayIsWaitedForByDefault(t *testing.T) {
 	for name, x := range map[string]struct {
@@ -262,6 +395,9 @@ func TestWhatIsOnItsWayIsWaitedForByDefault(t *testing.T) {
 				options.ReadModel, options.Settle = nil, 0
 				waits := 0
 				options.Report = func(p verify.Progress) {
+					if p.Step == "settle" && p.Done > 1 {
+						t.Errorf("the progress is %+v, want the one late event: the topic is read on, not again", p)
+					}
 					if p == (verify.Progress{Step: "settle"}) {
 						if waits++; waits == x.comes {
 							w.publish(late...)

@@ -36,7 +36,7 @@ type shard struct {
 	name    string
 	number  uint32
 	records int64       // read so far
-	end     ports.Place // of the last of them
+	end     ports.Place // of the last of them; zero before the first
 	// applied is, by vector, the ordinal of the last record that the views had then; nil when a vector names a place that
 	// the topic does not have.
 	applied []int64
@@ -68,6 +68,9 @@ func (c *check) readVector(ctx context.Context) (vector, error) {
 // is what the topic adds up to at these places.
 func (c *check) readRows(ctx context.Context) error {
 	for i, view := range c.views {
+		if err := c.addVector(ctx); err != nil {
+			return err
+		}
 		q := ports.Query{View: view.Name, Page: ports.Page{Limit: ports.MaxPageLimit}}
 		for {
 			page, err := c.readPage(ctx, &q)
@@ -92,11 +95,6 @@ func (c *check) readRows(ctx context.Context) error {
 
 // readPage reads a page between two equal vectors, the last one. It asks for smaller pages while the views move.
 func (c *check) readPage(ctx context.Context, q *ports.Query) (ports.RowPage, error) {
-	if len(c.vectors) == 0 {
-		if err := c.addVector(ctx); err != nil {
-			return ports.RowPage{}, err
-		}
-	}
 	const tries = 100
 	for range tries {
 		page, err := c.options.ReadModel.List(ctx, *q)
@@ -134,7 +132,7 @@ var errRead = errors.New("the topic is read")
 func (c *check) readTopic(ctx context.Context, into *sorter, step string) error {
 	var from []ports.Place
 	for _, s := range c.shards {
-		if s.records > 0 {
+		if s.end != (ports.Place{}) {
 			from = append(from, s.end)
 		}
 	}
@@ -249,9 +247,9 @@ func (c *check) wantedPlaces() map[ports.Place]*int64 {
 	wanted := map[ports.Place]*int64{}
 	for _, v := range c.vectors {
 		for name, next := range v {
-			if place := (ports.Place{Shard: name, Next: next}); next != "" && wanted[place] == nil {
+			if next != "" {
 				ordinal := int64(-1)
-				wanted[place] = &ordinal
+				wanted[ports.Place{Shard: name, Next: next}] = &ordinal
 			}
 		}
 	}

@@ -121,10 +121,12 @@ func (c *check) compareRows(ctx context.Context) error {
 	for !rows.done || !expected.done {
 		key := ""
 		switch {
-		case expected.done, !rows.done && string(rows.key) <= rowOf(expected.key):
+		case expected.done:
 			key = string(rows.key)
-		default:
+		case rows.done:
 			key = rowOf(expected.key)
+		default:
+			key = min(string(rows.key), rowOf(expected.key))
 		}
 		view := int(key[0])
 		is, vector := rowState{}, c.viewEnds[view]
@@ -136,9 +138,8 @@ func (c *check) compareRows(ctx context.Context) error {
 			if err := rows.next(); err != nil {
 				return err
 			}
-			if compared++; compared%10_000 == 0 {
-				c.options.Report(Progress{Step: "compare", Done: compared, Total: c.report.Rows})
-			}
+			compared++
+			c.options.Report(Progress{Step: "compare", Done: compared, Total: c.report.Rows})
 		}
 		should := rowState{digest: string(noRow)}
 		for !expected.done && rowOf(expected.key) == key {

@@ -3,6 +3,7 @@ package verify_test
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,16 +118,42 @@ func clone(t *testing.T, o *order.Order) *order.Order {
 	return again
 }
 
+// An id without a control character may be an order's. The store does not have one of these.
+func TestMessagesThatAreNoneOfAnOrderAreNamed(t *testing.T) {
+	w := newMemory(t)
+	w.create("order-1", 1)
+	message := func(orderID, id string) ports.Message {
+		return ports.Message{ID: id, OrderID: orderID, Version: 1, Type: "OrderPaid", OccurredAt: w.tick(), Payload: []byte("{}")}
+	}
+	w.publish(message("order 2", "order 2/1"), message("order-3", "order-4/1"), message("order\x1f5", "order\x1f5/1"))
+	options := w.options()
+	options.ReadModel = nil
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	wantCounts(t, r, map[verify.Kind]int64{verify.InventedInTopic: 1, verify.ForeignInTopic: 2})
+	const detail = `message 3 of shard "" is "order-4/1", of type "OrderPaid"`
+	if d := r.Of(verify.ForeignInTopic)[0]; d.Order != "order-3" || d.Detail != detail || r.Records != 4 {
+		t.Errorf("of %d records the first foreign one is told as %+v, want of 4, as %s", r.Records, d, detail)
+	}
+}
+
 // A store that was restored without its latest orders knows nothing of what the topic has.
 func TestTheStoreWasRestoredWithoutItsLatestOrders(t *testing.T) {
 	w := newMemory(t)
 	w.create("order-1", 2)
 	w.create("order-2", 3)
 	w.consume()
+	w.repeat(5)
 	w.store = memory.NewStore()
-	r := w.check()
-	if r.Counts[verify.InventedInTopic] != 5 || r.Counts[verify.InventedRow] == 0 {
+	options, views := w.options(), &hookedViews{ReadModelStore: w.views}
+	options.ReadModel, options.Show = views, 2
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	if r.Counts[verify.InventedInTopic] != 5 || r.Counts[verify.InventedRow] < 3 || r.Records != 10 || r.Duplicates != 5 {
 		t.Errorf("the store is empty, and verify says %s", inWords(r))
+	}
+	if rows := r.Of(verify.InventedRow); views.rows != 2 || len(rows) != 2 || !strings.HasPrefix(rows[0].Detail, `it is {"id":"order-1"`) {
+		t.Errorf("%d rows were read for a list of two, with the details %+v", views.rows, rows)
 	}
 }
 
@@ -134,26 +161,28 @@ func TestWhatTheOutboxHasDeletedIsNoDifference(t *testing.T) {
 	w := newMemory(t)
 	w.create("order-1", 4)
 	w.create("order-2", 3)
+	w.create("order-3", 1)
 	w.consume()
 	store := w.store.(*memory.Store)
 	outbox := memory.NewOutbox(store)
-	w.fail(outbox.Checkpoint(t.Context(), 1, "7"))
-	if n, err := outbox.Trim(t.Context(), w.now.Add(-time.Millisecond)); n != 6 || err != nil {
+	w.fail(outbox.Checkpoint(t.Context(), 1, "8"))
+	if n, err := outbox.Trim(t.Context(), w.now.Add(-time.Millisecond)); n != 7 || err != nil {
 		t.Fatalf("trimmed %d messages, error %v", n, err)
 	}
 	options := w.options()
 	options.Trimmed = time.Now()
 	r, err := verify.Check(t.Context(), options)
 	w.fail(err)
-	if !r.Agree() || r.TopicOnly != 6 || r.Events != 1 || r.Unknown != 0 {
-		t.Errorf("6 events are in the topic alone, and verify says %+v", r)
+	if !r.Agree() || r.TopicOnly != 7 || r.Events != 1 || r.Unknown != 0 {
+		t.Errorf("7 events are in the topic alone, and verify says %+v", r)
 	}
 	// Without a retention, nobody may delete them.
-	wantCounts(t, w.check(), map[verify.Kind]int64{verify.MissingInStore: 6})
+	wantCounts(t, w.check(), map[verify.Kind]int64{verify.MissingInStore: 7})
 
-	// With the topic they are gone permanently. What the views say of these orders is not proven, and so are their rows.
+	// With the topic they are gone permanently. What the views say of these orders is not proven, and so are their rows, and no
+	// others.
 	w.topic = memory.NewTopic()
-	w.create("order-3", 1)
+	w.create("order-4", 1)
 	options.Topic = w.options().Topic
 	if r, err = verify.Check(t.Context(), options); err != nil || r.Unknown != 2 || r.UnprovenRows != 11 {
 		t.Errorf("nobody has the events of two orders, and verify says %+v, error %v", r, err)
@@ -202,6 +231,29 @@ func TestStoreAndTopicAlone(t *testing.T) {
 	wantCounts(t, r, map[verify.Kind]int64{verify.MissingInTopic: 1})
 	if r.Orders != 2 || r.Events != 3 || r.Records != 2 || r.Rows != 0 {
 		t.Errorf("got %+v, want 2 orders, 3 events, 2 records", r)
+	}
+	w.repeat(1)
+	w.consume()
+	if r := w.check(); r.Orders != 2 || r.Events != 3 || r.Records != 3 || r.Duplicates != 1 || r.Rows != 4 {
+		t.Errorf("got %+v, want 3 records, one of them a duplicate, and 4 rows", r)
+	}
+}
+
+func TestViewsThatAreNotComparedAreNamed(t *testing.T) {
+	w := newMemory(t)
+	w.views = memory.NewReadModel(readside.Tables([]readside.View{readside.OrderSummary, readside.Timeline}))
+	w.create("order-1", 2)
+	w.consume()
+	options := w.options()
+	options.Views = []readside.View{readside.OrderSummary, readside.BuyerActivity}
+	r, err := verify.Check(t.Context(), options)
+	w.fail(err)
+	want := []string{
+		"the view buyer-activity, which is not built: run `hexorders views rebuild`",
+		"the view timeline, which belongs to another version of this program",
+	}
+	if !r.Agree() || !slices.Equal(r.Unproven, want) || r.Rows != 1 {
+		t.Errorf("of %d rows verify says %s\nwant of one %q", r.Rows, inWords(r), want)
 	}
 }
 

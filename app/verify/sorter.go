@@ -34,7 +34,7 @@ const (
 )
 
 func (s *sorter) add(key, value []byte) error {
-	if len(s.chunk)+len(key)+len(value) > cmp.Or(s.size, chunkSize) && len(s.entries) > 0 {
+	if len(s.chunk)+len(key)+len(value) > cmp.Or(s.size, chunkSize) {
 		if err := s.spill(); err != nil {
 			return err
 		}

@@ -22,23 +22,34 @@ func TestTheSorterSortsMoreThanAChunk(t *testing.T) {
 			folder := t.TempDir()
 			s := sorter{folder: folder, size: c.chunk}
 			random := rand.New(rand.NewPCG(1, 2))
-			want := map[string]int{}
+			want, bytes := map[string]int{}, 0
 			for n := range c.entries {
 				key := make([]byte, random.IntN(40))
 				for i := range key {
 					key[i] = byte(random.IntN(3))
 				}
 				want[string(key)]++
-				if err := s.add(key, binary.AppendUvarint(slices.Clone(key), uint64(n))); err != nil {
+				value := binary.AppendUvarint(slices.Clone(key), uint64(n))
+				if err := s.add(key, value); err != nil {
 					t.Fatal(err)
+				}
+				bytes += len(key) + len(value)
+				if size := len(s.chunk); size > c.chunk && len(s.entries) > 1 {
+					t.Fatalf("memory holds %d bytes, want no more than %d", size, c.chunk)
 				}
 			}
 			if len(s.runs) > maxRuns {
 				t.Errorf("%d runs are open, want at most %d", len(s.runs), maxRuns)
 			}
+			if c.chunk == 1 && c.entries < maxRuns && len(s.runs) < c.entries-1 {
+				t.Errorf("%d runs of %d entries, want one for each: they are few", len(s.runs), c.entries)
+			}
 			cursor, err := s.sorted()
 			if err != nil {
 				t.Fatal(err)
+			}
+			if bytes <= c.chunk && len(s.runs) > 0 {
+				t.Errorf("%d bytes fit into a chunk, and went to %d files", bytes, len(s.runs))
 			}
 			last, seen := "", map[uint64]bool{}
 			for !cursor.done {

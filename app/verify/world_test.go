@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -87,6 +88,14 @@ func (w *world) save(o *order.Order) []ports.Message {
 func (w *world) publish(messages ...ports.Message) {
 	w.t.Helper()
 	w.fail(w.topic.Append(w.t.Context(), messages))
+}
+
+// repeat publishes the first messages of the topic once more.
+func (w *world) repeat(messages int) {
+	w.t.Helper()
+	first, _, err := w.topic.Read(w.t.Context(), 0, messages)
+	w.fail(err)
+	w.publish(first...)
 }
 
 // create makes and publishes an order with that many versions.
@@ -239,13 +248,26 @@ func (w *world) wantAgreement() {
 	w.t.Helper()
 	store, options := &counted{Store: w.store}, w.options()
 	options.Store = store
+	last := map[string]verify.Progress{}
 	options.Report = func(p verify.Progress) {
-		if p.Step == "settle" {
-			w.t.Error("verify waits for something")
+		if p.Done < last[p.Step].Done || p.Total > 0 && p.Done > p.Total {
+			w.t.Errorf("the progress goes from %+v to %+v", last[p.Step], p)
 		}
+		last[p.Step] = p
 	}
 	r, err := verify.Check(w.t.Context(), options)
 	w.fail(err)
+	want := map[string]verify.Progress{ // and none of a step "settle"
+		"rows":    {Step: "rows", Done: r.Rows},
+		"store":   {Step: "store", Done: r.Events, Total: max(r.Events, r.Records)},
+		"compare": {Step: "compare", Done: r.Rows, Total: r.Rows},
+	}
+	if r.Records > 0 {
+		want["topic"] = verify.Progress{Step: "topic", Done: r.Records, Total: r.Records}
+	}
+	if !maps.Equal(last, want) {
+		w.t.Errorf("the progress is in the end %+v, want %+v", last, want)
+	}
 	if store.gets > 0 || store.scans > 2 { // a page and the last one, which is empty
 		w.t.Errorf("%d orders and %d pages of messages were read once more", store.gets, store.scans-2)
 	}

@@ -44,8 +44,8 @@ var rooms = []room{
 	{folder: "adapters/eventjson"},
 	{folder: "app"},
 	{folder: "app/relay"},
-	{folder: "app/readside", open: true},
-	{folder: "app/verify", open: true},
+	{folder: "app/readside"},
+	{folder: "app/verify"},
 	// The same requests over each store: memory is enough here. The other two look at the description alone.
 	{
 		folder: "adapters/httpapi", open: true,
