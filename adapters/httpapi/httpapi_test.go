@@ -110,6 +110,11 @@ var exchanges = []exchange{
 			`{"pointer":"/a~1b~0c","detail":"is not known here; known are buyerId, items"}`),
 	},
 	{
+		name: "a long name is sent back", when: `POST /orders {"` + strings.Repeat("n", 64) + `":1}`,
+		status: 400, want: problem(400, "unknown-field", "Unknown field", "The body has a field that is not known.",
+			`{"pointer":"/`+strings.Repeat("n", 64)+`","detail":"is not known here; known are buyerId, items"}`),
+	},
+	{
 		name: "an endless name is not sent back", when: `POST /orders {"` + strings.Repeat("n", 65) + `":1}`,
 		status: 400, want: problem(400, "unknown-field", "Unknown field", "The body has a field that is not known.",
 			`{"pointer":"","detail":"has a field that is not known here; known are buyerId, items"}`),

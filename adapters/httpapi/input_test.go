@@ -92,6 +92,7 @@ func TestWholeNumbers(t *testing.T) {
 		"1e99999999999999999999": {2147483647, true}, "1e-99999999999999999999": {0, false}, "0e99999999999999999999": {0, true},
 		"9007199254740993": {2147483647, true}, "1000000": {1000000, true}, "1E+3": {1000, true}, "0.001e3": {1, true},
 		"-1000000000000000000000000": {-2147483648, true}, "100000000000e-6": {100000, true},
+		"999999999": {999999999, true}, "-999999999": {-999999999, true}, "1000000000": {2147483647, true}, "-1e9": {-2147483648, true},
 	} {
 		if value, isWhole := parseWhole(number); value != want.value || isWhole != want.whole {
 			t.Errorf("%s: %d %v, want %v", number, value, isWhole, want)

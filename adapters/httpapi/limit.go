@@ -64,18 +64,16 @@ const mostClients = 20_000
 // looks for such buckets from the least recently used one on. (The library's expirable cache would do that with a
 // goroutine that nothing can stop.)
 type limiter struct {
-	rate   rate.Limit // tokens a second
-	burst  int
-	refill time.Duration // from empty to full
+	rate  rate.Limit // tokens a second
+	burst int
 
 	mu      sync.Mutex
 	buckets *simplelru.LRU[netip.Prefix, *rate.Limiter]
 }
 
 func newLimiter(perSecond float64, burst int) *limiter {
-	refill := time.Duration(math.Min(float64(burst)/perSecond, 24*60*60) * float64(time.Second))
 	buckets, _ := simplelru.NewLRU[netip.Prefix, *rate.Limiter](mostClients, nil) // fails only for a size below 1
-	return &limiter{rate: rate.Limit(perSecond), burst: burst, refill: refill, buckets: buckets}
+	return &limiter{rate: rate.Limit(perSecond), burst: burst, buckets: buckets}
 }
 
 // wait takes a client's token. When there is none it takes nothing and returns the time until there is one.

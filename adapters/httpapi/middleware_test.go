@@ -99,10 +99,13 @@ func TestTheLogHasOneLineARequest(t *testing.T) {
 }
 
 func TestALongUserAgentIsCutInTheLog(t *testing.T) {
-	var log bytes.Buffer
-	do(newHandler(&fakeOrders{}, &log), "GET /livez", map[string]string{"User-Agent": strings.Repeat("ü", 10_000)})
-	if got := onlyEntry(t, &log)["userAgent"]; got != strings.Repeat("ü", 128)+"..." {
-		t.Errorf("the log has the user agent %q", got)
+	longest := strings.Repeat("ü", 128)
+	for agent, want := range map[string]string{longest: longest, longest + "ü": longest + "...", longest + longest: longest + "..."} {
+		var log bytes.Buffer
+		do(newHandler(&fakeOrders{}, &log), "GET /livez", map[string]string{"User-Agent": agent})
+		if got := onlyEntry(t, &log)["userAgent"]; got != want {
+			t.Errorf("the log has the user agent %q, want %q", got, want)
+		}
 	}
 }
 
@@ -202,6 +205,24 @@ func TestReadiness(t *testing.T) {
 	if answer := do(h, "GET /livez", nil); answer.Code != 200 {
 		t.Errorf("a service that is not ready still lives, got %d", answer.Code)
 	}
+}
+
+// A store that hangs does not keep the probe waiting until the probe gives up.
+func TestAStoreThatHangsIsNotReadyWithinTwoSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := httpapi.New(httpapi.Options{
+			Ready: func(ctx context.Context) error {
+				<-ctx.Done()
+				return ctx.Err()
+			},
+			Logger: slog.New(slog.DiscardHandler),
+		})
+		began := time.Now()
+		answer := do(h, "GET /readyz", nil)
+		if took := time.Since(began); answer.Code != 503 || took != 2*time.Second {
+			t.Errorf("%d after %s, want 503 after 2 s", answer.Code, took)
+		}
+	})
 }
 
 func TestWithoutOrdersOnlyHealthIsServed(t *testing.T) {
