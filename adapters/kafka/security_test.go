@@ -3,14 +3,18 @@
 package kafka
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"hexorders/ports"
 	"hexorders/test/certificates"
 )
 
@@ -66,6 +70,40 @@ func TestAProducerWithoutTheRightIsReplacedSlowly(t *testing.T) {
 	time.Sleep(time.Second) // nothing is to happen in it
 	if n := len(said.with("the Kafka producer is replaced")); n != 1 {
 		t.Errorf("%d producers were replaced in a second, want 1", n)
+	}
+}
+
+// Also when the broker did not answer at first, and the log has said so.
+func TestASubscriberWithoutTheRightSaysSo(t *testing.T) {
+	t.Parallel()
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"), kfake.EnableACLs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	said, down := &journal{}, make(chan struct{})
+	fake.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		fake.SleepControl(func() { <-down })
+		return nil, nil, false
+	})
+	subscriber, err := NewSubscriber(Options{Brokers: fake.ListenAddrs()[0], Topic: "orders", Logger: said.logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- subscriber.Subscribe(ctx, "g", nil, func(context.Context, ports.Batch) error { return nil })
+	}()
+	said.await(t, 1, "Kafka cannot be reached")
+	close(down)
+	said.await(t, 1, "Topic authorization failed: grant the user the rights that docs/secure.md lists")
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Subscribe returned %v, want that it was cancelled", err)
+	}
+	if n := len(said.with("Topic authorization failed")); n != 1 {
+		t.Errorf("%d lines say so, want 1", n)
 	}
 }
 
