@@ -100,7 +100,7 @@ test-peers: ## compare what Debezium publishes with what hexorders does (docs/sw
 faults: ## break MongoDB, Kafka, services and network under load (16 minutes), write docs/faults.md; FAULTS='-run REGEXP' only prints
 	scripts/with-services go run ./test/faults $(or $(FAULTS),-out docs/faults.md)
 
-mutants: ## change a token at a time and expect a red test, where no server is needed (10 minutes); MUTANTS='-run app/relay'
+mutants: ## change a token at a time and expect a red test, where no server is needed (an hour); MUTANTS='-run app/relay'
 	$(NOSERVER) nice go run ./test/mutants $(MUTANTS)
 
 microbench: ## run the Go benchmarks of the packages, on servers of their own

@@ -361,6 +361,10 @@ var exchanges = []exchange{
 			`{"parameter":"limit","detail":"must be a whole number from 1 to 200"}`),
 	},
 	{
+		name: "a limit may be 200", when: "GET /orders?buyerId=9999&limit=200",
+		status: 200, sent: map[string]string{"Link": ""}, want: `{"orders":[]}`,
+	},
+	{
 		name: "an empty limit is not none", when: "GET /orders?buyerId=9999&limit=",
 		status: 400, want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.",
 			`{"parameter":"limit","detail":"must be a whole number from 1 to 200"}`),
@@ -485,6 +489,11 @@ var exchanges = []exchange{
 		when: "GET /orders/order-1?version=1000000000", status: 400,
 		want: problem(400, "invalid-query", "Invalid query", "A query parameter is missing or invalid.",
 			`{"parameter":"version","detail":"must be a whole number from 1 to 999999999"}`),
+	},
+	{
+		name: "a version may have nine digits", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=999999999",
+		status: 404, want: problem(404, "version-not-found", "No such version",
+			"The order never was at this version. Read it without one: its version is the highest.", ""),
 	},
 	{
 		name: "an empty version is not none", given: []string{"POST /orders " + basket}, when: "GET /orders/order-1?version=",

@@ -104,10 +104,10 @@ func (a *api) log(c *gin.Context) {
 		level := slog.LevelInfo
 		switch {
 		case client.Err() != nil: // the client went away, and the failure is not ours
-		case status >= 500 && status != http.StatusServiceUnavailable:
-			level = slog.LevelError
-		case status >= 500:
+		case status == http.StatusServiceUnavailable:
 			level = slog.LevelWarn
+		case status >= 500:
+			level = slog.LevelError
 		case isProbe(c):
 			level = slog.LevelDebug
 		}

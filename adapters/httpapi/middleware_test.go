@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,7 +78,7 @@ func TestTheLogHasOneLineARequest(t *testing.T) {
 	for line, want := range map[string]map[string]any{
 		"POST /orders/order-1/pay": {"level": "INFO", "msg": "request", "method": "POST", "path": "/orders/order-1/pay", "status": 404.0,
 			"order": "order-1", "code": "order-not-found", "requestId": "req-1", "client": "192.0.2.1:1234",
-			"userAgent": "curl/8.14.1"},
+			"userAgent": "curl/8.14.1", "err": nil}, // the code says it all
 		"GET /livez":                  {"level": "DEBUG", "path": "/livez", "status": 200.0},
 		"GET /nothing?secret=1":       {"level": "INFO", "path": "/nothing", "status": 404.0, "code": "no-such-path"},
 		"GET /orders/x%1b%5b2J%9b%0a": {"path": "/orders/x%1b%5b2J%9b%0a", "order": "x%1b%5b2J%9b%0a"},
@@ -210,19 +211,39 @@ func TestReadiness(t *testing.T) {
 // A store that hangs does not keep the probe waiting until the probe gives up.
 func TestAStoreThatHangsIsNotReadyWithinTwoSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
 		h := httpapi.New(httpapi.Options{
 			Ready: func(ctx context.Context) error {
 				<-ctx.Done()
 				return ctx.Err()
 			},
-			Logger: slog.New(slog.DiscardHandler),
+			Logger: slog.New(slog.NewJSONHandler(&log, nil)),
 		})
 		began := time.Now()
 		answer := do(h, "GET /readyz", nil)
 		if took := time.Since(began); answer.Code != 503 || took != 2*time.Second {
 			t.Errorf("%d after %s, want 503 after 2 s", answer.Code, took)
 		}
+		if ms := onlyEntry(t, &log)["ms"]; ms != 2000.0 {
+			t.Errorf("the log says that it took %v ms, want 2000", ms)
+		}
 	})
+}
+
+func TestWhatIsRefusedForOverloadIsCounted(t *testing.T) {
+	var shed []string
+	for _, x := range []struct {
+		err     error
+		crowded bool
+	}{{ports.ErrOverloaded, false}, {nil, true}, {ports.ErrNotFound, false}, {ports.ErrUnavailable, false}} {
+		ask(httpapi.New(httpapi.Options{
+			Orders: &fakeOrders{err: x.err}, Crowded: func(context.Context) bool { return x.crowded },
+			Shed: func(code string) { shed = append(shed, code) }, Logger: slog.New(slog.DiscardHandler),
+		}), "POST", "/orders/o/pay", nil)
+	}
+	if want := []string{"overloaded", "too-many-connections"}; !slices.Equal(shed, want) {
+		t.Errorf("counted are %q, want %q", shed, want)
+	}
 }
 
 func TestWithoutOrdersOnlyHealthIsServed(t *testing.T) {

@@ -171,7 +171,7 @@ func kindOf(err error) problemKind {
 func (a *api) problem(c *gin.Context, err error) {
 	limits := order.InputErrors(err)
 	kind := kindOf(err)
-	if len(limits) > 1 {
+	if len(limits) > 0 {
 		kind = kindOf(limits[0])
 	}
 	a.note(c, kind.code, err)

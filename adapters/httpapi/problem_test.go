@@ -136,6 +136,7 @@ func TestWhatIsOurFaultIsA500AndOnlyTheLogSaysWhy(t *testing.T) {
 		"an unknown error": {err: errors.New("password hunter2 was wrong")},
 		"damaged data":     {err: fmt.Errorf("hunter2: %w", order.ErrInvalidHistory)},
 		"a panic":          {panics: "hunter2"},
+		"an error's panic": {panicsWith: errors.New("hunter2")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -149,7 +150,7 @@ func TestWhatIsOurFaultIsA500AndOnlyTheLogSaysWhy(t *testing.T) {
 			if entry["level"] != "ERROR" || entry["requestId"] != "req-1" || !strings.Contains(fmt.Sprint(entry["err"]), "hunter2") {
 				t.Errorf("the log does not tell what happened: %v", entry)
 			}
-			if stack := fmt.Sprint(entry["stack"]); (orders.panics != "") != strings.Contains(stack, "fakeOrders") {
+			if stack := fmt.Sprint(entry["stack"]); strings.Contains(name, "panic") != strings.Contains(stack, "fakeOrders") {
 				t.Errorf("stack in the log: %s", stack)
 			}
 		})

@@ -67,15 +67,16 @@ func (c refusingConn) Write(answer []byte) (int, error) {
 func refusalIn(answer []byte) error {
 	line, header, _ := bytes.Cut(answer, []byte("\r\n"))
 	status, found := bytes.CutPrefix(line, []byte("HTTP/1.1 "))
-	if !found || len(status) < 3 {
+	if !found {
 		return nil
 	}
-	if bytes.HasPrefix(status, []byte("417")) {
+	code, _, _ := bytes.Cut(status, []byte(" "))
+	if string(code) == "417" {
 		return errUnknownExpectation
 	}
 	if !bytes.HasPrefix(header, []byte("Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n")) {
 		return nil
 	}
 	return map[string]error{"400": errMalformedRequest, "431": errHeadersTooLarge, "501": errUnsupportedEncoding,
-		"505": errUnsupportedVersion}[string(status[:3])]
+		"505": errUnsupportedVersion}[string(code)]
 }
