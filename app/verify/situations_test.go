@@ -232,6 +232,9 @@ func TestStoreAndTopicAlone(t *testing.T) {
 	if r.Orders != 2 || r.Events != 3 || r.Records != 2 || r.Rows != 0 {
 		t.Errorf("got %+v, want 2 orders, 3 events, 2 records", r)
 	}
+	if d := r.Differences[0]; !strings.HasPrefix(d.Detail, "OrderCreated of 2") {
+		t.Errorf("the event that is missing is told as %+v, want its type and time", d)
+	}
 	w.repeat(1)
 	w.consume()
 	if r := w.check(); r.Orders != 2 || r.Events != 3 || r.Records != 3 || r.Duplicates != 1 || r.Rows != 4 {
