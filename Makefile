@@ -3,17 +3,17 @@
 TOOL      := go tool -modfile=tools/go.mod
 # 20 minutes: one hanging test must not use up the time of a whole CI run. Add your own with `make test TESTFLAGS=...`,
 # for example TESTFLAGS='-run TestOrderStore -v'.
-# Two packages at a time: with more, two processors are so busy that leases run out and deadlines pass. And -count=1, because Go's test
-# cache does not know that a test has built the program, or what a server answered.
+# Three packages at a time: with two, the processors wait a third of the time; with many, leases run out and deadlines pass. And
+# -count=1, because Go's test cache does not know that a test has built the program, or what a server answered.
 # SQLite itself is left out of the race detector: it is C that was translated to Go and works in memory that is not Go's,
 # which the detector does not know, so that it would find nothing at a third of the speed. What calls it is watched.
 RACE      := -race -gcflags=modernc.org/sqlite/lib=-race=false
 # Without vet, which is part of make lint.
-GOTEST    := $(RACE) -vet=off -count=1 -p 2 -timeout 20m
+GOTEST    := $(RACE) -vet=off -count=1 -p 3 -timeout 20m
 TESTFLAGS ?=
 PACKAGES  ?= ./...
 # What takes longest begins first, or it would be all that still runs at the end.
-FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb ./workshop/lesson)
+FIRST     := $(if $(filter ./...,$(PACKAGES)),./test/e2e ./adapters/mongodb ./adapters/kafka ./workshop/lesson ./test/bench)
 # These need a MongoDB, a Kafka, a PostgreSQL or a NATS, and so do some lessons, and the subtests of adapters/httpapi that are called mongodb
 # and postgres; make quick runs all the rest. Nothing listens at NOSERVER: a test that belongs here and is not on the list is red. test/arch reads the list.
 SERVERS   := $(addprefix hexorders/,adapters/kafka% adapters/mongodb% adapters/nats% adapters/postgres% test/bench% test/browser% test/docs% test/e2e% test/faults% test/peers%)
