@@ -39,7 +39,8 @@ func TestATraceGoesFromTheRequestToTheReadModel(t *testing.T) {
 	processed := func(times int) func() bool {
 		return func() bool {
 			trace = traceOf(receiver.Spans(), o.ID)
-			return count(trace, "process ") == times && count(trace, "update views") == times
+			// Each process sends its spans by itself, in no order. These are the last ones of each.
+			return count(trace, "POST /orders") == 1 && count(trace, "send ") == times && count(trace, "process ") == times
 		}
 	}
 	eventually(t, patience, "the order's trace ends in the read model", processed(1))
@@ -77,9 +78,6 @@ func TestATraceGoesFromTheRequestToTheReadModel(t *testing.T) {
 	}
 	w.serveAt("relay again", w.newAddr(), "--roles", "relay")
 	eventually(t, patience, "the message that came again is in the same trace", processed(2))
-	if sent := count(trace, "send "); sent != 2 {
-		t.Errorf("the trace has %d spans of the publisher, want 2", sent)
-	}
 	for _, s := range receiver.Spans() {
 		if s.Trace != trace[0].Trace && (s.Service != "hexorders-api" || !strings.HasPrefix(s.Name, "GET ")) {
 			t.Errorf("%s %s is in another trace, %s", s.Service, s.Name, s.Trace)
