@@ -3,13 +3,13 @@
 TOOL      := go tool -modfile=tools/go.mod
 # 20 minutes: one hanging test must not use up the time of a whole CI run. Add your own with `make test TESTFLAGS=...`,
 # for example TESTFLAGS='-run TestOrderStore -v'.
-# Three packages at a time: with two, the processors wait a third of the time; with many, leases run out and deadlines pass. And
+# Two packages at a time: with three it takes as long on two processors, and with more, leases run out and deadlines pass. And
 # -count=1, because Go's test cache does not know that a test has built the program, or what a server answered.
 # SQLite itself is left out of the race detector: it is C that was translated to Go and works in memory that is not Go's,
 # which the detector does not know, so that it would find nothing at a third of the speed. What calls it is watched.
 RACE      := -race -gcflags=modernc.org/sqlite/lib=-race=false
 # Without vet, which is part of make lint.
-GOTEST    := $(RACE) -vet=off -count=1 -p 3 -timeout 20m
+GOTEST    := $(RACE) -vet=off -count=1 -p 2 -timeout 20m
 TESTFLAGS ?=
 PACKAGES  ?= ./...
 # What takes longest begins first, or it would be all that still runs at the end.
