@@ -274,17 +274,10 @@ func (e *employee) stop(p *process) {
 func (e *employee) runs(role, args string, settings ...string) (output string) {
 	e.t.Helper()
 	p := e.launch(role, e.as(role, settings), strings.Fields(args)...)
-	eventually(e.t, patience, "hexorders "+args+" ends", func() bool {
-		select {
-		case <-p.ended:
-			return true
-		default:
-			return false
-		}
-	})
+	code := p.wait(patience)
 	e.looksAt(p)
 	output = p.output.String()
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+	if code != 0 {
 		e.t.Fatalf("hexorders %s, with the rights of %s: exit code %d\n%s", args, role, code, output)
 	}
 	return output

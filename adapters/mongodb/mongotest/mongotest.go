@@ -90,7 +90,6 @@ func Server() string {
 // database is gone when the test is over.
 func Connect(t testing.TB, uri, database string) *mongo.Database {
 	t.Helper()
-	// Closing a client may take as long as a heartbeat.
 	db := connect(t, uri, database)
 	t.Cleanup(func() { leave(t, db, db.Drop) })
 	return db
@@ -98,6 +97,7 @@ func Connect(t testing.TB, uri, database string) *mongo.Database {
 
 func connect(t testing.TB, uri, database string) *mongo.Database {
 	t.Helper()
+	// Closing a client may take as long as a heartbeat.
 	uri = With(With(uri, "appName", database), "heartbeatFrequencyMS", "500")
 	db, err := mongodb.Connect(context.WithoutCancel(t.Context()), uri, database, nil) // a test that is over cleans up too
 	if err != nil {
