@@ -14,30 +14,16 @@ import (
 	"time"
 
 	"hexorders/adapters/inproc"
+	"hexorders/adapters/inproc/logtest"
 	"hexorders/adapters/memory"
 	"hexorders/app/readside"
 	"hexorders/core/order"
 	"hexorders/ports"
 )
 
-// trimmed is a log whose oldest messages were deleted.
-type trimmed struct {
-	inproc.Log
-	before int64
-}
-
-func (l *trimmed) Begin(ctx context.Context) (string, int64, error) {
-	id, _, err := l.Log.Begin(ctx)
-	return id, l.before, err
-}
-
-func (l *trimmed) Read(ctx context.Context, after int64, limit int) ([]ports.Message, int64, error) {
-	return l.Log.Read(ctx, max(after, l.before), limit)
-}
-
-func newLog(t testing.TB, messages ...ports.Message) *trimmed {
+func newLog(t testing.TB, messages ...ports.Message) *logtest.Trimmed {
 	t.Helper()
-	log := &trimmed{Log: memory.NewTopic()}
+	log := &logtest.Trimmed{Log: memory.NewTopic()}
 	if err := log.Append(t.Context(), messages); err != nil {
 		t.Fatal(err)
 	}
@@ -71,24 +57,24 @@ func TestAReadModelThatMissesMessagesForEverSaysSo(t *testing.T) {
 	t.Parallel()
 	first, second := basket(t, "o", "b", 4), basket(t, "p", "b", 3)
 	for name, x := range map[string]struct {
-		after func(log *trimmed) *trimmed // what is read after the first messages
+		after func(log *logtest.Trimmed) *logtest.Trimmed // what is read after the first messages
 		want  ports.GapReason
 	}{
-		"another topic": {func(*trimmed) *trimmed { return newLog(t, second...) }, ports.GapOtherLog},
-		"messages were deleted": {func(log *trimmed) *trimmed {
-			log.before = 6
+		"another topic": {func(*logtest.Trimmed) *logtest.Trimmed { return newLog(t, second...) }, ports.GapOtherLog},
+		"messages were deleted": {func(log *logtest.Trimmed) *logtest.Trimmed {
+			log.Before = 6
 			return log
 		}, ports.GapDeleted},
-		"the topic is shorter": {func(log *trimmed) *trimmed {
+		"the topic is shorter": {func(log *logtest.Trimmed) *logtest.Trimmed {
 			id, _, err := log.Begin(t.Context())
 			if err != nil {
 				t.Error(err)
 			}
-			return &trimmed{Log: renamed{newLog(t, first[:2]...).Log, id}}
+			return &logtest.Trimmed{Log: renamed{newLog(t, first[:2]...).Log, id}}
 		}, ports.GapLost},
-		"nothing is missing": {func(log *trimmed) *trimmed { return log }, ""},
-		"messages were deleted that had been read": {func(log *trimmed) *trimmed {
-			log.before = 4
+		"nothing is missing": {func(log *logtest.Trimmed) *logtest.Trimmed { return log }, ""},
+		"messages were deleted that had been read": {func(log *logtest.Trimmed) *logtest.Trimmed {
+			log.Before = 4
 			return log
 		}, ""},
 	} {
@@ -128,7 +114,7 @@ func TestANewReadModelOfATopicWithoutItsBeginningIsIncomplete(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r, log := newReading(t, newTape(1, 2)), newLog(t, basket(t, "o", "b", 4)...)
-		log.before = 3
+		log.Before = 3
 		r.fedFrom(log)
 		r.wantIncomplete(ports.GapDeleted)
 	})
@@ -195,7 +181,7 @@ func TestARebuildProvesThatTheTopicHasEverything(t *testing.T) {
 				store, all := shop(t, first, second)
 				r.fedFrom(newLog(t, all...))
 				log := newLog(t, x.topic...)
-				log.before = x.gone
+				log.Before = x.gone
 				began := time.Now()
 				err := r.rebuilt(log, store, false)
 				if took := time.Since(began); took != x.waits {
@@ -292,7 +278,7 @@ func TestARebuildFromAStoreWithoutOldEventsIsIncomplete(t *testing.T) {
 		r := newReading(t, newTape(1, 2))
 		store, all := shop(t, basket(t, "o", "b", 4), basket(t, "p", "b", 3))
 		log := newLog(t, all...)
-		log.before = 7
+		log.Before = 7
 		if err := r.rebuilt(log, trimmedStore{store}, true); err != nil {
 			t.Fatal(err)
 		}

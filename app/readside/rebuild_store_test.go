@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hexorders/adapters/inproc"
+	"hexorders/adapters/inproc/logtest"
 	"hexorders/adapters/memory"
 	"hexorders/app/readside"
 	"hexorders/ports"
@@ -27,11 +28,11 @@ func (s *paged) ScanMessages(ctx context.Context, after ports.EventRef, limit in
 
 // fromPages are a store of three pages and the last empty one, where each of them begins, and its topic, which has deleted
 // everything.
-func fromPages(t *testing.T) (store *paged, pages []ports.EventRef, log *trimmed, all []ports.Message) {
+func fromPages(t *testing.T) (store *paged, pages []ports.EventRef, log *logtest.Trimmed, all []ports.Message) {
 	t.Helper()
 	orders, all := shop(t, basket(t, "o", "b", 4), basket(t, "p", "b", 3), basket(t, "q", "b", 1))
 	log = newLog(t, all...)
-	log.before = int64(len(all))
+	log.Before = int64(len(all))
 	return &paged{OrderScanner: orders},
 		[]ports.EventRef{{}, {OrderID: "o", Version: 3}, {OrderID: "p", Version: 2}, {OrderID: "q", Version: 1}}, log, all
 }

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"hexorders/adapters/inproc"
+	"hexorders/adapters/inproc/logtest"
 	"hexorders/app/readside"
 	"hexorders/app/verify"
 	"hexorders/ports"
@@ -260,25 +260,10 @@ func TestTheViewsStandAtAPlaceThatTheTopicNoLongerHas(t *testing.T) {
 	}
 }
 
-// trimmed is a log whose first messages were deleted.
-type trimmed struct {
-	inproc.Log
-	before int64
-}
-
-func (l *trimmed) Begin(ctx context.Context) (string, int64, error) {
-	id, _, err := l.Log.Begin(ctx)
-	return id, l.before, err
-}
-
-func (l *trimmed) Read(ctx context.Context, after int64, limit int) ([]ports.Message, int64, error) {
-	return l.Log.Read(ctx, max(after, l.before), limit)
-}
-
 // While the views move, such a place says nothing of the rows that were read at it: they are read again.
 func TestTheViewsLeaveAPlaceThatTheTopicNoLongerHas(t *testing.T) {
 	w := newMemory(t)
-	log := &trimmed{Log: w.topic}
+	log := &logtest.Trimmed{Log: w.topic}
 	w.topic = log
 	for n := range 5 {
 		w.create(fmt.Sprintf("order-%d", n), 1)
@@ -287,7 +272,7 @@ func TestTheViewsLeaveAPlaceThatTheTopicNoLongerHas(t *testing.T) {
 	views := &hookedViews{ReadModelStore: w.views, before: map[int]func(){2: func() {
 		w.create("order-9", 1)
 		w.consume()
-		log.before = 5
+		log.Before = 5
 	}}}
 	options := w.options()
 	options.ReadModel = views
